@@ -1,0 +1,8 @@
+"""Numerical verification and benchmarks for invertible layers of normalizing flows."""
+
+from emcheck.flows import Chain as Chain
+from emcheck.flows import Inverse as Inverse
+from emcheck.result import Result as Result
+from emcheck.result import Verdict as Verdict
+
+__version__ = "0.1.0"

@@ -1,0 +1,163 @@
+"""The only numeric tolerances of the project: rounding bounds and their thresholds.
+
+``u`` is the unit roundoff of the dtype under test, ``tiny`` its smallest normal number,
+``gamma_m = m u / (1 - m u)`` (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
+chapter 3). Every check reports one number, error over bound, and compares it with the
+threshold of its rule. A threshold of 1 is a theorem; 10 leaves room for the constants that
+normwise theory does not follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+#: rule -> largest ratio of error to bound that passes.
+THRESHOLDS = {
+    "T1": 1.0,  # forward, componentwise
+    "T2": 1.0,  # inverse by substitution, componentwise backward error
+    "T3": 1.0,  # round trip, componentwise
+    "T4": 1.0,  # log-det from a diagonal
+    "T5": 10.0,  # FFT layers, normwise
+    "T6": 10.0,  # FFT log-det
+    "T7": 10.0,  # dense 1x1, normwise per pixel
+    "T8": 5.0,  # round trip from the Jacobian alone
+    "T9": 10.0,  # log-det from the Jacobian alone
+    "RUN": 1.0,  # running error analysis of a nonlinear layer or a chain (first order)
+    "EXACT": 0.0,  # bitwise equality
+}
+
+#: From this product of rounding unit and condition number on, first-order bounds mean nothing.
+ILL_CONDITIONED_FROM = 0.1
+
+#: A float64 error this many times smaller than the float32 one shows cancellation inside the
+#: layer and not a fault: 2^29 is the ratio of the rounding units, 2^20 leaves nine bits.
+CANCELLATION_FACTOR = 2.0**20
+
+#: exp, sigmoid and log of the math libraries in use are good to 2 ulp, which is 4 u.
+ELEMENTARY = 4
+
+#: Of the central difference in float64 with steps h and h/2, fourth order after one
+#: Richardson step: truncation and rounding both stay below this share of the largest entry.
+FINITE_DIFFERENCE = 1e-6
+
+#: Step of the central difference relative to the size of x, near eps^(1/5).
+FINITE_DIFFERENCE_STEP = 2.0**-10
+
+#: The trapezoid rule for a Gaussian with spacing h errs by 2 exp(-2 pi^2 / h^2); what is cut
+#: off beyond q standard deviations is erfc(q / sqrt 2). Both are below this for h = 0.75, q = 6.5.
+QUADRATURE = 1e-8
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The arithmetic a layer computes in: unit roundoff and smallest normal number."""
+
+    u: float
+    tiny: float
+
+    @classmethod
+    def of(cls, dtype: torch.dtype, device: str = "cpu") -> Arithmetic:
+        """That of a dtype on a device; TF32 products carry 11 bits (``u = 2^-11``)."""
+        info = torch.finfo(dtype)
+        cuda = device.startswith("cuda") and dtype == torch.float32
+        tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+        return cls(2.0**-11 if cuda and tf32 else info.eps / 2, info.tiny)
+
+    def gamma(self, m: int) -> float:
+        """``m u / (1 - m u)``, infinite where it stops making sense."""
+        return m * self.u / (1 - m * self.u) if m * self.u < 1 else float("inf")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Error over bound by one rule, and the condition number that belongs to it."""
+
+    ratio: float
+    rule: str
+    condition: float = float("nan")
+    ill_conditioned: bool = False
+    detail: str = ""
+
+    @property
+    def threshold(self) -> float:
+        return THRESHOLDS[self.rule]
+
+    @property
+    def ok(self) -> bool:
+        return self.ratio <= self.threshold
+
+
+def ratio(error: Any, bound: Any) -> float:
+    """Largest ``|error| / bound``: 0/0 is 0, x/0 and NaN are infinite, no entries at all is 0."""
+    error, bound = np.broadcast_arrays(np.abs(np.asarray(error)), np.asarray(bound))
+    if error.size == 0:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quotient = np.where(error == 0, 0.0, error / bound)
+    return float(np.max(np.where(np.isnan(quotient), np.inf, quotient)))
+
+
+def difference(got: Any, expected: Any) -> Array:
+    """``got - expected`` in the wider precision, with equal infinities counting as 0."""
+    got, expected = np.asarray(got), np.asarray(expected)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(got == expected, 0.0, got - expected))
+
+
+def norm2(x: Array) -> Array:
+    """Euclidean norm of each sample ``(B, ...)``, scaled against overflow and underflow."""
+    flat = np.abs(x.reshape(len(x), -1))
+    largest = flat.max(axis=1, initial=0.0)
+    safe = np.where(largest > 0, largest, 1.0)
+    return np.asarray(safe * np.sqrt(((flat / safe[:, None]) ** 2).sum(axis=1)))
+
+
+def diagonal_logdet(log_abs: Array, pixels: int, arithmetic: Arithmetic) -> float:
+    """T4: ``u ((C + 3) HW sum_c |log|d_c|| + 2 |ld|)`` for ``ld = HW sum_c log|d_c|``.
+
+    Each logarithm is good to 2 u relative, the sum of C terms to gamma_{C-1}, and the
+    product with ``HW`` adds one rounding.
+    """
+    if not np.isfinite(log_abs).all():
+        return float("inf")
+    absolute, total = np.abs(log_abs).sum(), np.abs(log_abs.sum())
+    return float(arithmetic.u * ((len(log_abs) + 3) * pixels * absolute + 2 * pixels * total))
+
+
+def dense_logdet(
+    n: int, condition: float, pixels: int, logdet: float, arithmetic: Arithmetic
+) -> float:
+    """T7, T9: ``u (n kappa HW + 2 |ld|)``: LU is backward stable, d log|det| = tr(A^-1 dA)."""
+    return arithmetic.u * (n * condition * pixels + 2 * abs(logdet))
+
+
+def fourier_logdet(
+    inverse_singular: Array, norm: float, levels: float, arithmetic: Arithmetic
+) -> float:
+    """T6: ``u (log2 HW + C) sum_i S / s_i`` over all singular values of all frequencies."""
+    return float(arithmetic.u * levels * norm * inverse_singular.sum())
+
+
+def jacobian_round_trip(
+    J: Array, x: Array, z: Array, arithmetic: Arithmetic, intermediate: Array | float = 0.0
+) -> Array:
+    """T8: ``u |J^-1| (|J||x| + |z| + intermediate)`` with ``J (n, n)`` in float64."""
+    inverse = np.abs(np.linalg.inv(J))
+    return np.asarray(arithmetic.u * (inverse @ (np.abs(J) @ np.abs(x) + np.abs(z) + intermediate)))
+
+
+def too_ill(condition: float, weight: float) -> bool:
+    """Whether first-order error bounds have lost their meaning: ``weight cond >= 0.1``."""
+    return not weight * condition < ILL_CONDITIONED_FROM
+
+
+def numerically_singular(singular: Array, arithmetic: Arithmetic) -> bool:
+    """Whether the smallest singular value is below ``n u s_max`` (or not finite)."""
+    return not singular.min() >= singular.size * arithmetic.u * singular.max()

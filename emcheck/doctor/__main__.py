@@ -1,0 +1,30 @@
+"""``python -m emcheck.doctor``: the table; exit code 0 iff every canary is ok."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from emcheck.doctor.diagnosis import diagnose
+from emcheck.doctor.registry import NAMES
+from emcheck.doctor.show import render
+
+
+def main() -> int:
+    """Parse the command line, run the canaries, print the table."""
+    parser = argparse.ArgumentParser(prog="python -m emcheck.doctor", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"canaries to run, of {', '.join(NAMES)}")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for each canary")
+    arguments = parser.parse_args()
+    try:
+        canaries = diagnose(arguments.timeout, arguments.names or None)
+    except ValueError as error:
+        parser.error(str(error))
+    Console().print(render(canaries))
+    return 0 if all(canary.ok for canary in canaries) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

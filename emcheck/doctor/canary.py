@@ -1,0 +1,41 @@
+"""What one canary has to say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Canary:
+    """The outcome of one canary: ``ok`` iff ``ratio = error / bound <= threshold``.
+
+    A hang and a crash are not ok and have an infinite ratio. ``repair`` is one line, empty
+    for a healthy canary; ``repaired`` says whether that repair was tried in a fresh process
+    and made the canary pass (``None``: nothing to repair). ``cases`` counts the comparisons
+    that ran, ``threads`` is torch's thread count in the child; both are 0 where it broke down.
+
+    >>> canary = Canary("qr", True, 0.2, 10.0, 1.5, "")
+    >>> canary.to_record()["kind"], canary.repaired is None
+    ('canary', True)
+    """
+
+    name: str
+    ok: bool
+    ratio: float
+    threshold: float
+    seconds: float
+    detail: str
+    repair: str = ""
+    repaired: bool | None = None
+    cases: int = 0
+    threads: int = 0
+
+    def to_record(self) -> dict[str, Any]:
+        """A flat dictionary of JSON types (non-finite numbers become strings)."""
+        record: dict[str, Any] = {"kind": "canary", **asdict(self)}
+        for key in ("ratio", "threshold"):
+            value = record[key]
+            record[key] = value if math.isfinite(value) else str(value)
+        return record

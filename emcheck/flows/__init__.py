@@ -1,0 +1,4 @@
+"""Composers of layers. One line exports a composer and registers it with the suite."""
+
+from emcheck.flows.chain import Chain as Chain
+from emcheck.flows.inverse import Inverse as Inverse

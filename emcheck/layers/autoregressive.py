@@ -1,0 +1,182 @@
+"""The autoregressive convolution: a masked convolution with a triangular Jacobian."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emcheck.layer import (
+    Event,
+    InvertibleLayer,
+    validate_images,
+    validate_kernel_size,
+    validate_positive,
+)
+from emcheck.layers._tools import per_sample, refuse_zero
+from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, masked, to_numpy
+from emcheck.oracle.precision import Array
+from emcheck.solve import Mask, live_taps, solve_masked, validate_mask
+from emcheck.spec import LayerSpec, Trait
+from emcheck.styles import off_diagonal, random_diagonal, set_parameter
+
+
+class AutoregressiveConv2d(InvertibleLayer):
+    """Masked convolution ``z[o,i,j] = sum w[o,c,a,b] x[c, i+(a-r)D, j+(b-r)D]``, zero padding.
+
+    Live taps lie before the centre: in the upper-left quadrant (``mask="square"``) or in
+    raster order (``mask="raster"``); the centre tap is lower-triangular over channels.
+    ``reverse`` flips the mask on both space axes and both channel axes.
+
+    Log-det: ``H W sum_c log|w[c,c,r,r]|``.
+
+    Cost: forward ``B H W C^2`` times live taps; inverse the same, by substitution in
+    ``H + W - 1`` (square) or ``W + (r+1)(H-1)`` (raster) sequential steps; log-det ``C``.
+
+    Reference: Hoogeboom, van den Berg, Welling, Emerging Convolutions for Generative
+    Normalizing Flows, 2019, arXiv 1901.11137, section 3.1.
+
+    Args:
+        channels: ``C``, at least 1.
+        kernel_size: odd ``k``, ``r = (k-1)/2``.
+        mask: ``"square"`` or ``"raster"``.
+        reverse: triangular the other way round.
+        dilation: ``D``, at least 1.
+        generator: random numbers of the initial value (centre ``I + 0.02 N``, other taps
+            ``0.02 N``); torch's default if None.
+
+    Raises:
+        ValueError: input that is not ``(B, C, H, W)`` in the dtype of the parameters; an even
+            kernel; ``inverse`` with a zero on the diagonal, whose log-det is ``-inf``.
+
+    >>> import torch
+    >>> layer = AutoregressiveConv2d(2, generator=torch.Generator().manual_seed(0))
+    >>> x = torch.ones(1, 2, 5, 4)
+    >>> bool((layer.inverse(layer(x)[0])[0] - x).abs().max() < 1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 3,
+        mask: Mask = "square",
+        reverse: bool = False,
+        dilation: int = 1,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.channels = validate_positive("channels", channels)
+        self.kernel_size = validate_kernel_size(kernel_size)
+        self.mask = validate_mask(mask)
+        self.reverse = bool(reverse)
+        self.dilation = validate_positive("dilation", dilation)
+        weight = 0.02 * torch.randn(channels, channels, kernel_size, kernel_size, generator=generator)
+        weight[:, :, kernel_size // 2, kernel_size // 2] += torch.eye(channels)
+        self.weight = nn.Parameter(weight)  # (C, C, k, k), dead taps are not used
+        self.live: Tensor
+        live = live_taps(channels, kernel_size, self.mask, self.reverse)
+        self.register_buffer("live", live, persistent=False)
+
+    def _diagonal(self) -> Tensor:
+        r = self.kernel_size // 2
+        return torch.diagonal(self.weight[:, :, r, r])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.log_det(x)
+        weight, D, r = self.weight * self.live, self.dilation, self.kernel_size // 2
+        if self.mask == "raster":
+            return F.conv2d(x, weight, padding=r * D, dilation=D), logdet
+        # Only one quadrant is live: crop the kernel and pad the one side that it reaches.
+        lead, trail = (0, r * D) if self.reverse else (r * D, 0)
+        quadrant = weight[:, :, r:, r:] if self.reverse else weight[:, :, : r + 1, : r + 1]
+        return F.conv2d(F.pad(x, (lead, trail, lead, trail)), quadrant, dilation=D), logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.log_det(z)
+        refuse_zero(self._diagonal(), "diagonal of the centre tap")
+        x = solve_masked(
+            self.weight * self.live,
+            z,
+            mask=self.mask,
+            reverse=self.reverse,
+            dilation=self.dilation,
+        )
+        return x, logdet
+
+    def log_det(self, x: Tensor) -> Tensor:
+        validate_images(x, self.channels, self.weight)
+        return per_sample(x.shape[2] * x.shape[3] * self._diagonal().abs().log().sum(), x)
+
+
+def masked_weight(layer: nn.Module, name: str, mask: Mask, reverse: bool) -> Array:
+    """The live weights of the parameter ``name``, masked by the oracle's own rule."""
+    return masked(to_numpy(layer, name), mask, reverse)
+
+
+def log_diagonal(weight: Array) -> Array:
+    """``log|w[c,c,r,r]|``, ``(C,)``."""
+    r = weight.shape[-1] // 2
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.abs(np.diagonal(weight[:, :, r, r]))))
+
+
+def move_masked(
+    layer: nn.Module, name: str, live: int, style: str, generator: torch.Generator
+) -> None:
+    """Set a masked weight: entries off the diagonal sized by the number of live ones.
+
+    Substitution amplifies by the ratio of the two at every pixel, so an ill-conditioned
+    convolution needs no unequal diagonal.
+    """
+    weight = layer.get_parameter(name)
+    C, r = weight.shape[0], weight.shape[-1] // 2
+    value = off_diagonal(weight, live * C, style, generator) * 2
+    index = torch.arange(C)
+    value[index, index, r, r] = random_diagonal(C, "mixed" if style == "ill" else style, generator)
+    set_parameter(layer, name, value)
+
+
+def _define(layer: nn.Module, event: Event) -> Componentwise:
+    assert isinstance(layer.dilation, int)
+    weight = masked_weight(layer, "weight", layer.mask, layer.reverse)  # type: ignore[arg-type]
+    rule = DiagonalLogdet(log_diagonal(weight), event[1] * event[2])
+    return Componentwise([ConvFactor(weight, layer.dilation)], rule, event)
+
+
+def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
+    r = layer.get_parameter("weight").shape[-1] // 2
+    live = (r + 1) ** 2 if layer.mask == "square" else 2 * r * (r + 1) + 1
+    move_masked(layer, "weight", live, style, generator)
+
+
+def _order(layer: nn.Module, event: Event) -> Array:
+    """Pixels in raster order, channels inside; the other way round if reversed."""
+    C, H, W = event
+    index = np.arange(C * H * W).reshape(C, H, W).transpose(1, 2, 0).reshape(-1)
+    return index[::-1].copy() if layer.reverse else index
+
+
+def _zero_diagonal(layer: nn.Module) -> None:
+    weight = layer.get_parameter("weight")
+    weight.data[0, 0, weight.shape[-1] // 2, weight.shape[-1] // 2] = 0.0
+
+
+AutoregressiveConv2d.spec = LayerSpec(
+    build=AutoregressiveConv2d,
+    define=_define,
+    options={
+        "kernel_size": (3, 1, 5, 7),
+        "mask": ("square", "raster"),
+        "reverse": (False, True),
+        "dilation": (1, 2, 3),
+    },
+    traits=frozenset(
+        {Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.REVERSIBLE}
+    ),
+    move=_move,
+    order=_order,
+    make_singular=_zero_diagonal,
+)

@@ -1,0 +1,115 @@
+"""The 1x1 convolution of the paper in its QR parametrisation with Householder reflections."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
+from emcheck.layers._tools import (
+    per_sample,
+    pixels_back,
+    pixels_last,
+    refuse_zero,
+    triangular_solve,
+)
+from emcheck.oracle import DiagonalLogdet, PointwiseDefinition, householder, to_numpy
+from emcheck.oracle.precision import matmul
+from emcheck.spec import LayerSpec, Trait
+from emcheck.styles import normal, off_diagonal, random_diagonal, set_parameter
+
+
+class Conv1x1QR(InvertibleLayer):
+    """1x1 convolution with ``W = Q (U + diag(s))``, ``Q = Q_1 ... Q_C``.
+
+    ``Q_i = I - 2 v_i v_i^T / (v_i^T v_i)`` are Householder reflections with learnt ``v_i``,
+    ``U`` is strictly upper triangular, ``s`` has free signs.
+
+    Log-det: ``H W sum_c log|s_c|``.
+
+    Cost: forward and inverse ``B H W C^2`` plus ``2 C^3`` for the reflections; log-det ``C``.
+
+    Reference: Hoogeboom, van den Berg, Welling, Emerging Convolutions for Generative
+    Normalizing Flows, 2019, arXiv 1901.11137, section 3.3.
+
+    Args:
+        channels: ``C``, at least 1.
+        generator: random numbers of ``v ~ N(0, 1)``; torch's default if None. ``s = 1`` and
+            ``U = 0`` at the start.
+
+    Raises:
+        ValueError: input that is not ``(B, C, H, W)`` in the dtype of the parameters; a zero
+            reflection vector; ``inverse`` with a zero in ``s``, whose log-det is ``-inf``.
+
+    >>> import torch
+    >>> layer = Conv1x1QR(3, generator=torch.Generator().manual_seed(0))
+    >>> layer.log_det(torch.ones(2, 3, 4, 4)).detach()
+    tensor([0., 0.])
+    """
+
+    def __init__(self, channels: int, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.channels = validate_positive("channels", channels)
+        self.vectors = nn.Parameter(torch.randn(channels, channels, generator=generator))
+        self.upper = nn.Parameter(torch.zeros(channels, channels))  # strictly upper part used
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def _orthogonal(self) -> Tensor:
+        """``Q (C, C)``, the product of the reflections; lengths of ``v_i`` cannot overflow."""
+        largest = self.vectors.detach().abs().amax(dim=1, keepdim=True)
+        refuse_zero(largest, "Householder vector")
+        unit = self.vectors / largest
+        unit = unit / unit.square().sum(dim=1, keepdim=True).sqrt()
+        Q = torch.eye(self.channels).to(unit)
+        for v in unit:
+            Q = Q - 2 * torch.outer(Q @ v, v)
+        return Q
+
+    def _triangle(self) -> Tensor:
+        return self.upper.triu(1) + torch.diag(self.scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.log_det(x)
+        return pixels_back(self._orthogonal() @ (self._triangle() @ pixels_last(x)), x), logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.log_det(z)
+        refuse_zero(self.scale, "scale")
+        y = self._orthogonal().T @ pixels_last(z)
+        return pixels_back(triangular_solve(self._triangle(), y, upper=True), z), logdet
+
+    def log_det(self, x: Tensor) -> Tensor:
+        validate_images(x, self.channels, self.scale)
+        return per_sample(x.shape[2] * x.shape[3] * self.scale.abs().log().sum(), x)
+
+
+def _define(layer: nn.Module, event: Event) -> PointwiseDefinition:
+    vectors, R, scale = (to_numpy(layer, name) for name in ("vectors", "upper", "scale"))
+    for i in range(len(R)):
+        R[i, :i] = 0
+        R[i, i] = scale[i]
+    with np.errstate(divide="ignore"):
+        rule = DiagonalLogdet(np.log(np.abs(scale)), event[1] * event[2])
+    return PointwiseDefinition(matmul(householder(vectors), R), rule, event)
+
+
+def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
+    C = layer.get_parameter("scale").shape[0]
+    set_parameter(layer, "vectors", normal(layer.get_parameter("vectors"), generator))
+    upper = off_diagonal(layer.get_parameter("upper"), C, style, generator)
+    set_parameter(layer, "upper", upper)
+    set_parameter(layer, "scale", random_diagonal(C, style, generator))
+
+
+def _zero_scale(layer: nn.Module) -> None:
+    layer.get_parameter("scale").data[0] = 0.0
+
+
+Conv1x1QR.spec = LayerSpec(
+    build=Conv1x1QR,
+    define=_define,
+    traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.POINTWISE}),
+    move=_move,
+    make_singular=_zero_scale,
+)

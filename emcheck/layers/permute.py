@@ -1,0 +1,72 @@
+"""A fixed permutation of the channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
+from emcheck.oracle import PermutationDefinition
+from emcheck.spec import LayerSpec, Trait
+
+
+class PermuteChannels(InvertibleLayer):
+    """``z[c] = x[p(c)]``: channels reversed, or shuffled once by a seed.
+
+    Log-det: 0.
+
+    Cost: one copy.
+
+    Reference: Kingma, Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions,
+    2018, arXiv 1807.03039, section 3.2 (the baselines "reverse" and "shuffle").
+
+    Args:
+        channels: ``C``, at least 1.
+        seed: None reverses, a whole number shuffles.
+
+    Raises:
+        ValueError: input that is not ``(B, C, H, W)``.
+
+    >>> import torch
+    >>> PermuteChannels(3)(torch.arange(3.0).reshape(1, 3, 1, 1))[0].flatten()
+    tensor([2., 1., 0.])
+    """
+
+    def __init__(
+        self, channels: int, seed: int | None = None, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.channels = validate_positive("channels", channels)
+        if seed is None:
+            index = torch.arange(channels).flip(0)
+        else:
+            index = torch.randperm(channels, generator=torch.Generator().manual_seed(seed))
+        self.index: Tensor
+        self.register_buffer("index", index)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.log_det(x)
+        return x[:, self.index], logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.log_det(z)
+        return z[:, self.index.argsort()], logdet
+
+    def log_det(self, x: Tensor) -> Tensor:
+        validate_images(x, self.channels)
+        return x.new_zeros(x.shape[0])
+
+
+def _define(layer: nn.Module, event: Event) -> PermutationDefinition:
+    pixels = event[1] * event[2]
+    index = layer.get_buffer("index").cpu().numpy()[:, None] * pixels + np.arange(pixels)
+    return PermutationDefinition(index.reshape(-1), event, event)
+
+
+PermuteChannels.spec = LayerSpec(
+    build=PermuteChannels,
+    define=_define,
+    options={"seed": (None, 0, 1)},
+    traits=frozenset({Trait.LINEAR, Trait.EQUIVARIANT, Trait.POINTWISE}),
+)

@@ -1,0 +1,72 @@
+"""Squeeze: space to channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
+from emcheck.oracle import PermutationDefinition, squeeze_index
+from emcheck.spec import LayerSpec, Trait
+
+
+class Squeeze2d(InvertibleLayer):
+    """``(C, H, W) -> (f^2 C, H/f, W/f)``: each ``f x f`` block of pixels becomes channels.
+
+    Output channel ``c f^2 + a f + b`` at ``(i, j)`` is input channel ``c`` at
+    ``(i f + a, j f + b)``.
+
+    Log-det: 0.
+
+    Cost: one copy.
+
+    Reference: Dinh, Sohl-Dickstein, Bengio, Density estimation using Real NVP, 2016,
+    arXiv 1605.08803, section 3.6.
+
+    Args:
+        factor: ``f``, at least 1, must divide H and W.
+
+    Raises:
+        ValueError: input that is not ``(B, C, H, W)``, or sizes that ``f`` does not divide.
+
+    >>> import torch
+    >>> Squeeze2d()(torch.arange(4.0).reshape(1, 1, 2, 2))[0].flatten()
+    tensor([0., 1., 2., 3.])
+    """
+
+    def __init__(self, factor: int = 2, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.factor = validate_positive("factor", factor)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.log_det(x)
+        return F.pixel_unshuffle(x, self.factor), logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        validate_images(z, None)
+        if z.shape[1] % self.factor**2:
+            wanted = f"(B, C, H, W) with C a multiple of {self.factor**2}"
+            raise ValueError(f"expected {wanted}, got {tuple(z.shape)}")
+        return F.pixel_shuffle(z, self.factor), z.new_zeros(z.shape[0])
+
+    def log_det(self, x: Tensor) -> Tensor:
+        validate_images(x, None)
+        if x.shape[2] % self.factor or x.shape[3] % self.factor:
+            wanted = f"(B, C, H, W) with H and W multiples of {self.factor}"
+            raise ValueError(f"expected {wanted}, got {tuple(x.shape)}")
+        return x.new_zeros(x.shape[0])
+
+
+def _define(layer: nn.Module, event: Event) -> PermutationDefinition:
+    f = int(layer.factor)  # type: ignore[arg-type]
+    C, H, W = event
+    return PermutationDefinition(squeeze_index(event, f), event, (C * f * f, H // f, W // f))
+
+
+Squeeze2d.spec = LayerSpec(
+    build=lambda channels, **options: Squeeze2d(**options),
+    define=_define,
+    options={"factor": (2, 1, 3)},
+    traits=frozenset({Trait.LINEAR}),
+)

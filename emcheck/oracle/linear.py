@@ -1,0 +1,257 @@
+"""Definitions of linear layers: factors, bias, and the rule their rounding errors obey."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from emcheck.bounds import THRESHOLDS, Arithmetic, Measure, difference, norm2, ratio, too_ill
+from emcheck.layer import Event
+from emcheck.oracle.definition import Definition, Running
+from emcheck.oracle.logdets import FourierLogdet, LogdetRule
+from emcheck.oracle.matrices import ConvFactor
+from emcheck.oracle.precision import EXTENDED, Array, matmul
+
+
+class LinearDefinition(Definition):
+    """``z = F_L ... F_1 x + b`` with a log-det that does not depend on ``x``."""
+
+    linear = True
+
+    def __init__(
+        self,
+        factors: Sequence[ConvFactor],
+        logdet_rule: LogdetRule,
+        event: Event,
+        bias: Array | None = None,
+    ) -> None:
+        self.factors = tuple(factors)
+        self.logdet_rule = logdet_rule
+        self.event = event
+        bias = np.zeros(1, dtype=EXTENDED) if bias is None else bias
+        self.bias = bias[None, :, None, None]
+
+    def apply(self, x: Array) -> Array:
+        """``A x`` without the bias."""
+        for factor in self.factors:
+            x = factor.apply(x)
+        return x
+
+    def absolute(self, x: Array) -> Array:
+        """``|F_L| ... |F_1| |x|``."""
+        x = np.abs(x)
+        for factor in self.factors:
+            x = factor.absolute().apply(x)
+        return x
+
+    def value(self, x: Array) -> Array:
+        return np.asarray(self.apply(x) + self.bias)
+
+    def logdet(self, x: Array) -> Array:
+        return np.full(len(x), self.logdet_rule.value)
+
+    def tangent(self, x: Array, v: Array) -> Array:
+        return self.apply(v)
+
+    @cached_property
+    def matrix(self) -> Array:
+        """The dense matrix by index formula, ``(n, n)``, independent of ``apply``."""
+        C, H, W = self.event
+        out = np.eye(C * H * W, dtype=EXTENDED)
+        for factor in self.factors:
+            out = matmul(factor.matrix((factor.weight.shape[1], H, W)), out)
+        return out
+
+    @cached_property
+    def inverse_matrix(self) -> Array:
+        """``A^-1`` in float64, ``(n, n)``; infinite entries if the matrix is singular."""
+        narrow = np.asarray(self.matrix, dtype=np.float64)
+        try:
+            return np.linalg.inv(narrow)
+        except np.linalg.LinAlgError:
+            return np.full_like(narrow, np.inf)
+
+    def running(self, x: Array, error: Array, arithmetic: Arithmetic) -> Running:
+        pushed = self.absolute(error) if error.any() else 0.0
+        logdet = self.logdet(x)
+        bound = self.logdet_rule.bound(arithmetic) * THRESHOLDS[self.logdet_rule.rule]
+        local = self.local_error(x, arithmetic) if arithmetic.u else np.zeros(1)
+        return Running(self.value(x), local + pushed, logdet, np.full(len(x), bound))
+
+    def logdet_error(self, x: Array, logdet: Array, arithmetic: Arithmetic) -> Measure:
+        rule = self.logdet_rule
+        error = difference(logdet, self.logdet(x))
+        quotient = ratio(error, rule.bound(arithmetic))
+        return Measure(quotient, rule.rule, rule.condition)
+
+    @abstractmethod
+    def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
+        """Bound on the forward rounding error, entry by entry, for an exact ``x``."""
+
+
+class Componentwise(LinearDefinition):
+    """Sums of products and substitution: rules T1, T2 and T3.
+
+    ``m`` is the most nonzeros in a row, added over the factors; ``roundings`` counts what
+    the layer does to its parameters first (4 for an exponential). The
+    bias is added last and costs one more rounding.
+    """
+
+    def __init__(
+        self,
+        factors: Sequence[ConvFactor],
+        logdet_rule: LogdetRule,
+        event: Event,
+        bias: Array | None = None,
+        roundings: int = 0,
+    ) -> None:
+        super().__init__(factors, logdet_rule, event, bias)
+        self.m = sum(factor.nonzeros() for factor in self.factors) + roundings
+
+    def _underflow(self, arithmetic: Arithmetic) -> Array:
+        """``(m_l + 1) tiny`` of every factor, pushed through the factors after it."""
+        C, H, W = self.event
+        total = np.zeros((1, C, H, W), dtype=EXTENDED)
+        for factor in self.factors:
+            total = factor.absolute().apply(total) + (factor.nonzeros() + 1) * arithmetic.tiny
+        return total
+
+    def _size(self, x: Array) -> Array:
+        return np.asarray(self.absolute(x) + np.abs(self.bias))
+
+    def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
+        return arithmetic.gamma(self.m + 1) * self._size(x) + self._underflow(arithmetic)
+
+    def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
+        size = self._size(xh) + np.abs(z)
+        return arithmetic.gamma(self.m + 1) * size + self._underflow(arithmetic)
+
+    def forward_error(self, x: Array, z: Array, arithmetic: Arithmetic) -> Measure:
+        error = difference(z, self.value(x))
+        return Measure(ratio(error, self.local_error(x, arithmetic)), "T1")
+
+    def backward_error(self, z: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
+        error = difference(self.value(xh), z)
+        return Measure(ratio(error, self.local_residual(xh, z, arithmetic)), "T2")
+
+    @cached_property
+    def condition(self) -> float:
+        """``|| |A^-1| |F_L| ... |F_1| ||_inf``, Skeel's condition number."""
+        rows = self.absolute(np.ones((1, *self.event))).reshape(-1)
+        return float((np.abs(self.inverse_matrix) @ rows.astype(np.float64)).max())
+
+    def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
+        gamma = arithmetic.gamma(self.m) + arithmetic.gamma(self.m + 1)
+        inner = gamma * self._size(x) + self._underflow(arithmetic)
+        bound = inner.reshape(len(x), -1) @ np.abs(self.inverse_matrix).T
+        error = difference(xh, x).reshape(len(x), -1)
+        ill = too_ill(self.condition, arithmetic.gamma(self.m))
+        return Measure(ratio(error, bound), "T3", self.condition, ill)
+
+    def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
+        # zh - z = (f(xh) - z) + (zh - f(xh)): T2 and T1 added, both at xh.
+        bound = self.local_residual(xh, z, arithmetic) + self.local_error(xh, arithmetic)
+        return Measure(ratio(difference(zh, z), bound), "T2")
+
+
+class Normwise(LinearDefinition):
+    """Rules that compare norms; a subclass says of what and relative to what."""
+
+    @abstractmethod
+    def size(self, x: Array) -> Array:
+        """What one pass of the layer may err by per threshold unit and ``u``."""
+
+    @abstractmethod
+    def norm(self, x: Array) -> Array:
+        """The norm in which errors are measured, broadcast against ``size``."""
+
+    rule: str
+
+    @property
+    @abstractmethod
+    def condition(self) -> float:
+        """Condition number in the norm of the rule."""
+
+    def _floor(self, arithmetic: Arithmetic) -> float:
+        return 2 * int(np.prod(self.event)) * arithmetic.tiny
+
+    def _measure(self, error: Array, size: Array, arithmetic: Arithmetic) -> Measure:
+        bound = arithmetic.u * size + self._floor(arithmetic)
+        ill = too_ill(self.condition, arithmetic.u * self.event[0])
+        return Measure(ratio(self.norm(error), bound), self.rule, self.condition, ill)
+
+    def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
+        size = arithmetic.u * self.size(x) + self._floor(arithmetic)
+        return np.asarray(THRESHOLDS[self.rule] * size)
+
+    def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
+        return self.local_error(xh, arithmetic)
+
+    def forward_error(self, x: Array, z: Array, arithmetic: Arithmetic) -> Measure:
+        return self._measure(difference(z, self.value(x)), self.size(x), arithmetic)
+
+    def backward_error(self, z: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
+        return self._measure(difference(self.value(xh), z), self.size(xh), arithmetic)
+
+    def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
+        size = 2 * self.condition * self.relative_size(x)
+        return self._measure(difference(xh, x), size, arithmetic)
+
+    def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
+        return self._measure(difference(zh, z), 2 * self.size(xh), arithmetic)
+
+    @abstractmethod
+    def relative_size(self, x: Array) -> Array:
+        """``size(x)`` for a matrix of norm 1."""
+
+
+class PointwiseDefinition(Normwise):
+    """A 1x1 convolution, pixel by pixel in the 1-norm: ``n ||W||_1 ||x||_1 eps`` (rule T7)."""
+
+    rule = "T7"
+
+    def __init__(self, matrix: Array, logdet_rule: LogdetRule, event: Event) -> None:
+        super().__init__([ConvFactor(matrix[:, :, None, None])], logdet_rule, event)
+        self.weight = matrix
+        self.weight_norm = np.abs(matrix).sum(axis=0).max()
+
+    def norm(self, x: Array) -> Array:
+        return np.asarray(np.abs(x).sum(axis=1, keepdims=True))
+
+    def relative_size(self, x: Array) -> Array:
+        return np.asarray(2 * len(self.weight) * self.norm(x))  # eps = 2 u
+
+    def size(self, x: Array) -> Array:
+        return np.asarray(self.weight_norm * self.relative_size(x))
+
+    @cached_property
+    def condition(self) -> float:
+        narrow = np.asarray(self.weight, dtype=np.float64)
+        return float(np.linalg.cond(narrow, 1))
+
+
+class FourierDefinition(Normwise):
+    """A periodic convolution, sample by sample: ``(log2 HW + C) S ||x||_2`` (rule T5)."""
+
+    rule = "T5"
+
+    def __init__(self, weight: Array, event: Event) -> None:
+        self.spectrum = FourierLogdet(weight, event[1], event[2])
+        super().__init__([ConvFactor(weight, circular=True)], self.spectrum, event)
+
+    def norm(self, x: Array) -> Array:
+        return norm2(x)[:, None, None, None]
+
+    def relative_size(self, x: Array) -> Array:
+        return self.spectrum.levels * self.norm(x)
+
+    def size(self, x: Array) -> Array:
+        return np.asarray(self.spectrum.norm * self.relative_size(x))
+
+    @cached_property
+    def condition(self) -> float:
+        smallest = float(self.spectrum.spectrum.min())
+        return self.spectrum.norm / smallest if smallest > 0 else np.inf

@@ -1,0 +1,105 @@
+"""All tidy frames of one report; a part whose input is missing is None."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from emcheck.report.faults import fault_frame, kill_matrix, kill_table
+from emcheck.report.load import BenchmarkFile, Properties
+from emcheck.report.schema import Record
+from emcheck.report.timings import (
+    TIDY_COLUMNS,
+    cell_frame,
+    growth_frame,
+    side_by_side,
+    timing_frame,
+)
+from emcheck.report.verdicts import check_frame, counts, verdict_matrix, worst_ratios
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What the report stands on: the inputs and the frames made of them."""
+
+    files: list[BenchmarkFile] = field(default_factory=list)
+    runs: list[Record] = field(default_factory=list)
+    timings: pd.DataFrame | None = None
+    cells: pd.DataFrame | None = None
+    growth: pd.DataFrame | None = None
+    checks: pd.DataFrame | None = None
+    faults: pd.DataFrame | None = None
+    kills: pd.DataFrame | None = None
+    images: pd.DataFrame | None = None
+    canaries: pd.DataFrame | None = None
+
+    def machine_names(self) -> dict[str, str]:
+        """Letter -> name of every machine that was timed, in the order of the letters."""
+        if self.timings is None:
+            return {}
+        pairs = self.timings[["machine", "machine_name"]].drop_duplicates()
+        return dict(zip(pairs["machine"], pairs["machine_name"], strict=True))
+
+
+def build(files: Sequence[BenchmarkFile], properties: Properties | None) -> Frames:
+    """The frames of the inputs that are there."""
+    known = properties or Properties()
+    timings = timing_frame(files) if files else None
+    growth = growth_frame(timings) if timings is not None else None
+    checks, faults = known.of("check"), known.of("fault")
+    images = pd.DataFrame(known.of("image")) if known.of("image") else None
+    if images is not None:
+        images["shape"] = ["x".join(map(str, shape)) for shape in images["shape"]]
+        images = images.sort_values(["source", "layer", "dtype"], ignore_index=True)
+    seeded = fault_frame(faults) if faults else None
+    return Frames(
+        files=list(files),
+        runs=known.of("run"),
+        timings=timings,
+        cells=cell_frame(timings) if timings is not None else None,
+        growth=growth if growth is not None and len(growth) else None,
+        checks=check_frame(checks) if checks else None,
+        faults=seeded,
+        kills=kill_table(seeded) if seeded is not None else None,
+        images=images,
+        canaries=pd.DataFrame(known.of("canary")) if known.of("canary") else None,
+    )
+
+
+def provenance_frame(frames: Frames) -> pd.DataFrame:
+    """One row per input: which machine, versions, commit, threads and date."""
+    rows: list[Record] = []
+    for file in frames.files:
+        row: Record = {"input": file.name, "date": file.date} | file.machine
+        row["devices"] = " ".join(file.machine["devices"])
+        row["absent_devices"] = " ".join(file.machine["absent_devices"])
+        rows.append(row)
+    rows += [{"input": "properties"} | run for run in frames.runs]
+    return pd.DataFrame(rows)
+
+
+def csv_tables(frames: Frames) -> dict[str, pd.DataFrame]:
+    """Every table of the report, by the name of its CSV file."""
+    tables: dict[str, pd.DataFrame] = {"provenance": provenance_frame(frames)}
+    if frames.canaries is not None:
+        tables["canaries"] = frames.canaries
+    if frames.checks is not None:
+        tables["checks"] = frames.checks
+        tables["verdicts_by_family"] = counts(frames.checks, "family")
+        tables["verdicts_by_layer"] = counts(frames.checks, "layer")
+        tables["verdict_matrix"] = verdict_matrix(frames.checks)
+        tables["worst_ratios"] = worst_ratios(frames.checks)
+    if frames.faults is not None and frames.kills is not None:
+        tables["faults"] = frames.kills
+        tables["kill_matrix"] = kill_matrix(frames.faults)
+        tables["fault_results"] = frames.faults
+    if frames.timings is not None and frames.cells is not None:
+        tables["times"] = frames.timings[TIDY_COLUMNS]
+        tables["times_by_cell"] = side_by_side(frames.cells)
+    if frames.growth is not None:
+        tables["growth"] = frames.growth
+    if frames.images is not None:
+        tables["images"] = frames.images
+    return tables

@@ -1,0 +1,1 @@
+"""The sections of summary.md, each a function from the frames to Markdown."""

@@ -1,0 +1,98 @@
+"""Verdicts and results: what a check says, in a form that needs no pytest to read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any
+
+
+class Verdict(str, Enum):
+    """The eight answers a check can give; only FAIL and XPASS spoil a report."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    ILL_CONDITIONED = "ILL-CONDITIONED"
+    UNSUPPORTED = "UNSUPPORTED"
+    NOTE = "NOTE"
+    XFAIL = "XFAIL"
+    XPASS = "XPASS"
+    NOT_RUN = "NOT RUN"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+#: Worst first: the verdict of several examples together is the first that occurs.
+SEVERITY = (
+    Verdict.FAIL,
+    Verdict.XPASS,
+    Verdict.NOTE,
+    Verdict.PASS,
+    Verdict.XFAIL,
+    Verdict.UNSUPPORTED,
+    Verdict.ILL_CONDITIONED,
+    Verdict.NOT_RUN,
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check on one layer: the verdict and the numbers behind it.
+
+    ``ratio`` is error over bound (dimensionless) and passes at or below ``threshold``;
+    ``condition`` is the condition number that the check used (NaN where it needs none);
+    ``examples`` counts the examples that ran, ``ill_conditioned`` those among them that
+    were too ill-conditioned to judge.
+    """
+
+    check: str
+    layer: str
+    case: str
+    dtype: str
+    device: str
+    verdict: Verdict
+    ratio: float = math.nan
+    threshold: float = math.nan
+    condition: float = math.nan
+    examples: int = 1
+    ill_conditioned: int = 0
+    detail: str = ""
+    seed: int = 0
+
+    def to_record(self) -> dict[str, Any]:
+        """A flat dictionary of JSON types (non-finite numbers become strings)."""
+        record = asdict(self)
+        record["verdict"] = self.verdict.value
+        for key in ("ratio", "threshold", "condition"):
+            value = record[key]
+            record[key] = value if math.isfinite(value) else str(value)
+        return record
+
+
+def merge(results: list[Result]) -> Result:
+    """Several examples of one check on one layer as one result: the worst verdict and ratio.
+
+    The case, the seed and the detail are those of the worst example, so that what is
+    printed can be reproduced.
+    """
+    if not results:
+        raise ValueError("expected at least one result to merge, got none")
+
+    def badness(result: Result) -> tuple[int, float]:
+        ratio = result.ratio / result.threshold if result.threshold > 0 else result.ratio
+        return -SEVERITY.index(result.verdict), -math.inf if math.isnan(ratio) else ratio
+
+    worst = max(results, key=badness)
+    ratios = [r.ratio for r in results if not math.isnan(r.ratio)]
+    judged = [r.ratio for r in results if r.verdict in (Verdict.PASS, Verdict.FAIL)]
+    judged = [ratio for ratio in judged if not math.isnan(ratio)]
+    conditions = [r.condition for r in results if not math.isnan(r.condition)]
+    return replace(
+        worst,
+        ratio=max(judged or ratios, default=math.nan),
+        condition=max(conditions, default=math.nan),
+        examples=sum(r.examples for r in results),
+        ill_conditioned=sum(r.ill_conditioned for r in results),
+    )

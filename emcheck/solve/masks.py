@@ -1,0 +1,36 @@
+"""The masks of autoregressive convolutions, as torch tensors."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Mask = Literal["square", "raster"]
+
+
+def validate_mask(mask: str) -> Mask:
+    """Return ``mask`` if it is the name of a mask, else raise ``ValueError``."""
+    for name in get_args(Mask):
+        if mask == name:
+            return name  # type: ignore[no-any-return]
+    raise ValueError(f"expected mask to be one of {get_args(Mask)}, got {mask!r}")
+
+
+def live_taps(channels: int, kernel_size: int, mask: Mask, reverse: bool) -> Tensor:
+    """Which entries of ``w (C, C, k, k)`` are live, as a boolean tensor.
+
+    Square: taps with ``a <= r`` and ``b <= r``. Raster: taps before the centre in raster
+    order. The centre tap is lower-triangular over channels in both. ``reverse`` flips the
+    mask on both space axes and both channel axes.
+    """
+    r = kernel_size // 2
+    live = torch.zeros(channels, channels, kernel_size, kernel_size, dtype=torch.bool)
+    if mask == "square":
+        live[:, :, : r + 1, : r + 1] = True
+    else:
+        live[:, :, :r, :] = True
+        live[:, :, r, :r] = True
+    live[:, :, r, r] = torch.ones(channels, channels, dtype=torch.bool).tril()
+    return live.flip(0, 1, 2, 3) if reverse else live

@@ -1,0 +1,69 @@
+"""What the suite must know of a layer: how to build it, what it means, how to stress it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from emcheck.layer import Event
+    from emcheck.oracle import Definition
+    from emcheck.oracle.precision import Array
+
+
+class Trait(Enum):
+    """Properties that switch on the checks which need them."""
+
+    LINEAR = "z is affine in x and the log-det does not depend on x"
+    ZERO_PADDED = "the log-det is H W times a number that depends on the parameters alone"
+    EQUIVARIANT = "a shifted image gives the shifted latent, away from the border"
+    PERIODIC = "a cyclically shifted image gives the cyclically shifted latent, everywhere"
+    POINTWISE = "pixels do not mix"
+    REVERSIBLE = "the option `reverse` flips both space axes and both channel axes"
+    INITIALIZES = "parameters can be set from data by `initialize(x)`"
+    COMPOSED = "an ordered composition of other layers, `.layers`"
+
+
+Mover = Callable[[nn.Module, str, torch.Generator], None]
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """Everything that properties, benches and reports need in order to cover a layer.
+
+    Args:
+        build: ``build(channels, **options, generator=...)`` returns a new layer.
+        define: the definition at the layer's present parameters, for an event ``(C, H, W)``;
+            it reads parameters by name, so a faulty twin with the same names shares it.
+        options: constructor keywords and the values that are tried.
+        traits: which optional checks apply.
+        min_channels: smallest channel count.
+        move: sets parameters to a style of :mod:`emcheck.checks.parameters`; None moves
+            every parameter by a small random step.
+        order: indices of the flattened event in which the Jacobian is lower triangular.
+        make_singular: makes the layer structurally singular in place, if that is possible.
+    """
+
+    build: Callable[..., nn.Module]
+    define: Callable[[nn.Module, Event], Definition]
+    options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    traits: frozenset[Trait] = frozenset()
+    min_channels: int = 1
+    move: Mover | None = None
+    order: Callable[[nn.Module, Event], Array] | None = None
+    make_singular: Callable[[nn.Module], None] | None = None
+
+    def multiple(self, options: Mapping[str, Any]) -> int:
+        """What H and W must be divisible by: the option ``factor``, or 1."""
+        return int(options.get("factor", 1))
+
+
+def spec_of(layer: nn.Module) -> LayerSpec | None:
+    """The spec that a layer's class carries, or None for a layer of unknown make."""
+    spec = getattr(layer, "spec", None)
+    return spec if isinstance(spec, LayerSpec) else None

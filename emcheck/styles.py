@@ -1,0 +1,86 @@
+"""Parameter styles: the states of a layer in which it is tested.
+
+``initial`` leaves a layer as built, ``trained`` moves it to values like those after training,
+``mixed`` also gives the diagonal both signs and unequal sizes, ``ill`` makes it
+ill-conditioned in float32 without making it singular. Faults hide at initial values, where
+most log-dets are zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.spec import spec_of
+
+STYLES = ("initial", "trained", "mixed", "ill")
+
+#: Half-width in log10 of the singular values, by style.
+_SPREAD = {"trained": 0.15, "mixed": 0.4, "ill": 2.0}
+
+#: Size of entries off the diagonal relative to what keeps substitution from growing.
+_COUPLING = {"trained": 0.25, "mixed": 0.5, "ill": 1.5}
+
+
+def set_parameter(layer: nn.Module, name: str, value: Tensor) -> None:
+    """Overwrite the parameter or buffer ``name`` in place, in its own dtype and device."""
+    owner, _, leaf = name.rpartition(".")
+    target = getattr(layer.get_submodule(owner), leaf)
+    target.data.copy_(value)
+
+
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers in the shape of ``like``, float64 on the generator's device."""
+    return torch.randn(like.shape, generator=generator, dtype=torch.float64)
+
+
+def random_signs(n: int, style: str, generator: torch.Generator) -> Tensor:
+    """``(n,)`` of +-1; all +1 unless the style is mixed or ill."""
+    signs = torch.randint(0, 2, (n,), generator=generator).double() * 2 - 1
+    return signs if style in ("mixed", "ill") else torch.ones(n, dtype=torch.float64)
+
+
+def random_log_sizes(n: int, style: str, generator: torch.Generator) -> Tensor:
+    """Natural logarithms ``(n,)`` of sizes spread evenly over the style's range."""
+    width = _SPREAD[style] * 2.302585092994046
+    return (2 * torch.rand(n, generator=generator, dtype=torch.float64) - 1) * width
+
+
+def random_diagonal(n: int, style: str, generator: torch.Generator) -> Tensor:
+    """A diagonal ``(n,)`` with the signs and sizes of the style."""
+    signs = random_signs(n, style, generator)
+    return signs * random_log_sizes(n, style, generator).exp()
+
+
+def off_diagonal(like: Tensor, terms: int, style: str, generator: torch.Generator) -> Tensor:
+    """Entries in the shape of ``like`` whose absolute sum over ``terms`` is about the style's."""
+    return normal(like, generator) * (_COUPLING[style] / max(terms, 1))
+
+
+def random_matrix(like: Tensor, style: str, generator: torch.Generator) -> Tensor:
+    """A matrix ``(n, n)`` with random singular vectors and the style's singular values."""
+    n = like.shape[-1]
+    left, right = (torch.linalg.qr(normal(like, generator)).Q for _ in range(2))
+    return left * random_diagonal(n, style, generator) @ right
+
+
+def move_parameters(layer: nn.Module, style: str, generator: torch.Generator) -> None:
+    """Move a layer to a style: by its spec, or, if it has none, by a random step.
+
+    The step moves every trainable parameter and leaves buffers alone.
+
+    It is an eighth (trained) of the parameter's own size (root mean square, at least 0.8):
+    far enough from initial values to show what hides there, near enough to stay invertible.
+    """
+    if style == "initial":
+        return
+    spec = spec_of(layer)
+    if spec is not None:
+        if spec.move is not None:
+            spec.move(layer, style, generator)
+        return
+    for parameter in layer.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            size = parameter.detach().double().square().mean().sqrt().clamp(min=0.8).cpu()
+            step = normal(parameter, generator) * size * _COUPLING[style] / 2
+            parameter.data.add_(step.to(parameter))
