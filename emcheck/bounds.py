@@ -30,7 +30,10 @@ THRESHOLDS = {
     "T8": 5.0,  # round trip from the Jacobian alone
     "T9": 10.0,  # log-det from the Jacobian alone
     "RUN": 1.0,  # running error analysis of a nonlinear layer or a chain (first order)
-    "EXACT": 0.0,  # bitwise equality
+    "AGREE": 1.0,  # two computed values, each within its bound of the truth
+    "FD": 1.0,  # a gradient against central differences
+    "QUAD": 1.0,  # an integral by the trapezoid rule
+    "EXACT": 0.0,  # bitwise equality, or a yes-or-no answer
 }
 
 #: From this product of rounding unit and condition number on, first-order bounds mean nothing.
@@ -43,12 +46,11 @@ CANCELLATION_FACTOR = 2.0**20
 #: exp, sigmoid and log of the math libraries in use are good to 2 ulp, which is 4 u.
 ELEMENTARY = 4
 
-#: Of the central difference in float64 with steps h and h/2, fourth order after one
-#: Richardson step: truncation and rounding both stay below this share of the largest entry.
+#: Central differences in float64 with steps h relative to x: rounding is about u / h, at most
+#: 1e-8 of the summed sizes, and truncation h^2; both stay below this share of the sizes. A
+#: kink of ReLU within h of x spoils one step but hardly all three, so the best one counts.
 FINITE_DIFFERENCE = 1e-6
-
-#: Step of the central difference relative to the size of x, near eps^(1/5).
-FINITE_DIFFERENCE_STEP = 2.0**-10
+FINITE_DIFFERENCE_STEPS = (2.0**-16, 2.0**-21, 2.0**-26)
 
 #: The trapezoid rule for a Gaussian with spacing h errs by 2 exp(-2 pi^2 / h^2); what is cut
 #: off beyond q standard deviations is erfc(q / sqrt 2). Both are below this for h = 0.75, q = 6.5.

@@ -25,10 +25,9 @@ def diagnose(
 ) -> tuple[Canary, ...]:
     """Test this installation's linear algebra, FFT and convolution at the threads in use.
 
-    Each child process starts in this process's environment and, where torch is imported
-    here, in this process's thread state, so that a call of ``torch.set_num_threads`` made by
-    the caller is tested too. An ``env`` that chooses threads stands for another process and
-    takes precedence over that state.
+    Each child process starts in this process's environment and in its thread state, so that
+    a call of ``torch.set_num_threads`` made by the caller is tested too. An ``env`` that
+    chooses threads stands for another process and takes precedence over that state.
 
     Cost: about two seconds of a core for each canary, most of it spent on importing torch.
 
@@ -49,7 +48,7 @@ def diagnose(
     if not timeout > 0:
         raise ValueError(f"expected a time limit above 0 s, got {timeout:g}")
     changes = dict(env or {})
-    state = None if changes.keys() & set(threads.VARIABLES) else threads.current()
+    state = None if changes.keys() & set(threads.VARIABLES) else threads.unexplained(os.environ)
     conditions = Conditions({**os.environ, **changes}, state, setup)
 
     def examine(name: str) -> Canary:

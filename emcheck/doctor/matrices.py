@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mpmath
@@ -13,6 +14,13 @@ from emcheck.doctor.bounds import Array
 #: leaves far more than the 17 digits of a float64.
 DIGITS = 60
 
+#: ``(batch, n)``: the sizes at which the known fault gives wrong numbers before those at
+#: which it hangs.
+SHAPES = ((4, 192), (2, 150), (8, 256), (8, 48), (3, 4))
+
+#: Single precision at fewer sizes: the time goes into the references.
+SINGLE_PRECISION = ((4, 192), (8, 48))
+
 
 @dataclass(frozen=True)
 class Known:
@@ -21,6 +29,14 @@ class Known:
     A: Array
     sign: float
     logdet: float
+
+
+def sweep(
+    double: str, single: str, more: tuple[tuple[int, int], ...] = ()
+) -> Iterator[tuple[int, int, str]]:
+    """``(batch, n, dtype)`` over all shapes in double and over fewer in single precision."""
+    yield from ((batch, n, double) for batch, n in (*SHAPES, *more))
+    yield from ((batch, n, single) for batch, n in (*SINGLE_PRECISION, *more))
 
 
 def gaussian(batch: int, n: int, seed: int, dtype: str = "float64") -> Array:

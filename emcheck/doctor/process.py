@@ -62,7 +62,7 @@ def _judged(name: str, seconds: float, record: Mapping[str, Any], said: str) -> 
     """The child's record as a canary; right numbers next to an error message are luck."""
     ratio, threshold = float(record["ratio"]), float(record["limit"])
     cases, threads = int(record["cases"]), int(record["threads"])
-    detail = f"worst of {cases} cases: {record['worst']}" + (said and f"; {said}")
+    detail = f"{record['worst']} (worst of {cases})" + (said and f"; {said}")
     ok = ratio <= threshold and not said
     return Canary(name, ok, ratio, threshold, seconds, detail, cases=cases, threads=threads)
 

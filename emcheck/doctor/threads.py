@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,21 @@ def current() -> ThreadState | None:
     """The state of torch in this process; ``None`` where torch is not imported."""
     torch = sys.modules.get("torch")
     return None if torch is None else ThreadState(torch.get_num_threads(), _dynamic(torch))
+
+
+def unexplained(environment: Mapping[str, str]) -> ThreadState | None:
+    """The state of this process where ``environment`` alone does not account for it.
+
+    With MKL the flag is on until ``set_num_threads`` or ``MKL_DYNAMIC`` switches it off, so
+    a flag that is on shows that nobody called. With ``MKL_DYNAMIC=FALSE`` a call that changed
+    no count leaves no trace, and none is assumed.
+    """
+    state = current()
+    if state is None or state.dynamic is True:
+        return None
+    count = environment.get("OMP_NUM_THREADS", str(os.cpu_count()))
+    switched_off = environment.get("MKL_DYNAMIC", "").upper() in ("FALSE", "0")
+    return None if switched_off and str(state.count) == count else state
 
 
 def reproduce(state: ThreadState) -> None:

@@ -97,9 +97,7 @@ def _periodic_step(channels: int, generator: torch.Generator | None) -> list[nn.
 _STEPS = {"glow": _glow_step, "emerging": _emerging_step, "periodic": _periodic_step}
 
 
-def _build(
-    channels: int, step: str = "glow", *, generator: torch.Generator | None = None
-) -> Chain:
+def _build(channels: int, step: str = "glow", *, generator: torch.Generator | None = None) -> Chain:
     validate_positive("channels", channels, least=2)
     return Chain(*_STEPS[step](channels, generator))
 

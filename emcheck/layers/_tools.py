@@ -29,13 +29,13 @@ def per_sample(value: Tensor, x: Tensor) -> Tensor:
 
 def pixels_last(x: Tensor) -> Tensor:
     """``(B, C, H, W)`` to the matrix ``(C, B*H*W)`` whose columns are the pixels."""
-    return x.transpose(0, 1).reshape(x.shape[1], -1)
+    return x.transpose(0, 1).flatten(1)
 
 
 def pixels_back(columns: Tensor, like: Tensor) -> Tensor:
     """The matrix ``(C, B*H*W)`` back to ``(B, C, H, W)``, the shape of ``like``."""
-    B, _, H, W = like.shape
-    return columns.reshape(-1, B, H, W).transpose(0, 1).contiguous()
+    B, C, H, W = like.shape
+    return columns.reshape(C, B, H, W).transpose(0, 1).contiguous()
 
 
 def slogdet_each(matrices: Tensor) -> Tensor:
@@ -71,4 +71,6 @@ def refuse_zero(values: Tensor, what: str) -> None:
     zeros = (values.detach() == 0).nonzero()
     if zeros.shape[0]:
         index = zeros[0].tolist()
-        raise ValueError(f"expected a nonzero {what}, got 0 at index {index}: the layer is singular")
+        raise ValueError(
+            f"expected a nonzero {what}, got 0 at index {index}: the layer is singular"
+        )

@@ -73,7 +73,9 @@ class AutoregressiveConv2d(InvertibleLayer):
         self.mask = validate_mask(mask)
         self.reverse = bool(reverse)
         self.dilation = validate_positive("dilation", dilation)
-        weight = 0.02 * torch.randn(channels, channels, kernel_size, kernel_size, generator=generator)
+        weight = 0.02 * torch.randn(
+            channels, channels, kernel_size, kernel_size, generator=generator
+        )
         weight[:, :, kernel_size // 2, kernel_size // 2] += torch.eye(channels)
         self.weight = nn.Parameter(weight)  # (C, C, k, k), dead taps are not used
         self.live: Tensor
@@ -173,9 +175,7 @@ AutoregressiveConv2d.spec = LayerSpec(
         "reverse": (False, True),
         "dilation": (1, 2, 3),
     },
-    traits=frozenset(
-        {Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.REVERSIBLE}
-    ),
+    traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.REVERSIBLE}),
     move=_move,
     order=_order,
     make_singular=_zero_diagonal,

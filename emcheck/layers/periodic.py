@@ -58,7 +58,9 @@ class PeriodicConv2d(InvertibleLayer):
         self.channels = validate_positive("channels", channels)
         self.kernel_size = validate_kernel_size(kernel_size)
         r = kernel_size // 2
-        weight = 0.02 * torch.randn(channels, channels, kernel_size, kernel_size, generator=generator)
+        weight = 0.02 * torch.randn(
+            channels, channels, kernel_size, kernel_size, generator=generator
+        )
         weight[:, :, r, r] += random_orthogonal(channels, generator)
         self.weight = nn.Parameter(weight)  # (C, C, k, k)
 
@@ -91,13 +93,16 @@ class PeriodicConv2d(InvertibleLayer):
 
 def _to_frequencies(x: Tensor) -> Tensor:
     """``(B, C, H, W)`` to the half spectrum ``(F, C, B)``."""
-    transformed = torch.fft.rfft2(x)
-    return transformed.permute(2, 3, 1, 0).reshape(-1, x.shape[1], x.shape[0])
+    # The FFT of an empty batch is an error in some builds of torch.
+    padded = x if len(x) else x.new_zeros(1, *x.shape[1:])
+    return torch.fft.rfft2(padded).permute(2, 3, 1, 0).flatten(0, 1)[..., : len(x)]
 
 
 def _from_frequencies(frequencies: Tensor, like: Tensor) -> Tensor:
     """The half spectrum ``(F, C, B)`` back to ``(B, C, H, W)``, the shape of ``like``."""
     B, C, H, W = like.shape
+    if B == 0:
+        return torch.zeros_like(like)
     transformed = frequencies.reshape(H, W // 2 + 1, C, B).permute(3, 2, 0, 1)
     return torch.fft.irfft2(transformed, s=(H, W))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
 from emcheck.oracle import PermutationDefinition, squeeze_index
@@ -41,14 +40,19 @@ class Squeeze2d(InvertibleLayer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.log_det(x)
-        return F.pixel_unshuffle(x, self.factor), logdet
+        # Not pixel_unshuffle, which returns an empty batch in the shape of its input.
+        (B, C, H, W), f = x.shape, self.factor
+        blocks = x.reshape(B, C, H // f, f, W // f, f).permute(0, 1, 3, 5, 2, 4)
+        return blocks.reshape(B, C * f * f, H // f, W // f), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, None)
         if z.shape[1] % self.factor**2:
             wanted = f"(B, C, H, W) with C a multiple of {self.factor**2}"
             raise ValueError(f"expected {wanted}, got {tuple(z.shape)}")
-        return F.pixel_shuffle(z, self.factor), z.new_zeros(z.shape[0])
+        (B, C, H, W), f = z.shape, self.factor
+        blocks = z.reshape(B, C // f**2, f, f, H, W).permute(0, 1, 4, 2, 5, 3)
+        return blocks.reshape(B, C // f**2, H * f, W * f), z.new_zeros(B)
 
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, None)

@@ -121,8 +121,7 @@ def householder(vectors: Array) -> Array:
     Q = np.eye(C, dtype=vectors.dtype)
     for v in vectors:
         scaled = v / np.abs(v).max()  # the reflection does not depend on the length of v
-        outer = np.outer(scaled, scaled) / (scaled @ scaled)
-        Q = matmul(Q, np.eye(C, dtype=vectors.dtype) - 2 * outer)
+        Q = Q - np.outer(matmul(Q, scaled[:, None]), 2 * scaled / (scaled @ scaled))
     return Q
 
 

@@ -107,7 +107,9 @@ class CouplingDefinition(Definition):
         logdet, logdet_error = np.zeros(len(x)), np.zeros(len(x))
         if self.affine:
             terms = log_sigmoid(h)
-            bound = log_gate_error(h, eh) + (ELEMENTARY * u + arithmetic.gamma(terms[0].size)) * np.abs(terms)
+            bound = log_gate_error(h, eh) + (
+                ELEMENTARY * u + arithmetic.gamma(terms[0].size)
+            ) * np.abs(terms)
             logdet, logdet_error = terms.sum(axis=(1, 2, 3)), bound.sum(axis=(1, 2, 3))
         value = np.concatenate([x1, z2], axis=1)
         return Running(value, np.concatenate([e1, error2], axis=1), logdet, logdet_error)

@@ -33,12 +33,12 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     pixels = z.permute(2, 3, 0, 1).reshape(H * W, B, C)
     x = z.new_zeros(H * W + 1, B, C)  # the last row stays zero: what lies outside the image
     for wave in _waves(H, W, r, mask, z.device):
-        right = pixels[wave].reshape(-1, C)
+        right = pixels[wave].flatten(0, 1)  # (n*B, C)
         if len(taps):
-            known = x[neighbours[wave]].transpose(1, 2).reshape(len(right), -1)  # (n*B, T*C)
+            known = x[neighbours[wave]].transpose(1, 2).flatten(2).flatten(0, 1)  # (n*B, T*C)
             right = right - known @ mixing
         solved = torch.linalg.solve_triangular(centre, right, upper=True, left=False)
-        x[wave] = solved.reshape(-1, B, C)
+        x[wave] = solved.reshape(len(wave), B, C)
     return x[:-1].reshape(H, W, B, C).permute(2, 3, 0, 1).contiguous()
 
 

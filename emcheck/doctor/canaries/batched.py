@@ -10,9 +10,10 @@ import torch
 from emcheck.doctor import bounds
 from emcheck.doctor.bounds import NORMWISE, Array
 from emcheck.doctor.case import Case
-from emcheck.doctor.matrices import gaussian
+from emcheck.doctor.matrices import SHAPES, gaussian, sweep
 
-SHAPES = ((4, 192), (2, 150), (8, 256), (8, 48), (3, 4))
+#: One C x C matrix for each frequency of an image of 17 x 17 and of 16 x 32.
+FREQUENCIES = ((289, 12), (512, 3))
 
 
 def _wide(A: Array) -> Array:
@@ -52,38 +53,35 @@ def _inverted(label: str, A: Array, X: Array) -> Case:
 
 def batched_slogdet() -> Iterator[Case]:
     """slogdet, lu_factor and lu_solve of a batch of real matrices."""
-    for batch, n in SHAPES:
-        for dtype in ("float64", "float32"):
-            A = gaussian(batch, n, n, dtype)
-            sign, logdet = torch.linalg.slogdet(torch.tensor(A))
-            yield _logdets("slogdet", A, logdet.numpy() + 1j * np.angle(sign.numpy()))
-            LU, pivots = torch.linalg.lu_factor(torch.tensor(A))
-            X = torch.linalg.lu_solve(LU, pivots, torch.eye(n, dtype=LU.dtype)).numpy()
-            yield _inverted("lu_factor, lu_solve", A, X)
+    for batch, n, dtype in sweep("float64", "float32"):
+        A = gaussian(batch, n, n, dtype)
+        sign, logdet = torch.linalg.slogdet(torch.tensor(A))
+        yield _logdets("slogdet", A, logdet.numpy() + 1j * np.angle(sign.numpy()))
+        LU, pivots = torch.linalg.lu_factor(torch.tensor(A))
+        X = torch.linalg.lu_solve(LU, pivots, torch.eye(n, dtype=LU.dtype)).numpy()
+        yield _inverted("lu_factor, lu_solve", A, X)
 
 
 def batched_solve() -> Iterator[Case]:
     """solve and inv of a batch of real matrices."""
-    for batch, n in SHAPES:
-        for dtype in ("float64", "float32"):
-            A, B = gaussian(batch, n, n, dtype), gaussian(batch, n, n + 1, dtype)[..., :4]
-            X = torch.linalg.solve(torch.tensor(A), torch.tensor(B)).numpy()
-            yield _solved("solve", A, X, B)
-            yield _inverted("inv", A, torch.linalg.inv(torch.tensor(A)).numpy())
+    for batch, n, dtype in sweep("float64", "float32"):
+        A, B = gaussian(batch, n, n, dtype), gaussian(batch, n, n + 1, dtype)[..., :4]
+        X = torch.linalg.solve(torch.tensor(A), torch.tensor(B)).numpy()
+        yield _solved("solve", A, X, B)
+        yield _inverted("inv", A, torch.linalg.inv(torch.tensor(A)).numpy())
 
 
 def batched_complex() -> Iterator[Case]:
-    """slogdet and solve of many complex matrices, as the periodic layers use them.
+    """slogdet and solve of complex matrices: few large ones, then many small ones.
 
-    One C x C matrix for each of HW frequencies: many small matrices, next to few large ones.
+    The many are those of the periodic layers, one C x C matrix for each frequency.
     """
-    for batch, n in (*SHAPES, (289, 12), (512, 3)):
-        for dtype in ("complex128", "complex64"):
-            A, B = gaussian(batch, n, n, dtype), gaussian(batch, n, n + 1, dtype)[..., :2]
-            sign, logdet = torch.linalg.slogdet(torch.tensor(A))
-            yield _logdets("slogdet", A, logdet.numpy() + 1j * np.angle(sign.numpy()))
-            X = torch.linalg.solve(torch.tensor(A), torch.tensor(B)).numpy()
-            yield _solved("solve", A, X, B)
+    for batch, n, dtype in sweep("complex128", "complex64", FREQUENCIES):
+        A, B = gaussian(batch, n, n, dtype), gaussian(batch, n, n + 1, dtype)[..., :2]
+        sign, logdet = torch.linalg.slogdet(torch.tensor(A))
+        yield _logdets("slogdet", A, logdet.numpy() + 1j * np.angle(sign.numpy()))
+        X = torch.linalg.solve(torch.tensor(A), torch.tensor(B)).numpy()
+        yield _solved("solve", A, X, B)
 
 
 def batched_gradient() -> Iterator[Case]:

@@ -9,6 +9,7 @@ import torch
 
 from emcheck.doctor.bounds import EXACT, Array
 from emcheck.doctor.case import Case
+from emcheck.doctor.matrices import sweep
 
 
 def _case(label: str, found: Array, true: Array) -> Case:
@@ -21,14 +22,11 @@ def matmul() -> Iterator[Case]:
     The reference is the int64 product, for which no BLAS is called. In float32 entries stay
     below 2^7 and sums below 2^24.
     """
-    for batch, n in ((4, 192), (2, 150), (8, 256), (8, 48), (1, 4)):
-        for dtype, size in (("float64", 2**20), ("float32", 2**7)):
-            generator = np.random.default_rng(n)
-            A, B = generator.integers(-size, size, (2, batch, n, n))
-            true, a, b = A @ B, A.astype(dtype), B.astype(dtype)
-            label = f"{batch}x{n}x{n} {dtype}"
-            yield _case(f"numpy {label}", a[0] @ b[0], true[0])
-            yield _case(
-                f"einsum {label}", np.einsum("ij,jk->ik", a[0], b[0], optimize=True), true[0]
-            )
-            yield _case(f"torch {label}", (torch.tensor(a) @ torch.tensor(b)).numpy(), true)
+    sizes = {"float64": 2**20, "float32": 2**7}
+    for batch, n, dtype in sweep("float64", "float32"):
+        A, B = np.random.default_rng(n).integers(-sizes[dtype], sizes[dtype], (2, batch, n, n))
+        true, a, b = A @ B, A.astype(dtype), B.astype(dtype)
+        label = f"{batch}x{n}x{n} {dtype}"
+        yield _case(f"numpy {label}", a[0] @ b[0], true[0])
+        yield _case(f"einsum {label}", np.einsum("ij,jk->ik", a[0], b[0], optimize=True), true[0])
+        yield _case(f"torch {label}", (torch.tensor(a) @ torch.tensor(b)).numpy(), true)

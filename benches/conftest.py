@@ -1,0 +1,159 @@
+"""pytest benches: the cells of a profile, the file they are written to, the closing summary."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emcheck.bench import PROFILES, Plan, Workbench, make_plan
+from emcheck.bench.record import complete, part_of, slim_benchmark, slim_machine
+from emcheck.bench.timing import clock, free_memory
+from emcheck.machine import describe_machine, present_devices
+
+#: Where a run without ``--benchmark-json`` writes.
+DEFAULT_FILE = Path("reports") / "data" / "benchmarks.json"
+
+PLAN = pytest.StashKey[Plan]()
+STARTED = pytest.StashKey[float]()
+#: The file to write, and what came of it in words.
+TARGET = pytest.StashKey["Path | None"]()
+OUTCOME = pytest.StashKey[str]()
+WORKBENCH = pytest.StashKey[Workbench]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("benchmark").addoption(
+        "--bench-profile",
+        choices=list(PROFILES),
+        default="quick",
+        help="quick: every layer, operation and size once, minutes; full: every cell",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    processes = config.getoption("numprocesses", None)
+    if processes:
+        raise pytest.UsageError(
+            f"pytest benches: expected one process, got -n {processes}: "
+            "benchmarks that run side by side measure each other; leave -n out"
+        )
+    devices = present_devices()
+    profile = PROFILES[config.getoption("--bench-profile", "quick")]
+    config.stash[PLAN] = make_plan(profile, devices, {d: free_memory(d) for d in devices})
+    config.stash[STARTED] = time.monotonic()
+    config.stash[WORKBENCH] = Workbench()
+    config.stash[TARGET], config.stash[OUTCOME] = None, "no benchmark ran, nothing was written"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "cell" not in metafunc.fixturenames:
+        return
+    cells = [
+        pytest.param(
+            cell, id=cell.id, marks=pytest.mark.benchmark(timer=clock(cell.setup.device))
+        )
+        for cell in metafunc.config.stash[PLAN].cells
+    ]
+    metafunc.parametrize("cell", cells)
+
+
+@pytest.fixture
+def plan(request: pytest.FixtureRequest) -> Plan:
+    """The cells of this run and the budget of each."""
+    return request.config.stash[PLAN]
+
+
+@pytest.fixture
+def workbench(request: pytest.FixtureRequest) -> Workbench:
+    """The one place where layers are built, so that the operations of a cell share them."""
+    return request.config.stash[WORKBENCH]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Divert the file to ``FILE.part``: an interrupted run leaves the last one as it was."""
+    config = session.config
+    benchmarks = config.pluginmanager.get_plugin("pytest-benchmark")
+    benchmarks.quiet = not benchmarks.verbose
+    asked = config.getoption("benchmark_json")
+    target = Path(asked) if asked else config.rootpath / DEFAULT_FILE
+    cells = sum(1 for item in session.items if "cell" in item.fixturenames)
+    if not asked and cells < len(config.stash[PLAN].cells):
+        config.stash[OUTCOME] = (
+            f"a selection of the cells: {DEFAULT_FILE} is left as it was, "
+            "name a file by --benchmark-json to keep the times"
+        )
+        return
+    if not asked:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(target.parent, os.W_OK) or target.is_dir():
+        raise pytest.UsageError(f"--benchmark-json: expected a file to write, got {target}")
+    config.stash[TARGET] = target
+    benchmarks.json = part_of(target)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+    benchmarks = session.config.pluginmanager.get_plugin("pytest-benchmark")
+    target = session.config.stash[TARGET]
+    stopped = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if stopped or target is None or not benchmarks.benchmarks:
+        benchmarks.json = None
+    yield
+    if benchmarks.json and target:
+        complete(target)
+        session.config.stash[OUTCOME] = f"written to {_shown(target, session.config)}"
+    elif stopped and target:
+        session.config.stash[OUTCOME] = f"interrupted: {_shown(target, session.config)} unchanged"
+
+
+def _shown(path: Path, config: pytest.Config) -> str:
+    """The path relative to the project where it lies inside."""
+    try:
+        return str(path.relative_to(config.rootpath))
+    except ValueError:
+        return str(path)
+
+
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    profile, seed = config.stash[PLAN].profile.name, config.stash[WORKBENCH].seed
+    machine_info["emcheck"] = describe_machine() | {"profile": profile, "seed": seed}
+    slim_machine(machine_info)
+
+
+def pytest_benchmark_update_commit_info(
+    config: pytest.Config, commit_info: dict[str, Any]
+) -> None:
+    commit_info.clear()  # the commit is in the machine info; this one names the folder
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    output_json["benchmarks"] = [slim_benchmark(row) for row in output_json["benchmarks"]]
+    machine = output_json["machine_info"]["emcheck"]
+    machine["left_out"] = dict(config.stash[PLAN].left_out)
+    machine["seconds"] = round(time.monotonic() - config.stash[STARTED], 1)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    plan, counts = config.stash[PLAN], terminalreporter.stats
+    seconds = time.monotonic() - config.stash[STARTED]
+    done = {name: len(counts.get(name, [])) for name in ("passed", "failed", "skipped")}
+    terminalreporter.section("emcheck benches")
+    write = terminalreporter.write_line
+    write(
+        f"profile {plan.profile.name}: {len(plan.cells)} cells, {done['passed']} checked and "
+        f"timed, {done['failed']} failed, {done['skipped']} skipped, in {seconds:.0f} s"
+    )
+    for reason, count in sorted(plan.left_out.items()):
+        write(f"left out: {count} cells, {reason}")
+    absent = describe_machine()["absent_devices"]
+    write("devices: " + ", ".join([*present_devices(), *(f"no {d}" for d in absent)]))
+    write(config.stash[OUTCOME])

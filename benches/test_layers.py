@@ -1,0 +1,19 @@
+"""Times of every registered layer, each behind the check of its result."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from emcheck.bench import Cell, CheckFailed, Plan, Workbench, run_cell
+
+
+def test_layer(cell: Cell, benchmark: BenchmarkFixture, workbench: Workbench, plan: Plan) -> None:
+    try:
+        run_cell(cell, benchmark, workbench, plan.profile.budget)
+    except CheckFailed as failure:
+        pytest.fail(str(failure), pytrace=False)
+    except NotImplementedError as missing:
+        if cell.setup.device == "cpu":
+            raise
+        pytest.skip(f"{cell.id}: not implemented on {cell.setup.device}: {missing}")

@@ -1,0 +1,14 @@
+"""The checks: one clause of the contract, one function, one column of the report."""
+
+from emcheck.checks import contract as contract
+from emcheck.checks import density as density
+from emcheck.checks import gradients as gradients
+from emcheck.checks import logdets as logdets
+from emcheck.checks import state as state
+from emcheck.checks import structure as structure
+from emcheck.checks import values as values
+from emcheck.checks.case import Case as Case
+from emcheck.checks.case import Subject as Subject
+from emcheck.checks.core import CHECKS as CHECKS
+from emcheck.checks.core import Check as Check
+from emcheck.checks.core import run_check as run_check

@@ -1,0 +1,171 @@
+"""The registry of checks, and how one check on one case becomes a result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emcheck import bounds
+from emcheck.bounds import Measure
+from emcheck.checks.case import Case, Subject
+from emcheck.checks.trial import Trial
+from emcheck.oracle.precision import Array, as_extended
+from emcheck.result import Result, Verdict
+from emcheck.spec import Trait
+
+Function = Callable[[Trial], Measure]
+
+
+class Unsupported(Exception):
+    """Raised by a check when the layer lacks a capability; the message names it."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One clause of the contract as a function ``(trial) -> Measure``.
+
+    Args:
+        family: the column group of the report.
+        needs: traits of the layer, or names of what its spec must offer.
+        house: binding for this project's layers, a NOTE for others.
+        adapt: from a drawn case to one this check can use.
+    """
+
+    name: str
+    family: str
+    function: Function
+    needs: tuple[Trait | str, ...]
+    house: bool
+    adapt: Callable[[Case, Subject], Case]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+    def applies(self, subject: Subject) -> bool:
+        return all(_offers(subject, need) for need in self.needs)
+
+
+#: name -> check, in the order of the families' modules.
+CHECKS: dict[str, Check] = {}
+
+
+def check(
+    family: str,
+    *needs: Trait | str,
+    house: bool = False,
+    adapt: Callable[[Case, Subject], Case] = lambda case, subject: case,
+) -> Callable[[Function], Function]:
+    """Register a function as a check; its name is the function's."""
+
+    def register(function: Function) -> Function:
+        name = function.__name__
+        if name in CHECKS:
+            raise ValueError(f"expected a new name for a check, got {name!r} twice")
+        CHECKS[name] = Check(name, family, function, needs, house, adapt)
+        return function
+
+    return register
+
+
+def _offers(subject: Subject, need: Trait | str) -> bool:
+    """Whether the spec has a trait, or the capability of that name."""
+    spec = subject.spec
+    if need == "definition":
+        return spec is not None
+    if spec is None:
+        return False
+    if isinstance(need, Trait):
+        return need in spec.traits
+    return getattr(spec, need) is not None
+
+
+def yes(fine: bool, detail: str = "") -> Measure:
+    """A yes-or-no answer as a measure; the detail says what was wrong."""
+    return Measure(0.0 if fine else math.inf, "EXACT", detail="" if fine else detail)
+
+
+def agree(got: Array, expected: Array, bound: Array, detail: str = "") -> Measure:
+    """Two computed values, each within ``bound`` of the truth."""
+    return Measure(
+        bounds.ratio(bounds.difference(got, expected), 2 * bound), "AGREE", detail=detail
+    )
+
+
+def agree_tensors(got: Tensor, expected: Tensor, bound: Array, detail: str = "") -> Measure:
+    """``agree`` for tensors."""
+    return agree(as_extended(got), as_extended(expected), bound, detail)
+
+
+def worst(*measures: Measure) -> Measure:
+    """The measure that comes closest to failing, or fails worst."""
+
+    def closeness(measure: Measure) -> float:
+        return measure.ratio / measure.threshold if measure.threshold else measure.ratio * 2
+
+    return max(measures, key=closeness)
+
+
+def run_check(check: Check, subject: Subject, case: Case) -> Result:
+    """One check on one case; whatever a layer does, the answer is a result."""
+    case = check.adapt(case, subject)
+    result = Result(
+        check=check.name,
+        layer=subject.name,
+        case=str(case),
+        dtype=case.dtype_name,
+        device=case.device,
+        verdict=Verdict.FAIL,
+        seed=case.seed,
+    )
+    try:
+        with np.errstate(all="ignore"):
+            measure = check.function(Trial(subject, case))
+            measure = _excuse_cancellation(check, subject, case, measure)
+    except Unsupported as reason:
+        return replace(result, verdict=Verdict.UNSUPPORTED, detail=str(reason))
+    except Exception as error:  # a layer may raise anything, and that is an answer
+        detail = f"raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return replace(result, verdict=_failure(check, subject), detail=detail, ratio=math.inf)
+    verdict = Verdict.PASS
+    if measure.ill_conditioned and not measure.ok:
+        verdict = Verdict.ILL_CONDITIONED
+    elif not measure.ok:
+        verdict = _failure(check, subject)
+    return replace(
+        result,
+        verdict=verdict,
+        ratio=measure.ratio,
+        threshold=measure.threshold,
+        condition=measure.condition,
+        detail=measure.detail,
+        ill_conditioned=int(verdict is Verdict.ILL_CONDITIONED),
+    )
+
+
+def _failure(check: Check, subject: Subject) -> Verdict:
+    return Verdict.NOTE if check.house and not subject.own else Verdict.FAIL
+
+
+def _excuse_cancellation(check: Check, subject: Subject, case: Case, measure: Measure) -> Measure:
+    """ILL-CONDITIONED where float64 errs 2^20 times less in the same units, within its bound.
+
+    A fault of the formula errs alike in both precisions; cancellation inside a layer
+    shrinks with the rounding unit. Only for rules whose bound knows nothing of the inside.
+    """
+    if measure.ok or measure.rule not in ("T8", "T9") or case.dtype != torch.float32:
+        return measure
+    wide = check.function(Trial(subject, replace(case, dtype=torch.float64)))
+    units = bounds.Arithmetic.of(torch.float32).u / bounds.Arithmetic.of(torch.float64).u
+    shrunk = measure.ratio * units / max(wide.ratio, 1e-300)
+    if wide.ok and shrunk >= bounds.CANCELLATION_FACTOR:
+        return replace(
+            measure, ill_conditioned=True, detail="cancellation: float64 is within its bound"
+        )
+    return measure

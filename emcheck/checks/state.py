@@ -1,0 +1,128 @@
+"""State: saving, copying, updating, compiling and initialising a layer."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.bounds import Measure
+from emcheck.checks.case import Case, Subject
+from emcheck.checks.core import agree_tensors, check, worst, yes
+from emcheck.checks.trial import Trial, call, call_inverse
+from emcheck.oracle import as_extended
+from emcheck.spec import Trait
+
+
+def _outputs(layer: nn.Module, trial: Trial) -> tuple[Tensor, ...]:
+    z, logdet = call(layer, trial.x)
+    return (z, logdet, *call_inverse(layer, trial.latent))
+
+
+def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
+    return all(
+        torch.equal(torch.nan_to_num(v), torch.nan_to_num(w)) for v, w in zip(a, b, strict=True)
+    )
+
+
+@check("state")
+def state_dict_restores(trial: Trial) -> Measure:
+    """A fresh layer with the saved state_dict gives the same outputs, bit for bit."""
+    fresh = trial.new_layer(purpose=20)  # another draw of parameters
+    fresh.load_state_dict(trial.layer.state_dict())
+    same = _equal(_outputs(fresh, trial), _outputs(trial.layer, trial))
+    return yes(same, "a fresh layer with the loaded state_dict computes something else")
+
+
+@check("state", house=True)
+def copies_and_pickles_agree(trial: Trial) -> Measure:
+    """``deepcopy`` and ``pickle`` give layers with the same outputs."""
+    expected = _outputs(trial.layer, trial)
+    copied = _outputs(copy.deepcopy(trial.layer), trial)
+    pickled = _outputs(pickle.loads(pickle.dumps(trial.layer)), trial)
+    fine = _equal(copied, expected)
+    return yes(fine and _equal(pickled, expected), "pickle differs" if fine else "deepcopy differs")
+
+
+@check("state")
+def nothing_goes_stale(trial: Trial) -> Measure:
+    """After parameters change in place, results are those of a layer that never saw the old ones.
+
+    Also against the definition at the new parameters, where there is one (clause 6).
+    """
+    layer = trial.new_layer()
+    _outputs(layer, trial)  # whatever is cached is cached now
+    trial.move(layer, 21, "trained")
+    if trial.subject.spec is None or trial.subject.spec.move is None:
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.mul_(1.0625)
+    unseen = trial.new_layer(purpose=22)
+    unseen.load_state_dict(layer.state_dict())
+    got = _outputs(layer, trial)
+    fresh = yes(_equal(got, _outputs(unseen, trial)), "a value of before the update came back")
+    definition = trial.define(layer)
+    if definition is None:
+        return fresh
+    x, z, logdet = (as_extended(v) for v in (trial.x, got[0], got[1]))
+    forward = definition.forward_error(x, z, trial.arithmetic)
+    return worst(fresh, forward, definition.logdet_error(x, logdet, trial.arithmetic))
+
+
+@check("state")
+def train_and_eval_agree(trial: Trial) -> Measure:
+    """``train()`` and ``eval()`` give the same outputs."""
+    layer = trial.new_layer()
+    trained = _outputs(layer.train(), trial)
+    return yes(_equal(trained, _outputs(layer.eval(), trial)), "train and eval differ")
+
+
+def _one_graph(case: Case, subject: Subject) -> Case:
+    small = replace(case, style="trained", scale="unit", batch=max(case.batch, 1))
+    return small.clipped(max(2, subject.minimum_channels), 3, subject.multiple(case))
+
+
+@check("state", adapt=_one_graph)
+def compiled_agrees(trial: Trial) -> Measure:
+    """``torch.compile`` gives the same values (graph capture and AOT; no code generation)."""
+    torch._dynamo.reset()
+    compiled = torch.compile(trial.layer, backend="aot_eager", dynamic=False)
+    with torch.no_grad():
+        z, logdet = compiled(trial.x)
+    torch._dynamo.reset()
+    of_z, of_logdet = trial.forward_bound(trial.x)
+    values = agree_tensors(z, trial.forward[0], of_z)
+    return worst(values, agree_tensors(logdet, trial.forward[1], of_logdet))
+
+
+def _enough_data(case: Case, subject: Subject) -> Case:
+    return replace(case, scale="unit", batch=max(case.batch, 4))
+
+
+@check("state", Trait.INITIALIZES, adapt=_enough_data)
+def initialization_normalizes(trial: Trial) -> Measure:
+    """``initialize(x)`` gives mean 0 and variance 1 per channel, in either mode, for good."""
+    measures = []
+    for training in (True, False):
+        layer = trial.new_layer(style="initial").train(training)
+        data = 3 * trial.x + 2
+        trial.subject.unwrap(layer).initialize(data)  # type: ignore[operator]
+        z, _ = call(layer, data)
+        definition = trial.define(layer)
+        assert definition is not None
+        error = torch.from_numpy(
+            definition.running(
+                as_extended(data), 0 * as_extended(data), trial.arithmetic
+            ).error.astype(float)
+        )
+        flat, limit = z.double().transpose(0, 1).flatten(1), float(error.max())
+        mean = flat.mean(dim=1).abs().max()
+        variance = (flat.var(dim=1, correction=0) - 1).abs().max()
+        largest = float(flat.abs().max())
+        rounding = 4 * limit * (1 + largest)  # of z, of the parameters, and their squares
+        ratio = max(float(mean), float(variance)) / rounding
+        measures.append(Measure(ratio, "AGREE", detail="" if ratio <= 1 else "not normalised"))
+    return worst(*measures)

@@ -1,0 +1,100 @@
+"""Values: forward and inverse against the definition and against each other."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from emcheck import bounds
+from emcheck.bounds import Measure, too_ill
+from emcheck.checks.case import Case, Subject
+from emcheck.checks.core import check, worst
+from emcheck.checks.trial import Trial, call, call_inverse, condition_number
+from emcheck.oracle import as_extended
+from emcheck.spec import Trait
+
+
+@check("values")
+def inverse_undoes_forward(trial: Trial) -> Measure:
+    """``inverse(forward(x)) = x`` (clause 4; rules T3, T5, T7, T8)."""
+    xh, _ = trial.back
+    if trial.definition is None:
+        return jacobian_round_trip(trial, trial.x, trial.forward[0], xh)
+    return trial.definition.round_trip_error(
+        as_extended(trial.x), as_extended(xh), trial.arithmetic
+    )
+
+
+@check("values")
+def forward_undoes_inverse(trial: Trial) -> Measure:
+    """``forward(inverse(z)) = z`` on separate deep copies, so that no cache can help (clause 4)."""
+    z = trial.latent
+    xh, _ = call_inverse(copy.deepcopy(trial.layer), z)
+    zh, _ = call(copy.deepcopy(trial.layer), xh)
+    if trial.definition is None:
+        return jacobian_round_trip(trial, z, xh, zh, inverse=True)
+    parts = [as_extended(v) for v in (z, xh, zh)]
+    return trial.definition.return_trip_error(*parts, trial.arithmetic)
+
+
+@check("values", "definition")
+def forward_matches_definition(trial: Trial) -> Measure:
+    """``forward(x)`` equals the definition (rules T1, T5, T7; running error if nonlinear)."""
+    assert trial.definition is not None
+    z, _ = trial.forward
+    return trial.definition.forward_error(as_extended(trial.x), as_extended(z), trial.arithmetic)
+
+
+@check("values", "definition")
+def inverse_backward_error(trial: Trial) -> Measure:
+    """The definition maps ``inverse(z)`` back to ``z`` (rules T2, T5, T7; running error)."""
+    assert trial.definition is not None
+    xh, _ = call_inverse(trial.layer, trial.latent)
+    z = as_extended(trial.latent)
+    return trial.definition.backward_error(z, as_extended(xh), trial.arithmetic)
+
+
+def _corner_sizes(case: Case, subject: Subject) -> Case:
+    return replace(case, style="trained", scale="unit")
+
+
+@check("values", "definition", adapt=_corner_sizes)
+def degenerate_sizes(trial: Trial) -> Measure:
+    """1x1, 1xW and Hx1 images, kernels larger than the image, one channel (clause 4)."""
+    case, m = trial.case, trial.subject.multiple(trial.case)
+    fewest = trial.subject.minimum_channels
+    measures = []
+    for C, H, W in ((case.event[0], 1, 1), (case.event[0], 1, 5), (fewest, 4, 1), (fewest, 2, 3)):
+        corner = Trial(trial.subject, replace(case, event=(C, H * m, W * m)))
+        measures += [forward_matches_definition(corner), inverse_backward_error(corner)]
+    return worst(*measures)
+
+
+def _reach_of_dtype(case: Case, subject: Subject) -> Case:
+    scale = "huge" if case.seed % 2 else "tiny"
+    return replace(case, scale=scale, style="trained")
+
+
+@check("values", Trait.LINEAR, house=True, adapt=_reach_of_dtype)
+def extreme_scales(trial: Trial) -> Measure:
+    """Data near overflow and below the smallest normal number (linear layers)."""
+    return worst(forward_matches_definition(trial), inverse_backward_error(trial))
+
+
+def jacobian_round_trip(
+    trial: Trial, x: Tensor, z: Tensor, xh: Tensor, inverse: bool = False
+) -> Measure:
+    """Rule T8 for a layer without a definition; ``inverse`` exchanges the directions."""
+    largest, condition = 0.0, 1.0
+    for n in range(len(x)):
+        J = trial.jacobian(x[n], inverse=inverse)
+        condition = max(condition, condition_number(J))
+        if too_ill(condition, trial.arithmetic.u):
+            return Measure(np.inf, "T8", condition, ill_conditioned=True)
+        flat = [as_extended(v[n]).reshape(-1) for v in (x, z, xh)]
+        bound = bounds.jacobian_round_trip(J, flat[0], flat[1], trial.arithmetic)
+        largest = max(largest, bounds.ratio(bounds.difference(flat[2], flat[0]), bound))
+    return Measure(largest, "T8", condition)
