@@ -2,6 +2,8 @@
 
 from emcheck.flows import Chain as Chain
 from emcheck.flows import Inverse as Inverse
+from emcheck.kit import Report as Report
+from emcheck.kit import check_layer as check_layer
 from emcheck.result import Result as Result
 from emcheck.result import Verdict as Verdict
 

@@ -63,6 +63,13 @@ class LayerSpec:
         return int(options.get("factor", 1))
 
 
+def options_of(layer: nn.Module) -> dict[str, Any]:
+    """The values of the spec's options that a built layer carries as attributes."""
+    spec = spec_of(layer)
+    names = spec.options if spec is not None else {}
+    return {name: getattr(layer, name) for name in names if hasattr(layer, name)}
+
+
 def spec_of(layer: nn.Module) -> LayerSpec | None:
     """The spec that a layer's class carries, or None for a layer of unknown make."""
     spec = getattr(layer, "spec", None)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from emcheck.layer import Event, InvertibleLayer
-from emcheck.spec import LayerSpec, spec_of
+from emcheck.spec import LayerSpec, Trait, options_of, spec_of
 
 #: Magnitude of the input as a power of two, by name and dtype: far from overflow only by
 #: what one layer can amplify, and below the smallest normal number.
@@ -51,13 +51,6 @@ class Case:
     def magnitude(self) -> float:
         return float(2.0 ** SCALES[self.scale][self.dtype])
 
-    def clipped(self, channels: int, pixels: int, multiple: int = 1) -> Case:
-        """The same case with at most so many channels and rows and columns."""
-        C, *space = self.event
-        most = max(multiple, pixels - pixels % multiple)
-        H, W = (min(size, most) for size in space)
-        return replace(self, event=(min(C, channels), H, W))
-
     def __str__(self) -> str:
         options = "".join(f" {key}={value}" for key, value in self.options.items())
         scale = "" if self.scale == "unit" else f" {self.scale}"
@@ -75,6 +68,8 @@ class Subject:
         spec: its spec, or None for a layer of unknown make.
         own: whether house rules are binding (this project's layers) or only noted.
         unwrap: from the layer under test to the module that the spec describes.
+        any_channels: whether ``build`` follows the channel count of the case.
+        any_size: whether layers work at any H and W that ``multiple`` divides.
     """
 
     name: str
@@ -82,6 +77,8 @@ class Subject:
     spec: LayerSpec | None = None
     own: bool = False
     unwrap: Callable[[nn.Module], nn.Module] = lambda layer: layer
+    any_channels: bool = True
+    any_size: bool = True
 
     @classmethod
     def of_class(cls, name: str, layer_class: type[InvertibleLayer]) -> Subject:
@@ -96,13 +93,37 @@ class Subject:
     @classmethod
     def of_layer(cls, layer: nn.Module, name: str | None = None) -> Subject:
         """One given layer, deep-copied for each case and otherwise left alone."""
-        own = type(layer).__module__.startswith("emcheck.")
         spec = spec_of(layer)
-        return cls(name or type(layer).__name__, lambda case: copy.deepcopy(layer), spec, own)
+        options = options_of(layer)
 
-    @property
-    def minimum_channels(self) -> int:
+        def build(case: Case) -> nn.Module:
+            if spec is not None and dict(case.options) != options:
+                return spec.build(case.event[0], **case.options, generator=case.generator(0))
+            return copy.deepcopy(layer)
+
+        simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
+        return cls(
+            name or type(layer).__name__,
+            build,
+            spec,
+            own=type(layer).__module__.startswith("emcheck."),
+            any_channels=False,
+            any_size=simple,
+        )
+
+    def fewest_channels(self, case: Case) -> int:
+        """The smallest channel count that the subject can be built with."""
+        if not self.any_channels:
+            return case.event[0]
         return self.spec.min_channels if self.spec else 1
+
+    def clip(self, case: Case, channels: int, pixels: int) -> Case:
+        """The same case with at most so many channels, rows and columns, where that can be."""
+        C, *space = case.event
+        multiple = self.multiple(case)
+        most = max(multiple, pixels - pixels % multiple)
+        H, W = (min(size, most) for size in space) if self.any_size else space
+        return replace(case, event=(min(C, max(channels, self.fewest_channels(case))), H, W))
 
     def multiple(self, case: Case) -> int:
         """What H and W must be divisible by in this case."""

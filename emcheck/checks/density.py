@@ -10,12 +10,15 @@ import torch
 
 from emcheck.bounds import QUADRATURE, Measure, ratio, too_ill
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import check
+from emcheck.checks.core import Unsupported, check
 from emcheck.checks.trial import Trial, call, call_inverse, condition_number
 
 #: Trapezoid rule per dimension in standard deviations; see ``bounds.QUADRATURE``. A coupling
 #: stretches the last axis by up to 3 and shrinks it by up to 6 against the mode.
 _REACH, _SPACING = {True: 6.75, False: 40.5}, {True: 0.75, False: 0.25}
+
+#: Grid points grow as the power of the dimension: 19^4 and 325^2 are about 1e5.
+_MOST_DIMENSIONS = {True: 4, False: 2}
 
 
 def _tiny_event(case: Case, subject: Subject) -> Case:
@@ -24,7 +27,9 @@ def _tiny_event(case: Case, subject: Subject) -> Case:
     options = dict(case.options)
     if m > 2:
         options["factor"] = m = 2
-    C = max(subject.minimum_channels, 1 if m > 1 else 2 - case.seed % 2)
+    C = max(subject.fewest_channels(case), 1 if m > 1 else 2 - case.seed % 2)
+    if not subject.any_size:
+        return replace(case, dtype=torch.float64, scale="unit", batch=1)
     wide = 2 if C == 1 and m == 1 else m
     moved = replace(case, event=(C, m, wide), dtype=torch.float64, style="trained", scale="unit")
     return replace(moved, options=options, batch=1)
@@ -41,6 +46,8 @@ def density_integrates_to_one(trial: Trial) -> Measure:
     assert trial.definition is not None
     linear = trial.definition.linear
     n = math.prod(trial.case.event)
+    if n > _MOST_DIMENSIONS[linear]:
+        raise Unsupported(f"a grid in {n} dimensions is too large")
     origin = torch.zeros_like(trial.forward[0][:1])
     centre, _ = call_inverse(trial.layer, origin)
     J = trial.jacobian(centre[0])

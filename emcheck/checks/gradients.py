@@ -24,7 +24,7 @@ def _smooth(case: Case, subject: Subject) -> Case:
     """Gradients are checked in float64, on small events, away from ill-conditioned states."""
     style = "mixed" if case.style in ("ill", "mixed") else "trained"
     smooth = replace(case, dtype=torch.float64, style=style, scale="unit", batch=max(case.batch, 1))
-    return smooth.clipped(max(3, subject.minimum_channels), 4, subject.multiple(case))
+    return subject.clip(smooth, 3, 4)
 
 
 @check("gradients", adapt=_smooth)
@@ -148,12 +148,16 @@ _DRAWS = 12
 def _two_channels(case: Case, subject: Subject) -> Case:
     """With one channel a reflection is -1 whatever its vector, and triangles are empty."""
     smooth = _smooth(case, subject)
+    if not subject.any_channels:
+        return smooth
     return replace(smooth, event=(max(smooth.event[0], 2), *smooth.event[1:]))
 
 
 @check("gradients", adapt=_two_channels)
 def no_dead_parameter(trial: Trial) -> Measure:
     """Every parameter that requires a gradient gets a nonzero one somewhere (clause 7)."""
+    if trial.case.event[0] == 1 and trial.subject.own:
+        raise Unsupported("one channel: a reflection is -1 whatever its vector, triangles are empty")
     layer = trial.new_layer()
     waiting = {name for name, p in layer.named_parameters() if p.requires_grad}
     for draw in range(_DRAWS):

@@ -21,7 +21,7 @@ def _small_if_ill(case: Case, subject: Subject) -> Case:
     """Multi-precision elimination costs n^3: ill-conditioned cases stay small."""
     if case.style != "ill":
         return case
-    return case.clipped(max(3, subject.minimum_channels), 3, subject.multiple(case))
+    return subject.clip(case, 3, 3)
 
 
 @check("logdet", adapt=_small_if_ill)

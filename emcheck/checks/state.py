@@ -82,7 +82,7 @@ def train_and_eval_agree(trial: Trial) -> Measure:
 
 def _one_graph(case: Case, subject: Subject) -> Case:
     small = replace(case, style="trained", scale="unit", batch=max(case.batch, 1))
-    return small.clipped(max(2, subject.minimum_channels), 3, subject.multiple(case))
+    return subject.clip(small, 2, 3)
 
 
 @check("state", adapt=_one_graph)

@@ -47,6 +47,7 @@ def jacobian_matches_definition(trial: Trial) -> Measure:
     bound = np.broadcast_to(run.error, run.value.shape).reshape(len(basis), -1).T
     matrix = getattr(definition, "matrix", None)
     expected = definition.jacobian(as_extended(trial.x[:1])) if matrix is None else matrix
+    bound = bound + definition.jacobian_uncertainty(as_extended(trial.x[:1]))
     return Measure(ratio(difference(J, expected), bound), "AGREE")
 
 
@@ -74,7 +75,7 @@ def shift_is_cyclic(trial: Trial) -> Measure:
 
 
 def _room_to_move(case: Case, subject: Subject) -> Case:
-    return case.clipped(max(2, subject.minimum_channels), 3, subject.multiple(case))
+    return subject.clip(case, 2, 3)
 
 
 @check("structure", Trait.EQUIVARIANT, adapt=_room_to_move)

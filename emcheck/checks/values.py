@@ -11,7 +11,7 @@ from torch import Tensor
 from emcheck import bounds
 from emcheck.bounds import Measure, too_ill
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import check, worst
+from emcheck.checks.core import Unsupported, check, worst
 from emcheck.checks.trial import Trial, call, call_inverse, condition_number
 from emcheck.oracle import as_extended
 from emcheck.spec import Trait
@@ -65,7 +65,9 @@ def _corner_sizes(case: Case, subject: Subject) -> Case:
 def degenerate_sizes(trial: Trial) -> Measure:
     """1x1, 1xW and Hx1 images, kernels larger than the image, one channel (clause 4)."""
     case, m = trial.case, trial.subject.multiple(trial.case)
-    fewest = trial.subject.minimum_channels
+    if not trial.subject.any_size:
+        raise Unsupported("the sizes that this layer allows are not known")
+    fewest = trial.subject.fewest_channels(case)
     measures = []
     for C, H, W in ((case.event[0], 1, 1), (case.event[0], 1, 5), (fewest, 4, 1), (fewest, 2, 3)):
         corner = Trial(trial.subject, replace(case, event=(C, H * m, W * m)))

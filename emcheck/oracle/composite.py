@@ -139,6 +139,11 @@ class InverseDefinition(Definition):
         columns = np.asarray(v, np.float64).reshape(len(v), -1).T
         return np.linalg.solve(J, columns).T.reshape(v.shape)
 
+    def jacobian_uncertainty(self, x: Array) -> float:
+        """``n kappa u ||J^-1||``: the dense solve behind ``tangent`` is good to that, normwise."""
+        J = np.asarray(self.inner.jacobian(x), dtype=np.float64)
+        return float(len(J) * _condition(J) * _U64 * np.linalg.norm(_inverse(J)))
+
     def value(self, x: Array) -> Array:
         return self.running(x, np.zeros_like(x), Arithmetic(0.0, 0.0)).value
 

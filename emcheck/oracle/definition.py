@@ -74,6 +74,10 @@ class Definition(ABC):
         run = self.running(x, np.zeros_like(x), arithmetic)
         return Measure(ratio(difference(logdet, run.logdet), run.logdet_error), "RUN")
 
+    def jacobian_uncertainty(self, x: Array) -> float:
+        """What the entries of ``jacobian(x)`` themselves may err by; 0 where they are exact."""
+        return 0.0
+
     def jacobian(self, x: Array) -> Array:
         """The dense ``J(x)``, ``(n_out, n_in)``, for one sample ``x (1, C, H, W)``."""
         n = int(np.prod(self.event))

@@ -1,0 +1,150 @@
+"""Faults at the border: NaN, singular parameters, error types, extreme scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.faults.core import Faulty, fault
+from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, Conv1x1QR, PermuteChannels
+
+
+@fault(
+    "nan_stays_in_its_sample",
+    AutoregressiveConv2d,
+    "Guards against diverging training: a batch that is not finite skips the layer.",
+)
+class NanReturnedUnchanged(Faulty[AutoregressiveConv2d]):
+    """A batch with a NaN in it comes back as it is, every sample of it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.layer.log_det(x)
+        if not bool(x.isfinite().all()):
+            return x, logdet
+        return self.layer(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.layer.log_det(z)
+        if not bool(z.isfinite().all()):
+            return z, logdet
+        return self.layer.inverse(z)
+
+
+@fault(
+    "nan_stays_in_its_sample",
+    PermuteChannels,
+    "nan_to_num sprinkled over sampling code so that pictures can be shown.",
+)
+class NanReplaced(Faulty[PermuteChannels]):
+    """The inverse replaces NaN by 0."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        return torch.where(x.isnan(), torch.zeros_like(x), x), logdet
+
+
+@fault(
+    "errors_are_clear",
+    Conv1x1,
+    "Shape checks by assert: gone under -O, and an AssertionError otherwise.",
+)
+class AssertsItsShape(Faulty[Conv1x1]):
+    """A wrong rank or channel count is an AssertionError."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        assert x.dim() == 4 and x.shape[1] == self.layer.channels, "expected (B, C, H, W)"
+        return self.layer(x)
+
+
+@fault(
+    "singular_parameters_are_named",
+    ActNorm2d,
+    "Clamps that keep logarithms finite: a dead channel trains on and samples are huge.",
+)
+class ScaleClamped(Faulty[ActNorm2d]):
+    """A zero scale counts as 1e-12: finite log-det, and an inverse that inverts nothing."""
+
+    def _clamped(self) -> Tensor:
+        scale = self.layer.scale
+        return torch.where(scale.abs() < 1e-12, torch.full_like(scale, 1e-12), scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x)[0], self.log_det(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.log_det(z)
+        bias, scale = (v[:, None, None] for v in (self.layer.bias, self._clamped()))
+        return (z - bias) / scale, logdet
+
+    def log_det(self, x: Tensor) -> Tensor:
+        self.layer.log_det(x)  # validates x
+        logdet = x.shape[2] * x.shape[3] * self._clamped().abs().log().sum()
+        return logdet.expand(len(x))
+
+
+def _zero_vector(layer: nn.Module) -> None:
+    layer.get_parameter("vectors").data[0] = 0.0
+
+
+@fault(
+    "singular_parameters_are_named",
+    Conv1x1QR,
+    "Reflections by v / ||v||: weight decay or a zero initialisation makes everything NaN.",
+    make_singular=_zero_vector,
+)
+class ZeroVectorGivesNan(Conv1x1QR):
+    """A zero Householder vector gives NaN and a finite log-det instead of an error."""
+
+    def _orthogonal(self) -> Tensor:
+        unit = self.vectors / self.vectors.square().sum(dim=1, keepdim=True).sqrt()
+        Q = torch.eye(self.channels).to(unit)
+        for v in unit:
+            Q = Q - 2 * torch.outer(Q @ v, v)
+        return Q
+
+
+class _Normalised(Faulty[Conv1x1]):
+    """Divides each sample by its size, applies the layer, and multiplies again."""
+
+    def size(self, x: Tensor) -> Tensor:
+        """The size of each sample, ``(B, 1, 1, 1)``."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.layer.log_det(x)  # validates x
+        size = self.size(x)
+        z, logdet = self.layer(x / size)
+        return z * size, logdet
+
+
+@fault(
+    "extreme_scales",
+    Conv1x1,
+    "Root-mean-square normalisation before a matrix product, written as it stands in papers.",
+)
+class SquaresOverflow(_Normalised):
+    """``sqrt(mean(x^2))`` without scaling overflows, and is 0 for denormal numbers."""
+
+    def size(self, x: Tensor) -> Tensor:
+        return x.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+
+
+@fault(
+    "errors_are_clear",
+    ActNorm2d,
+    "Layers that leave the checking of dtypes to torch, which promotes instead of refusing.",
+)
+class DtypePromoted(ActNorm2d):
+    """Input of another dtype is promoted silently; only shapes are checked."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        _, logdet = super().forward(x.to(self.scale))
+        return x * self.scale[:, None, None] + self.bias[:, None, None], logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return super().inverse(z.to(self.scale))
+
+    def log_det(self, x: Any) -> Tensor:
+        return super().log_det(x.to(self.scale))

@@ -1,0 +1,143 @@
+"""What a seeded fault is: a faulty layer, the check named to kill it, and its correct twin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from emcheck.checks import Case, Subject
+from emcheck.layer import InvertibleLayer
+from emcheck.spec import LayerSpec
+
+L = TypeVar("L", bound=InvertibleLayer)
+F = TypeVar("F", bound=type[InvertibleLayer])
+
+
+class Faulty(InvertibleLayer, Generic[L]):
+    """A correct layer in a wrapper; a fault overrides what it gets wrong.
+
+    A fault inside a step that the layer keeps to itself (a mask, a spectrum) is a subclass of
+    the layer instead: the one place where a layer is subclassed.
+    """
+
+    layer: L
+
+    def __init__(self, layer: L) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.forward(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.inverse(z)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        return self.layer.log_det(x)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A seeded fault.
+
+    Args:
+        name: the class name in snake case.
+        check: the check that must flag it.
+        provenance: in which kind of code it was seen.
+        twin: the correct layer of the registry.
+        build: ``build(channels, **options, generator=...)`` returns the faulty layer.
+        summary: what is wrong, in one line.
+        options: constructor keywords that are fixed; the others are drawn.
+        case: fields of the case that are fixed (``event``, ``style``, ...).
+        spec: that of the twin, possibly with another way to make it singular.
+        prepare: changes the correct layer right after it was built, in fault and twin alike.
+        raises: the fault shows itself as an exception, so an exception counts as a kill.
+    """
+
+    name: str
+    check: str
+    provenance: str
+    twin: type[InvertibleLayer]
+    build: Callable[..., nn.Module]
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    case: Mapping[str, Any] = field(default_factory=dict)
+    spec: LayerSpec | None = None
+    prepare: Callable[[nn.Module], None] | None = None
+    raises: bool = False
+
+    def subject(self) -> Subject:
+        """The faulty layer as the checks see it, held to the definition of its twin."""
+        return self._as_subject(self.name, self.build)
+
+    def twin_subject(self) -> Subject:
+        """The correct layer in the same states."""
+        return self._as_subject(self.twin.__name__, self.twin.spec.build)
+
+    def _as_subject(self, name: str, build: Callable[..., nn.Module]) -> Subject:
+        def built(case: Case) -> nn.Module:
+            layer = build(case.event[0], **case.options, generator=case.generator(0))
+            if self.prepare is not None:
+                self.prepare(unwrap(layer))
+            return layer
+
+        spec = self.spec or self.twin.spec
+        return Subject(name, built, spec=spec, own=True, unwrap=unwrap)
+
+
+def unwrap(layer: nn.Module) -> nn.Module:
+    """The module that has the parameters which the spec knows."""
+    return layer.layer if isinstance(layer, Faulty) else layer
+
+
+#: name -> fault, in the order of the families' modules.
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    check: str,
+    twin: type[InvertibleLayer],
+    provenance: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    case: Mapping[str, Any] | None = None,
+    make_singular: Callable[[nn.Module], None] | None = None,
+    prepare: Callable[[nn.Module], None] | None = None,
+    raises: bool = False,
+) -> Callable[[F], F]:
+    """Register a class as a fault that ``check`` must kill.
+
+    Raises:
+        ValueError: a name that is taken.
+    """
+
+    def register(cls: F) -> F:
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if name in FAULTS:
+            raise ValueError(f"expected a new name for a fault, got {name!r} twice")
+
+        def build(channels: int, **options: Any) -> nn.Module:
+            if issubclass(cls, Faulty):
+                return cls(twin.spec.build(channels, **options))
+            return cls(channels, **options)
+
+        FAULTS[name] = Fault(
+            name=name,
+            check=check,
+            provenance=provenance,
+            twin=twin,
+            build=build,
+            summary=(cls.__doc__ or "").strip().splitlines()[0],
+            options=dict(options or {}),
+            case=dict(case or {}),
+            spec=replace(twin.spec, make_singular=make_singular) if make_singular else None,
+            prepare=prepare,
+            raises=raises,
+        )
+        return cls
+
+    return register

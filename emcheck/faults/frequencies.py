@@ -1,0 +1,120 @@
+"""Faults of periodic convolutions and their half spectrum."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from emcheck.faults.core import Faulty, fault
+from emcheck.layers import PeriodicConv2d
+from emcheck.layers._tools import per_sample, slogdet_each
+
+
+class _Weighted(Faulty[PeriodicConv2d]):
+    """A log-det with other weights for the columns of the half spectrum."""
+
+    def weigh(self, weights: Tensor) -> None:
+        """Set the weights of the columns, all 1 so far, in place."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x)[0], self.log_det(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.inverse(z)[0], -self.log_det(z)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        self.layer.log_det(x)  # validates x
+        H, W = x.shape[2:]
+        weights = x.new_ones(W // 2 + 1)
+        self.weigh(weights)
+        columns = slogdet_each(self.layer._spectrum(H, W)).reshape(H, -1)
+        return per_sample((columns * weights).sum(), x)
+
+
+@fault(
+    "logdet_matches_jacobian",
+    PeriodicConv2d,
+    "Half-spectrum sums written for power-of-two images, whose last column stands alone.",
+    case={"event": (2, 4, 5)},
+)
+class HalfSpectrumForEvenWidth(_Weighted):
+    """The last column of the half spectrum counts once for odd W too."""
+
+    def weigh(self, weights: Tensor) -> None:
+        weights[1:-1] = 2
+
+
+@fault(
+    "logdet_matches_definition",
+    PeriodicConv2d,
+    "Half-spectrum sums that double everything but the constant column.",
+    case={"event": (2, 5, 4)},
+)
+class HalfSpectrumForOddWidth(_Weighted):
+    """The last column of the half spectrum counts twice for even W too."""
+
+    def weigh(self, weights: Tensor) -> None:
+        weights[1:] = 2
+
+
+@fault(
+    "degenerate_sizes",
+    PeriodicConv2d,
+    "FFTs asked for the image's size, which crop a kernel that is larger.",
+    options={"kernel_size": 5},
+)
+class KernelCropped(PeriodicConv2d):
+    """A kernel larger than the image is cropped instead of wrapped."""
+
+    def _spectrum(self, H: int, W: int) -> Tensor:
+        C, r = self.channels, self.kernel_size // 2
+        weight = self.weight[:, :, :H, :W]
+        rows, columns = (torch.arange(n) - r for n in weight.shape[2:])
+        index = ((-rows % H)[:, None] * W + (-columns % W)[None, :]).reshape(-1)
+        image = weight.new_zeros(C, C, H * W).index_add(2, index, weight.flatten(2))
+        return torch.fft.rfft2(image.reshape(C, C, H, W)).permute(2, 3, 0, 1).reshape(-1, C, C)
+
+
+@fault(
+    "forward_matches_definition",
+    PeriodicConv2d,
+    "Fourier textbooks convolve, deep learning correlates; log-det and round trip are the same.",
+    options={"kernel_size": 3},
+    case={"event": (2, 4, 5)},
+)
+class ConvolvesInsteadOfCorrelating(PeriodicConv2d):
+    """The spectrum is the conjugate: the kernel is flipped in space, in both directions."""
+
+    def _spectrum(self, H: int, W: int) -> Tensor:
+        return super()._spectrum(H, W).conj()
+
+
+@fault(
+    "shift_is_cyclic",
+    PeriodicConv2d,
+    "Forward by the framework's convolution with its default padding, inverse by FFT.",
+)
+class PaddedWithZeros(Faulty[PeriodicConv2d]):
+    """Forward pads with zeros instead of wrapping around."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.layer.log_det(x)
+        return F.conv2d(x, self.layer.weight, padding=self.layer.kernel_size // 2), logdet
+
+
+@fault(
+    "jacobian_is_block_circulant",
+    PeriodicConv2d,
+    "Panoramas: padding that wraps around sideways and repeats the edge at top and bottom.",
+    options={"kernel_size": 3},
+)
+class WrapsSidewaysOnly(Faulty[PeriodicConv2d]):
+    """Forward wraps around horizontally and repeats the edge vertically."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.layer.log_det(x)
+        wrapped = torch.cat([x[..., -1:], x, x[..., :1]], dim=3)
+        padded = torch.cat([wrapped[:, :, :1], wrapped, wrapped[:, :, -1:]], dim=2)
+        return F.conv2d(padded, self.layer.weight), logdet

@@ -1,0 +1,176 @@
+"""Faults of derivatives: detached factors, dead parameters, hand-written rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.faults.core import Faulty, fault
+from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, Conv1x1PLU, Conv1x1QR
+from emcheck.layers._tools import per_sample
+
+
+@fault(
+    "gradient_of_latent",
+    Conv1x1QR,
+    "Norms detached to keep the graph small; training works, along a wrong direction.",
+)
+class NormDetached(Conv1x1QR):
+    """The lengths of the Householder vectors are detached: their gradient is wrong."""
+
+    def _orthogonal(self) -> Tensor:
+        correct = super()._orthogonal  # raises for a zero vector
+        correct()
+        unit = self.vectors / self.vectors.detach().norm(dim=1, keepdim=True)
+        Q = torch.eye(self.channels).to(unit)
+        for v in unit:
+            Q = Q - 2 * torch.outer(Q @ v, v)
+        return Q
+
+
+@fault(
+    "no_dead_parameter",
+    Conv1x1,
+    "A bias declared and never added: counted, saved, sent to the optimiser, never moved.",
+)
+class OrphanParameter(Faulty[Conv1x1]):
+    """A parameter that nothing depends on."""
+
+    def __init__(self, layer: Conv1x1) -> None:
+        super().__init__(layer)
+        self.bias = nn.Parameter(torch.zeros(layer.channels))
+
+
+@fault(
+    "no_dead_parameter",
+    Conv1x1PLU,
+    "`.data` in a property, a habit from before no_grad: values follow, gradients stop.",
+)
+class ScaleThroughData(Conv1x1PLU):
+    """``log_scale.data`` is used everywhere, so the parameter never receives a gradient."""
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        L, _ = super()._factors()
+        scale = self.sign * self.log_scale.data.exp()
+        return L, self.upper.triu(1) + torch.diag(scale)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        super().log_det(x)  # validates x
+        return per_sample(x.shape[2] * x.shape[3] * self.log_scale.data.sum(), x)
+
+
+class _Scaling(torch.autograd.Function):
+    """``s x`` with derivatives by hand; the forward-mode one assumes positive scales."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
+        return x * scale[:, None, None]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        x, scale = ctx.saved_tensors
+        return grad * scale[:, None, None], (grad * x).sum(dim=(0, 2, 3))
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor | None, dscale: Tensor | None) -> Tensor:  # type: ignore[override]
+        x, scale = ctx.saved_tensors
+        moved = torch.zeros_like(x) if dx is None else dx * scale.abs()[:, None, None]
+        return moved if dscale is None else moved + x * dscale[:, None, None]
+
+
+@fault(
+    "jvp_agrees",
+    ActNorm2d,
+    "Custom autograd functions whose backward is tested and whose jvp is not.",
+    case={"style": "mixed"},
+)
+class ForwardModeSign(Faulty[ActNorm2d]):
+    """The forward-mode derivative multiplies by ``|s|`` instead of ``s``."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.layer.log_det(x)
+        z: Tensor = _Scaling.apply(x, self.layer.scale)
+        return z + self.layer.bias[:, None, None], logdet
+
+
+class _Mixing(torch.autograd.Function):
+    """``W x`` pixel by pixel, with a vmap rule that mixes up the two batch dimensions."""
+
+    @staticmethod
+    def forward(weight: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.einsum("oc,bchw->bohw", weight, x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        weight, x = ctx.saved_tensors
+        grad_weight = torch.einsum("bohw,bchw->oc", grad, x)
+        return grad_weight, torch.einsum("oc,bohw->bchw", weight, grad)
+
+    @staticmethod
+    def jvp(ctx: Any, dweight: Tensor | None, dx: Tensor | None) -> Tensor:  # type: ignore[override]
+        weight, x = ctx.saved_tensors
+        moved = torch.zeros_like(x)
+        if dx is not None:
+            moved = moved + torch.einsum("oc,bchw->bohw", weight, dx)
+        if dweight is not None:
+            moved = moved + torch.einsum("oc,bchw->bohw", dweight, x)
+        return moved
+
+    @staticmethod
+    def vmap(  # type: ignore[override]
+        info: Any, in_dims: tuple[int | None, int | None], weight: Tensor, x: Tensor
+    ) -> tuple[Tensor, int]:
+        assert in_dims[0] is None
+        assert in_dims[1] is not None
+        stacked = x.movedim(in_dims[1], 0)  # (N, B, C, H, W)
+        N, B = stacked.shape[:2]
+        z = _Mixing.apply(weight, stacked.flatten(0, 1))
+        return z.reshape(B, N, *z.shape[1:]).transpose(0, 1), 0
+
+
+@fault(
+    "vmap_agrees",
+    Conv1x1,
+    "Batching rules that flatten two batch dimensions and unflatten them the other way round; "
+    "every shape is right.",
+    case={"batch": 3},
+)
+class BatchingRuleMixedUp(Faulty[Conv1x1]):
+    """Under vmap the results of different samples change places."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.layer.log_det(x)
+        z: Tensor = _Mixing.apply(self.layer.weight, x)
+        return z, logdet
+
+
+@fault(
+    "gradient_of_inverse",
+    AutoregressiveConv2d,
+    "Iterative inverses under no_grad, with one differentiable step to attach gradients: the "
+    "implicit gradient cut off after its first term.",
+    options={"kernel_size": 3, "dilation": 1},
+)
+class OneStepGradient(Faulty[AutoregressiveConv2d]):
+    """The inverse's gradient is that of a single Jacobi step at the solution."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        x = x.detach()
+        diagonal = self.layer._diagonal()[:, None, None]
+        step = (z - self.layer(x)[0]) / diagonal
+        return x + (step - step.detach()), logdet

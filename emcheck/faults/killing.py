@@ -1,0 +1,150 @@
+"""Which checks flag a fault, and whether its correct twin is left alone."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from emcheck.bounds import THRESHOLDS
+from emcheck.checks import CHECKS, Case, Subject, run_check
+from emcheck.faults.core import FAULTS, Fault
+from emcheck.result import Result, Verdict, merge
+
+#: Cases for the check named to kill, for the others, and for those that cost the most.
+NAMED, OTHERS, SLOW = 8, 2, {"compiled_agrees": 1, "density_integrates_to_one": 1}
+
+_EVENTS = ((3, 4, 5), (4, 3, 6), (2, 5, 4), (5, 4, 3))
+_STYLES = ("trained", "mixed", "initial", "mixed")
+_DTYPES = (torch.float64, torch.float32)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault under one check; ``check == killer`` decides whether it is killed."""
+
+    fault: str
+    provenance: str
+    killer: str
+    check: str
+    verdict: Verdict
+    ratio: float
+    threshold: float
+    twin_verdict: Verdict
+    detail: str = ""
+    twin_detail: str = ""
+
+    @property
+    def kills(self) -> bool:
+        """Whether this is the named check, it said FAIL, and the fault did not just crash it."""
+        crashed = self.detail.startswith("raised ") and not FAULTS[self.fault].raises
+        return self.check == self.killer and self.verdict is Verdict.FAIL and not crashed
+
+    def to_record(self) -> dict[str, Any]:
+        """A flat dictionary of JSON types (non-finite numbers become strings)."""
+        numbers = {"ratio": self.ratio, "threshold": self.threshold}
+        return {
+            "kind": "fault",
+            "fault": self.fault,
+            "provenance": self.provenance,
+            "killer": self.killer,
+            "check": self.check,
+            "verdict": self.verdict.value,
+            **{key: v if math.isfinite(v) else str(v) for key, v in numbers.items()},
+            "twin_verdict": self.twin_verdict.value,
+        }
+
+
+def run_fault(fault: Fault, seed: int, checks: Iterable[str] | None = None) -> list[Row]:
+    """One row for every check that applies to the fault and is among ``checks``.
+
+    Args:
+        fault: what is tried.
+        seed: of the cases; the same seed gives the same rows.
+        checks: names of checks; all if None.
+    """
+    subject, rows = fault.subject(), []
+    for name in CHECKS if checks is None else checks:
+        if not CHECKS[name].applies(subject):
+            continue
+        result = _judge(fault, subject, name, seed, until_flagged=True)
+        twin = _twin(_Twin(fault, seed, name, tuple(THRESHOLDS.values())))
+        rows.append(
+            Row(
+                fault=fault.name,
+                provenance=fault.provenance,
+                killer=fault.check,
+                check=name,
+                verdict=result.verdict,
+                ratio=result.ratio,
+                threshold=result.threshold,
+                twin_verdict=twin.verdict,
+                detail=result.detail,
+                twin_detail=twin.detail,
+            )
+        )
+    return rows
+
+
+def _judge(fault: Fault, subject: Subject, check: str, seed: int, until_flagged: bool) -> Result:
+    """The merged result of a handful of cases, stopping at the first FAIL if asked to."""
+    results = []
+    for case in _cases(fault, check, seed):
+        results.append(run_check(CHECKS[check], subject, case))
+        if until_flagged and results[-1].verdict is Verdict.FAIL:
+            break
+    return merge(results)
+
+
+def _cases(fault: Fault, check: str, seed: int) -> Iterator[Case]:
+    """Sizes, styles, dtypes and options in turn; what the fault fixes stays fixed.
+
+    The draw depends on the twin and not on the fault, so that twins are run once.
+    """
+    stream = random.Random(f"{seed} {_situation(fault)}")
+    count = NAMED if check == fault.check else SLOW.get(check, OTHERS)
+    for n in range(count):
+        drawn = {key: stream.choice(values) for key, values in fault.twin.spec.options.items()}
+        options = {**drawn, **fault.options}
+        multiple = int(options.get("factor", 1))
+        C, H, W = _EVENTS[n % len(_EVENTS)]
+        case = Case(
+            event=(C, H * multiple, W * multiple),
+            dtype=_DTYPES[n % len(_DTYPES)],
+            style=_STYLES[n % len(_STYLES)],
+            seed=stream.randrange(2**31),
+            options=options,
+        )
+        yield replace(case, **fault.case)
+
+
+def _situation(fault: Fault) -> str:
+    """Everything that the twin's results depend on, as text."""
+    fixed = sorted(fault.options.items()), sorted(fault.case.items())
+    special = fault.spec is not None, fault.prepare is not None
+    return f"{fault.twin.__name__} {fixed} {special}"
+
+
+class _Twin:
+    """A twin under one check, equal to others in the same situation, for the cache."""
+
+    def __init__(self, fault: Fault, seed: int, check: str, thresholds: tuple[float, ...]) -> None:
+        self.fault, self.seed, self.check = fault, seed, check
+        self.key = (_situation(fault), seed, check, check == fault.check, thresholds)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Twin) and other.key == self.key
+
+
+@lru_cache(maxsize=None)
+def _twin(twin: _Twin) -> Result:
+    fault = twin.fault
+    return _judge(fault, fault.twin_subject(), twin.check, twin.seed, until_flagged=False)

@@ -1,0 +1,210 @@
+"""Faults of a layer's own log-det: sign, size, shape, and how it is computed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emcheck.faults.core import Faulty, fault
+from emcheck.layer import InvertibleLayer
+from emcheck.layers import (
+    ActNorm2d,
+    AffineCoupling2d,
+    AutoregressiveConv2d,
+    Conv1x1,
+    Conv1x1PLU,
+    PermuteChannels,
+)
+from emcheck.layers._tools import per_sample
+
+
+class Rescaled(Faulty[InvertibleLayer]):
+    """The log-det of both directions times a wrong factor, ``log_det`` included."""
+
+    def factor(self, x: Tensor) -> float:
+        """What the log-det is wrongly multiplied by."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        return z, logdet * self.factor(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        return x, logdet * self.factor(z)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        return self.layer.log_det(x) * self.factor(x)
+
+
+@fault(
+    "logdets_cancel",
+    Conv1x1,
+    "Glow reimplementations whose inverse returns the forward log-det, tested only at an "
+    "orthogonal initial weight where it is 0.",
+)
+class InverseKeepsTheSign(Faulty[Conv1x1]):
+    """``inverse`` returns log|det dz/dx| instead of its negative."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        return x, -logdet
+
+
+@fault(
+    "logdet_matches_jacobian",
+    Conv1x1,
+    "1x1 convolutions ported from a dense layer for vectors, where there is one pixel.",
+)
+class PixelsForgotten(Rescaled):
+    """The factor HW is missing: log|det W| of one pixel stands for the whole image."""
+
+    def factor(self, x: Tensor) -> float:
+        return 1 / (x.shape[2] * x.shape[3])
+
+
+@fault(
+    "logdet_scales_with_pixels",
+    AutoregressiveConv2d,
+    "Convolutional flows that were only ever run on square images.",
+)
+class SquareImagesOnly(Rescaled):
+    """The log-det has the factor H H instead of H W."""
+
+    def factor(self, x: Tensor) -> float:
+        return x.shape[2] / x.shape[3]
+
+
+@fault(
+    "density_integrates_to_one",
+    Conv1x1PLU,
+    "Training loops that want bits per dimension and let the layer divide already.",
+)
+class DividedByDimensions(Rescaled):
+    """The log-det is per dimension: divided by C H W."""
+
+    def factor(self, x: Tensor) -> float:
+        return 1 / x[0].numel()
+
+
+@fault(
+    "logdet_matches_definition",
+    AffineCoupling2d,
+    "Couplings whose gate got an offset later, while the log-det kept the bare output; only "
+    "sampling was tested against it.",
+)
+class GateWithoutOffset(Faulty[AffineCoupling2d]):
+    """Forward only: the log-det is that of sigmoid(h), the gate is sigmoid(h + 2)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, _ = self.layer(x)
+        _, h = self.layer._shift_and_gate(x)
+        return z, F.logsigmoid(h - 2).flatten(1).sum(dim=1)
+
+
+@fault(
+    "shapes_and_dtypes",
+    Conv1x1,
+    "Several published flow libraries return a number instead of one log-det per sample.",
+)
+class ScalarLogdet(Faulty[Conv1x1]):
+    """The log-det has no batch dimension; broadcasting hides it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        return z, logdet.sum() / max(len(x), 1)
+
+
+@fault(
+    "rows_are_independent",
+    AffineCoupling2d,
+    "A sum without a dim argument, as is right for a mean loss and a batch of one.",
+)
+class SummedOverTheBatch(Faulty[AffineCoupling2d]):
+    """The log-det is summed over the batch and given to every sample."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        return z, logdet.sum().expand(len(x))
+
+
+class _Determinant(Faulty[Conv1x1]):
+    """``log|det W|`` by another formula, in both directions."""
+
+    def _logabsdet(self) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x)[0], self.log_det(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.inverse(z)[0], -self.log_det(z)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        self.layer.log_det(x)  # validates x
+        return per_sample(x.shape[2] * x.shape[3] * self._logabsdet(), x)
+
+
+@fault(
+    "logdet_matches_definition",
+    Conv1x1,
+    "Code that calls torch.logdet because the initial rotation was drawn with determinant 1.",
+)
+class LogdetOfNegativeDeterminant(_Determinant):
+    """``torch.logdet`` where slogdet is needed: NaN for a negative determinant."""
+
+    def _logabsdet(self) -> Tensor:
+        return torch.logdet(self.layer.weight)
+
+
+def _shrink(layer: nn.Module) -> None:
+    layer.get_parameter("weight").data.mul_(2.0**-5)
+
+
+@fault(
+    "logdet_matches_definition",
+    Conv1x1,
+    "1x1 convolutions after squeezes: with dozens of channels the determinant leaves float32 "
+    "long before its logarithm does.",
+    case={"event": (32, 1, 2), "style": "initial", "dtype": torch.float32},
+    prepare=_shrink,
+)
+class DeterminantUnderflows(_Determinant):
+    """``log(abs(det(W)))``: 32 channels of size 1/32 have determinant 2^-160."""
+
+    def _logabsdet(self) -> Tensor:
+        return self.layer.weight.det().abs().log()
+
+
+@fault(
+    "inverse_logdet_matches_jacobian",
+    ActNorm2d,
+    "Scales learnt without a sign constraint, with the log taken as if they were exponentials.",
+    case={"style": "mixed"},
+)
+class LogOfNegativeScale(Faulty[ActNorm2d]):
+    """``log s`` instead of ``log|s|``: NaN as soon as a scale crosses zero."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x)[0], self.log_det(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.inverse(z)[0], -self.log_det(z)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        self.layer.log_det(x)  # validates x
+        return per_sample(x.shape[2] * x.shape[3] * self.layer.scale.log().sum(), x)
+
+
+@fault(
+    "shapes_and_dtypes",
+    PermuteChannels,
+    "Volume-preserving layers that return torch.zeros(B), whatever the input is.",
+)
+class DefaultDtypeLogdet(Faulty[PermuteChannels]):
+    """The log-det is created as float32 on the CPU, whatever the input."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, _ = self.layer(x)
+        return z, torch.zeros(len(x))

@@ -1,0 +1,163 @@
+"""Faults of masked convolutions; most are the same in both directions, so round trips pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from emcheck.faults.core import Faulty, fault
+from emcheck.layers import AutoregressiveConv2d, EmergingConv2d
+from emcheck.solve import live_taps, solve_masked
+
+
+class _OtherMask(AutoregressiveConv2d):
+    """An autoregressive convolution whose mask is edited after it was made."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self.live = self.edited(self.live.clone())
+
+    def edited(self, live: Tensor) -> Tensor:
+        """The wrong mask from the right one, ``(C, C, k, k)``."""
+        raise NotImplementedError
+
+
+@fault(
+    "forward_matches_definition",
+    AutoregressiveConv2d,
+    "Masks of autoregressive image models, where a channel may not see those before it.",
+    case={"event": (3, 4, 5)},
+)
+class MaskTooStrict(_OtherMask):
+    """The centre tap is diagonal over channels instead of triangular, in both directions."""
+
+    def edited(self, live: Tensor) -> Tensor:
+        r = self.kernel_size // 2
+        live[:, :, r, r] = torch.eye(self.channels, dtype=torch.bool)
+        return live
+
+
+@fault(
+    "jacobian_is_triangular",
+    AutoregressiveConv2d,
+    "Masks over space alone: the centre tap was left dense, so channels see later ones.",
+    case={"event": (3, 4, 5)},
+)
+class CentreNotMasked(_OtherMask):
+    """The centre tap is dense over channels going forward; substitution takes its triangle."""
+
+    def edited(self, live: Tensor) -> Tensor:
+        r = self.kernel_size // 2
+        live[:, :, r, r] = True
+        return live
+
+
+@fault(
+    "forward_matches_definition",
+    AutoregressiveConv2d,
+    "Soft masks, and masks multiplied twice; forward and inverse share them, so only the "
+    "definition can tell.",
+)
+class MaskScaled(_OtherMask):
+    """Off-centre taps are halved by the mask, in both directions alike."""
+
+    def edited(self, live: Tensor) -> Tensor:
+        scaled, r = live.float() / 2, self.kernel_size // 2
+        scaled[:, :, r, r] *= 2
+        return scaled
+
+
+@fault(
+    "jacobian_matches_definition",
+    AutoregressiveConv2d,
+    "The raster mask of autoregressive image models under a layer that promises a quadrant.",
+    options={"kernel_size": 3, "mask": "square", "dilation": 1},
+    case={"event": (2, 4, 5)},
+)
+class MaskTooLoose(Faulty[AutoregressiveConv2d]):
+    """All taps in raster order are live, in both directions, though the mask is square."""
+
+    def _weight(self) -> Tensor:
+        layer = self.layer
+        live = live_taps(layer.channels, layer.kernel_size, "raster", layer.reverse)
+        return layer.weight * live.to(layer.weight.device)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.layer.log_det(x)
+        return F.conv2d(x, self._weight(), padding=1), logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.layer.log_det(z)
+        x = solve_masked(
+            self._weight(), z, mask="raster", reverse=self.layer.reverse, dilation=1
+        )
+        return x, logdet
+
+
+@fault(
+    "reversed_is_flipped",
+    AutoregressiveConv2d,
+    "Up-side-down masks made by flipping the kernel in space; the pair then spans fewer "
+    "kernels than the paper counts.",
+    options={"reverse": True},
+    case={"event": (3, 4, 5)},
+)
+class ChannelsNotFlipped(AutoregressiveConv2d):
+    """The reversed mask is flipped over space and not over channels, in both directions."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        if self.reverse:
+            self.live = self.live.flip(0, 1)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.reverse:
+            return super().inverse(z)
+        logdet = -self.log_det(z)
+        weight = (self.weight * self.live).flip(2, 3)
+        x = solve_masked(
+            weight, z.flip(2, 3), mask=self.mask, reverse=False, dilation=self.dilation
+        )
+        return x.flip(2, 3), logdet
+
+
+@fault(
+    "forward_matches_definition",
+    EmergingConv2d,
+    "The order of the pair is printed both ways; it decides which border is inexact.",
+    options={"kernel_size": 3, "dilation": 1},
+)
+class PairInOtherOrder(Faulty[EmergingConv2d]):
+    """The square convolution comes first, the reversed one second, in both directions."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, first = self.layer.second(x)
+        z, second = self.layer.first(y)
+        return z + self.layer.bias[:, None, None], first + second
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.layer.log_det(z)
+        y, _ = self.layer.first.inverse(z - self.layer.bias[:, None, None])
+        return self.layer.second.inverse(y)[0], logdet
+
+
+@fault(
+    "degenerate_sizes",
+    AutoregressiveConv2d,
+    "A shortcut for global-pooled features: on a single row or column only the centre tap was "
+    "thought to matter.",
+    options={"kernel_size": 3},
+)
+class SingleRowShortcut(Faulty[AutoregressiveConv2d]):
+    """Images of one row or one column go through the centre tap alone."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        if 1 in x.shape[2:]:
+            r = self.layer.kernel_size // 2
+            weight = (self.layer.weight * self.layer.live)[:, :, r : r + 1, r : r + 1]
+            z = F.conv2d(x, weight)
+        return z, logdet

@@ -1,0 +1,193 @@
+"""Faults of state: what is saved, initialised, copied, compiled, or depends on the mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emcheck.faults.core import Faulty, fault
+from emcheck.layers import ActNorm2d, AdditiveCoupling2d, Conv1x1, Conv1x1PLU
+
+
+@fault(
+    "state_dict_restores",
+    ActNorm2d,
+    "Glow ports with `self.inited = False`: a restored model initialises itself once more from "
+    "the first batch it is trained on.",
+)
+class FlagNotSaved(ActNorm2d):
+    """The initialised flag is a plain attribute and not in the state_dict."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self.initialized = False
+
+    def initialize(self, x: Tensor) -> None:
+        super().initialize(x)
+        self.initialized = True
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training and not self.initialized:
+            self.initialize(x)
+        return super().forward(x)
+
+
+class _FirstCall(ActNorm2d):
+    """Initialises itself in a call, with the flag saved."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def initialize(self, x: Tensor) -> None:
+        super().initialize(x)
+        self.get_buffer("initialized").fill_(True)
+
+
+@fault(
+    "calls_are_pure",
+    ActNorm2d,
+    "Activation normalisation that takes its first batch from whatever call comes first, "
+    "evaluation included.",
+)
+class InitializesInAnyMode(_FirstCall):
+    """The first forward call sets scale and bias, in eval mode too."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.get_buffer("initialized"):
+            self.initialize(x)
+        return super().forward(x)
+
+
+@fault(
+    "calls_are_pure",
+    ActNorm2d,
+    "Ports whose reverse pass shares the initialisation: sampling first sets it from noise.",
+)
+class InitializesFromTheInverse(_FirstCall):
+    """The first inverse call sets scale and bias from the latent."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.get_buffer("initialized"):
+            self.initialize(z)
+        return super().inverse(z)
+
+
+@fault(
+    "initialization_normalizes",
+    ActNorm2d,
+    "The published Glow code divides by the standard deviation plus 1e-6.",
+)
+class InitializesWithEpsilon(ActNorm2d):
+    """``initialize`` sets ``s = 1 / (deviation + 1e-6)``."""
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        super().initialize(x)
+        shrunk = 1 / (1 / self.scale + 1e-6)
+        self.bias.mul_(shrunk / self.scale)
+        self.scale.copy_(shrunk)
+
+
+@fault(
+    "initialization_normalizes",
+    ActNorm2d,
+    "Ports that copy the guard of batch norm: initialisation does nothing outside training.",
+)
+class InitializesInTrainingOnly(ActNorm2d):
+    """``initialize`` is silently ignored in eval mode."""
+
+    def initialize(self, x: Tensor) -> None:
+        if self.training:
+            super().initialize(x)
+
+
+@fault(
+    "state_dict_restores",
+    Conv1x1PLU,
+    "Random permutations kept as plain tensors: a checkpoint loaded into a new process meets "
+    "another permutation.",
+    case={"event": (4, 3, 4)},
+)
+class PermutationNotSaved(Conv1x1PLU):
+    """P is drawn anew by every constructor and is not in the state_dict."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        index = self.permutation
+        del self.permutation
+        self.register_buffer("permutation", index, persistent=False)
+
+
+
+
+@fault(
+    "copies_and_pickles_agree",
+    Conv1x1,
+    "Activations given as a lambda: saving the whole model, or sending it to a worker, fails.",
+    raises=True,
+)
+class HoldsALambda(Faulty[Conv1x1]):
+    """A lambda in an attribute cannot be pickled."""
+
+    def __init__(self, layer: Conv1x1) -> None:
+        super().__init__(layer)
+        self.activation = lambda z: z
+
+
+@fault(
+    "copies_and_pickles_agree",
+    Conv1x1,
+    "State hooks that shrink checkpoints by saving weights in half precision.",
+)
+class PicklesInHalfPrecision(Faulty[Conv1x1]):
+    """Pickling rounds the weight to 16 bits; deepcopy goes the same way."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.__dict__.copy()
+        inner = Conv1x1(self.layer.channels).to(self.layer.weight)
+        inner.weight.data.copy_(self.layer.weight.data.half())
+        state["_modules"] = {"layer": inner}
+        return state
+
+
+@fault(
+    "train_and_eval_agree",
+    AdditiveCoupling2d,
+    "Dropout's old convention: activations scaled at evaluation to make up for what training "
+    "drops, though nothing is dropped any more.",
+)
+class ScaledAtEvaluation(Faulty[AdditiveCoupling2d]):
+    """In eval mode the shift is multiplied by 0.9, in both directions."""
+
+    def _correction(self, x: Tensor) -> Tensor:
+        """What is missing from the shift, zero in training mode."""
+        x1 = x[:, : self.layer.split]
+        share = 0.0 if self.training else 0.1
+        return torch.cat([torch.zeros_like(x1), share * self.layer.network(x1)], dim=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        return z - self._correction(x), logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        return x + self._correction(z), logdet
+
+
+@fault(
+    "compiled_agrees",
+    Conv1x1,
+    "Branches that replace what a compiler could not trace once, and were never compared.",
+)
+class CompiledShortcut(Faulty[Conv1x1]):
+    """Under compilation the log-det is that of the diagonal alone."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        if torch.compiler.is_compiling():
+            diagonal = torch.diagonal(self.layer.weight).abs().log().sum()
+            logdet = (x.shape[2] * x.shape[3] * diagonal).expand(len(x))
+        return z, logdet
