@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import nn
 
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.result import Result, Verdict, merge
 from emcheck.spec import options_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Parameter styles that every check is run in; ill-conditioned draws are drawn again, milder.
 _STYLES = ("initial", "trained", "mixed")
@@ -63,10 +66,10 @@ class Report:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per check and dtype."""
-        frame = pd.DataFrame([result.to_record() for result in self.results])
-        for column in ("ratio", "threshold", "condition"):
-            frame[column] = pd.to_numeric(frame[column])
-        return frame
+        import pandas as pd  # half a second that nothing else here needs
+
+        rows = [asdict(result) | {"verdict": str(result.verdict)} for result in self.results]
+        return pd.DataFrame(rows)
 
     def __str__(self) -> str:
         counts = {v: sum(r.verdict is v for r in self.results) for v in Verdict}

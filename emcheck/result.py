@@ -44,7 +44,7 @@ class Result:
     ``ratio`` is error over bound (dimensionless) and passes at or below ``threshold``;
     ``condition`` is the condition number that the check used (NaN where it needs none);
     ``examples`` counts the examples that ran, ``ill_conditioned`` those among them that
-    were too ill-conditioned to judge.
+    were too ill-conditioned to judge; ``rule`` names the bound in :mod:`emcheck.bounds`.
     """
 
     check: str
@@ -60,6 +60,7 @@ class Result:
     ill_conditioned: int = 0
     detail: str = ""
     seed: int = 0
+    rule: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """A flat dictionary of JSON types (non-finite numbers become strings)."""
@@ -74,8 +75,8 @@ class Result:
 def merge(results: list[Result]) -> Result:
     """Several examples of one check on one layer as one result: the worst verdict and ratio.
 
-    The case, the seed and the detail are those of the worst example, so that what is
-    printed can be reproduced.
+    Ratio, threshold, case, seed and detail are those of the worst example, so that what is
+    printed belongs together and can be reproduced.
     """
     if not results:
         raise ValueError("expected at least one result to merge, got none")
@@ -85,13 +86,9 @@ def merge(results: list[Result]) -> Result:
         return -SEVERITY.index(result.verdict), -math.inf if math.isnan(ratio) else ratio
 
     worst = max(results, key=badness)
-    ratios = [r.ratio for r in results if not math.isnan(r.ratio)]
-    judged = [r.ratio for r in results if r.verdict in (Verdict.PASS, Verdict.FAIL)]
-    judged = [ratio for ratio in judged if not math.isnan(ratio)]
     conditions = [r.condition for r in results if not math.isnan(r.condition)]
     return replace(
         worst,
-        ratio=max(judged or ratios, default=math.nan),
         condition=max(conditions, default=math.nan),
         examples=sum(r.examples for r in results),
         ill_conditioned=sum(r.ill_conditioned for r in results),

@@ -16,10 +16,10 @@ from emcheck.spec import spec_of
 STYLES = ("initial", "trained", "mixed", "ill")
 
 #: Half-width in log10 of the singular values, by style.
-_SPREAD = {"trained": 0.15, "mixed": 0.4, "ill": 3.0}
+_SPREAD = {"trained": 0.15, "mixed": 0.4, "ill": 4.0}
 
 #: Size of entries off the diagonal relative to what keeps substitution from growing.
-_COUPLING = {"trained": 0.25, "mixed": 0.5, "ill": 3.0}
+_COUPLING = {"trained": 0.25, "mixed": 0.5, "ill": 6.0}
 
 
 def set_parameter(layer: nn.Module, name: str, value: Tensor) -> None:

@@ -145,6 +145,7 @@ def run_check(check: Check, subject: Subject, case: Case) -> Result:
         threshold=measure.threshold,
         condition=measure.condition,
         detail=measure.detail,
+        rule=measure.rule,
         ill_conditioned=int(verdict is Verdict.ILL_CONDITIONED),
     )
 

@@ -176,18 +176,29 @@ def no_dead_parameter(trial: Trial) -> Measure:
 
 @check("gradients", adapt=_smooth)
 def jvp_agrees(trial: Trial) -> Measure:
-    """Forward-mode derivatives equal the Jacobian times the direction."""
-    x, v = trial.x[:1], trial.sample(9, batch=1)
+    """Forward-mode derivatives equal the Jacobian times the direction, in both directions."""
+    v = trial.sample(9, batch=1)
+    forward = _pushed(trial, trial.x[:1], v, inverse=False)
+    w = trial.forward[0][:1]
+    backward = _pushed(trial, w, v.reshape(w.shape), inverse=True)
+    return worst(forward, backward)
+
+
+def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
+    """``jvp`` at ``x`` along ``v`` against the explicit Jacobian by reverse mode."""
+    f = trial.layer.inverse if inverse else trial.layer
     try:
-        _, (dz, _) = torch.func.jvp(trial.layer, (x,), (v,))
+        _, (dz, _) = torch.func.jvp(f, (x,), (v,))  # type: ignore[arg-type]
     except (RuntimeError, NotImplementedError) as error:
         raise _unless_own(trial, "forward-mode derivatives", error) from error
-    J = trial.jacobian(x[0])
+    J = trial.jacobian(x[0], inverse=inverse)
     expected = J @ v.numpy().reshape(-1)
     size = np.abs(J) @ np.abs(v.numpy().reshape(-1))
     error = dz.detach().numpy().reshape(-1) - expected
-    scale = trial.arithmetic.u * len(J) * (size.max() + np.abs(expected).max())
-    return Measure(bounds.ratio(error, scale), "T9")
+    kappa = condition_number(J) if inverse else 1.0  # both are solutions of a linear system
+    scale = trial.arithmetic.u * len(J) * kappa * (size.max() + np.abs(expected).max())
+    detail = "the inverse's derivative differs" if inverse else "the forward derivative differs"
+    return Measure(bounds.ratio(error, scale), "T9", kappa, detail=detail)
 
 
 @check("gradients", adapt=_smooth)

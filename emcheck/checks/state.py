@@ -6,6 +6,7 @@ import copy
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,9 +32,13 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
 @check("state")
 def state_dict_restores(trial: Trial) -> Measure:
     """A fresh layer with the saved state_dict gives the same outputs, bit for bit."""
-    fresh = trial.new_layer(purpose=20)  # another draw of parameters
+    call(trial.layer, trial.sample(23))  # saved after use: what sets itself in a call is set
+    expected = _outputs(trial.layer, trial)
+    # Everything random is drawn anew, what the constructor draws too (a frozen permutation).
+    other = Trial(trial.subject, replace(trial.case, seed=trial.case.seed + 1))
+    fresh = other.new_layer(purpose=20)
     fresh.load_state_dict(trial.layer.state_dict())
-    same = _equal(_outputs(fresh, trial), _outputs(trial.layer, trial))
+    same = _equal(_outputs(fresh, trial), expected)
     return yes(same, "a fresh layer with the loaded state_dict computes something else")
 
 
@@ -53,7 +58,12 @@ def nothing_goes_stale(trial: Trial) -> Measure:
 
     Also against the definition at the new parameters, where there is one (clause 6).
     """
-    layer = trial.new_layer()
+    return worst(*(_goes_stale(trial, training) for training in (True, False)))
+
+
+def _goes_stale(trial: Trial, training: bool) -> Measure:
+    """In one mode: some layers cache in eval mode only."""
+    layer = trial.new_layer().train(training)
     _outputs(layer, trial)  # whatever is cached is cached now
     trial.move(layer, 21, "trained")
     if trial.subject.spec is None or trial.subject.spec.move is None:
@@ -89,13 +99,28 @@ def _one_graph(case: Case, subject: Subject) -> Case:
 def compiled_agrees(trial: Trial) -> Measure:
     """``torch.compile`` gives the same values (graph capture and AOT; no code generation)."""
     torch._dynamo.reset()
-    compiled = torch.compile(trial.layer, backend="aot_eager", dynamic=False)
+    forward, inverse = (
+        torch.compile(f, backend="aot_eager", dynamic=False)
+        for f in (trial.layer, trial.layer.inverse)
+    )
     with torch.no_grad():
-        z, logdet = compiled(trial.x)
+        z, logdet = forward(trial.x)
+        xh, back = inverse(trial.forward[0])
     torch._dynamo.reset()
     of_z, of_logdet = trial.forward_bound(trial.x)
-    values = agree_tensors(z, trial.forward[0], of_z)
-    return worst(values, agree_tensors(logdet, trial.forward[1], of_logdet))
+    of_x = trial.inverse_bound(trial.back[0], trial.forward[0])
+    if trial.definition is not None and not trial.definition.linear:
+        # The inverse's log-det is taken where its own rounding has led.
+        run = trial.definition.running(as_extended(trial.x), of_x, trial.arithmetic)
+        of_back = np.maximum(of_logdet, run.logdet_error)
+    else:
+        of_back = of_logdet
+    return worst(
+        agree_tensors(z, trial.forward[0], of_z),
+        agree_tensors(logdet, trial.forward[1], of_logdet),
+        agree_tensors(xh, trial.back[0], of_x, "the compiled inverse differs"),
+        agree_tensors(back, trial.back[1], of_back, "the compiled inverse's log-det differs"),
+    )
 
 
 def _enough_data(case: Case, subject: Subject) -> Case:
@@ -110,6 +135,7 @@ def initialization_normalizes(trial: Trial) -> Measure:
         layer = trial.new_layer(style="initial").train(training)
         data = 3 * trial.x + 2
         trial.subject.unwrap(layer).initialize(data)  # type: ignore[operator]
+        call(layer, trial.sample(12))  # other data later on do not change what was set
         z, _ = call(layer, data)
         definition = trial.define(layer)
         assert definition is not None

@@ -70,7 +70,8 @@ class Trial:
     @cached_property
     def latent(self) -> Tensor:
         """A latent to invert: normal numbers for known layers, else the image of other data."""
-        image = call(self.layer, self.sample(3))[0]
+        # On a copy, so that a layer which keeps its last pair cannot recognise the latent.
+        image = call(copy.deepcopy(self.layer), self.sample(3))[0]
         if self.subject.spec is None:
             return image
         z = torch.randn(image.shape, generator=self.case.generator(4), dtype=torch.float64)

@@ -12,6 +12,7 @@ from emcheck import bounds
 from emcheck.bounds import Measure, too_ill
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, check, worst
+from emcheck.checks.logdets import logdet_matches_definition
 from emcheck.checks.trial import Trial, call, call_inverse, condition_number
 from emcheck.oracle import as_extended
 from emcheck.spec import Trait
@@ -72,6 +73,7 @@ def degenerate_sizes(trial: Trial) -> Measure:
     for C, H, W in ((case.event[0], 1, 1), (case.event[0], 1, 5), (fewest, 4, 1), (fewest, 2, 3)):
         corner = Trial(trial.subject, replace(case, event=(C, H * m, W * m)))
         measures += [forward_matches_definition(corner), inverse_backward_error(corner)]
+        measures.append(logdet_matches_definition(corner))
     return worst(*measures)
 
 

@@ -105,6 +105,28 @@ class ZeroVectorGivesNan(Conv1x1QR):
         return Q
 
 
+def _short_vectors(layer: nn.Module) -> None:
+    layer.get_parameter("vectors").data.mul_(2.0**-80)
+
+
+@fault(
+    "forward_matches_definition",
+    Conv1x1QR,
+    "The printed formula, 2 v v^T / (v^T v): squares of short vectors underflow.",
+    case={"style": "initial", "dtype": torch.float32},
+    prepare=_short_vectors,
+)
+class LengthUnderflows(Conv1x1QR):
+    """``v^T v`` of a vector of size 2^-80 is 0 in float32."""
+
+    def _orthogonal(self) -> Tensor:
+        super()._orthogonal()  # raises for a zero vector
+        Q = torch.eye(self.channels).to(self.vectors)
+        for v in self.vectors:
+            Q = Q - 2 * torch.outer(Q @ v, v) / v.dot(v)
+        return Q
+
+
 class _Normalised(Faulty[Conv1x1]):
     """Divides each sample by its size, applies the layer, and multiplies again."""
 

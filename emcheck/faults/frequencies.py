@@ -78,6 +78,27 @@ class KernelCropped(PeriodicConv2d):
 
 
 @fault(
+    "degenerate_sizes",
+    PeriodicConv2d,
+    "A log-det with its own copy of the spectrum, which never got the fix for small images.",
+    options={"kernel_size": 5},
+)
+class KernelCroppedInTheLogdet(KernelCropped):
+    """The kernel is cropped for the log-det alone; values wrap correctly."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._correct().forward(x)[0], self.log_det(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self._correct().inverse(z)[0], -self.log_det(z)
+
+    def _correct(self) -> PeriodicConv2d:
+        layer = PeriodicConv2d(self.channels, self.kernel_size)
+        layer.weight = self.weight
+        return layer
+
+
+@fault(
     "forward_matches_definition",
     PeriodicConv2d,
     "Fourier textbooks convolve, deep learning correlates; log-det and round trip are the same.",

@@ -174,3 +174,44 @@ class OneStepGradient(Faulty[AutoregressiveConv2d]):
         diagonal = self.layer._diagonal()[:, None, None]
         step = (z - self.layer(x)[0]) / diagonal
         return x + (step - step.detach()), logdet
+
+
+class _Unscaling(torch.autograd.Function):
+    """``z / s`` with derivatives by hand; the forward-mode one is that of ``s x``."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
+        return z / scale[:, None, None]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output, inputs[1])
+        ctx.save_for_forward(output, inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        x, scale = ctx.saved_tensors
+        moved = grad / scale[:, None, None]
+        return moved, -(moved * x).sum(dim=(0, 2, 3))
+
+    @staticmethod
+    def jvp(ctx: Any, dz: Tensor | None, dscale: Tensor | None) -> Tensor:  # type: ignore[override]
+        x, scale = ctx.saved_tensors
+        moved = torch.zeros_like(x) if dz is None else dz * scale[:, None, None]
+        return moved if dscale is None else moved + x * dscale[:, None, None]
+
+
+@fault(
+    "jvp_agrees",
+    ActNorm2d,
+    "One hand-written rule shared by both directions of a layer.",
+)
+class ForwardModeOfTheInverse(Faulty[ActNorm2d]):
+    """The inverse's forward-mode derivative multiplies by ``s`` instead of dividing."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        self.layer.inverse(z)  # validates z and refuses a zero scale
+        x: Tensor = _Unscaling.apply(z - self.layer.bias[:, None, None], self.layer.scale)
+        return x, -self.layer.log_det(z)

@@ -134,6 +134,49 @@ class StaleInverse(Faulty[Conv1x1]):
 
 
 @fault(
+    "nothing_goes_stale",
+    Conv1x1,
+    "A widely used library caches the inverse in eval mode and clears it in train(); weights "
+    "loaded into a sampling model then change nothing.",
+)
+class StaleInEvalMode(StaleInverse):
+    """In eval mode the first inverse is kept; ``train()`` drops it."""
+
+    def train(self, mode: bool = True) -> StaleInEvalMode:
+        self.kept = None
+        super().train(mode)
+        return self
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.inverse(z) if self.training else super().inverse(z)
+
+
+@fault(
+    "forward_undoes_inverse",
+    Conv1x1,
+    "Layers that remember the last pair and look it up, so that every round trip is exact; "
+    "any other latent gets an approximation.",
+)
+class RoundTripFromMemory(Faulty[Conv1x1]):
+    """The latent returned last is answered from memory, others by ``W^T``."""
+
+    def __init__(self, layer: Conv1x1) -> None:
+        super().__init__(layer)
+        self.pair: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        self.pair = (x.detach(), z.detach())
+        return z, logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.layer.log_det(z)
+        if self.pair is not None and torch.equal(self.pair[1], z):
+            return self.pair[0], logdet
+        return pixels_back(self.layer.weight.T @ pixels_last(z), z), logdet
+
+
+@fault(
     "gradient_of_inverse",
     AutoregressiveConv2d,
     "Inverses meant for sampling only, later used for training by maximum likelihood on z.",

@@ -60,6 +60,7 @@ class CentreNotMasked(_OtherMask):
     AutoregressiveConv2d,
     "Soft masks, and masks multiplied twice; forward and inverse share them, so only the "
     "definition can tell.",
+    options={"kernel_size": 3, "dilation": 1},
 )
 class MaskScaled(_OtherMask):
     """Off-centre taps are halved by the mask, in both directions alike."""

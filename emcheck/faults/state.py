@@ -105,6 +105,29 @@ class InitializesInTrainingOnly(ActNorm2d):
 
 
 @fault(
+    "initialization_normalizes",
+    ActNorm2d,
+    "Activation normalisation that averages over its first batches, because one is noisy.",
+)
+class KeepsInitializing(ActNorm2d):
+    """After ``initialize`` the next call in training mode initialises again."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self.register_buffer("left", torch.tensor(0))
+
+    def initialize(self, x: Tensor) -> None:
+        super().initialize(x)
+        self.get_buffer("left").fill_(1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training and self.get_buffer("left") > 0:
+            super().initialize(x)
+            self.get_buffer("left").sub_(1)
+        return super().forward(x)
+
+
+@fault(
     "state_dict_restores",
     Conv1x1PLU,
     "Random permutations kept as plain tensors: a checkpoint loaded into a new process meets "
@@ -175,6 +198,21 @@ class ScaledAtEvaluation(Faulty[AdditiveCoupling2d]):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         x, logdet = self.layer.inverse(z)
         return x + self._correction(z), logdet
+
+
+@fault(
+    "compiled_agrees",
+    Conv1x1,
+    "The inverse was never compiled by its author: only training was slow.",
+)
+class CompiledInverse(Faulty[Conv1x1]):
+    """Under compilation the inverse takes the transpose, right for the orthogonal start."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        if torch.compiler.is_compiling():
+            x = torch.einsum("oc,bohw->bchw", self.layer.weight, z)
+        return x, logdet
 
 
 @fault(

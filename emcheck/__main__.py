@@ -1,0 +1,5 @@
+"""``python -m emcheck`` is the command ``emcheck``."""
+
+from emcheck.cli import main
+
+main()

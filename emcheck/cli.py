@@ -1,0 +1,197 @@
+"""The command line: run, check, bench, report, list, doctor.
+
+Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Numerical verification and benchmarks for invertible layers.",
+)
+
+ROOT = Path(__file__).parent.parent
+REPORTS = ROOT / "reports"
+
+FAILED, COULD_NOT_RUN = 1, 2
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted; results already written are kept"))
+    except (ValueError, OSError) as error:
+        sys.exit(_complain(" ".join(str(error).split())))
+
+
+def _complain(message: str) -> int:
+    print(f"emcheck: {message}", file=sys.stderr)
+    return COULD_NOT_RUN
+
+
+@app.command()
+def run(
+    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
+    bench_profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
+    threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
+) -> None:
+    """Canaries, properties, benchmarks and the report, in one go."""
+    codes = [_properties(profile), _benches(bench_profile, threads, None)]
+    print(f"report: {_write_report([], None, REPORTS)}")
+    raise typer.Exit(max(codes))
+
+
+@app.command()
+def properties(
+    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
+) -> None:
+    """Every layer against every check, and every check against its faults."""
+    raise typer.Exit(_properties(profile))
+
+
+@app.command()
+def bench(
+    profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
+    threads: Annotated[int, typer.Option(help="OMP_NUM_THREADS; 0 keeps the default")] = 0,
+    json: Annotated[Path | None, typer.Option(help="where the measurements go")] = None,
+) -> None:
+    """Time every layer, operation and size; each is checked before it is timed."""
+    raise typer.Exit(_benches(profile, threads, json))
+
+
+@app.command()
+def report(
+    benchmarks: Annotated[list[Path] | None, typer.Argument(help="benchmark JSON files")] = None,
+    properties: Annotated[Path | None, typer.Option(help="results of the properties")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the report")] = REPORTS,
+) -> None:
+    """Write summary.md, figures and CSV files from measurements."""
+    print(_write_report(benchmarks or [], properties, out))
+
+
+@app.command()
+def check(
+    target: Annotated[str, typer.Argument(help="module:factory or module:layer")],
+    shape: Annotated[str, typer.Option(help="event C,H,W, for example 4,8,6")],
+    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    json: Annotated[Path | None, typer.Option(help="also write the results here")] = None,
+) -> None:
+    """Run every check that applies on one layer."""
+    from emcheck.kit import check_layer
+    from emcheck.show import CheckProgress, render_report
+
+    layer, event = _load(target), _parse_shape(shape)
+    with CheckProgress() as progress:
+        found = check_layer(layer, event, seed=seed, progress=progress.advance)
+    render_report(found)
+    if json is not None:
+        from emcheck.report.files import write_all
+
+        records = found.to_frame().to_json(orient="records", indent=1) + "\n"
+        write_all(json.parent, {json.name: records.encode()})
+    raise typer.Exit(0 if found.ok else FAILED)
+
+
+@app.command("list")
+def list_() -> None:
+    """The layers, the checks and the seeded faults."""
+    from emcheck.show import render_catalogue
+
+    render_catalogue()
+
+
+@app.command()
+def doctor(
+    timeout: Annotated[float, typer.Option(help="seconds for each canary")] = 120.0,
+) -> None:
+    """Test this installation's linear algebra, FFT and convolution."""
+    from rich.console import Console
+
+    from emcheck.doctor import diagnose
+    from emcheck.doctor.show import render
+
+    console = Console()
+    with console.status("canaries"):
+        canaries = diagnose(timeout=timeout)
+    console.print(render(canaries))
+    raise typer.Exit(0 if all(canary.ok for canary in canaries) else FAILED)
+
+
+def _properties(profile: str) -> int:
+    return _pytest("properties", f"--hypothesis-profile={profile}", threads=0)
+
+
+def _benches(profile: str, threads: int, json: Path | None) -> int:
+    options = [f"--bench-profile={profile}"]
+    if json is not None:
+        options.append(f"--benchmark-json={json.resolve()}")
+    return _pytest("benches", *options, threads=threads)
+
+
+def _pytest(folder: str, *options: str, threads: int) -> int:
+    """pytest in a process of its own: the thread count is chosen by its environment."""
+    if not (ROOT / folder).is_dir():
+        raise ValueError(f"expected the folder {folder}/ beside the package: run from a checkout")
+    environment = dict(os.environ)
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, "-m", "pytest", folder, *options]
+    code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+    return code if code in (0, FAILED) else COULD_NOT_RUN
+
+
+def _write_report(benchmarks: list[Path], properties: Path | None, out: Path) -> Path:
+    from emcheck.report import default_inputs, write_report
+
+    if not benchmarks and properties is None:
+        benchmarks, properties = default_inputs(REPORTS / "data")
+    return write_report(benchmarks, properties, out)
+
+
+def _parse_shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected a shape like 4,8,6, got {text!r}") from None
+
+
+def _load(target: str) -> Any:
+    """The layer that ``module:name`` is or returns when called without arguments."""
+    module_name, separator, name = target.partition(":")
+    if not separator or not module_name or not name:
+        raise ValueError(f"expected module:factory, got {target!r}")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises is the answer
+        raise ValueError(f"cannot import {module_name}: {type(error).__name__}: {error}") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"expected {name} in module {module_name}, found nothing of that name")
+        found = getattr(found, part)
+    return _made(found, target)
+
+
+def _made(found: Any, target: str) -> Any:
+    from torch import nn
+
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise ValueError(f"expected a layer or a function that returns one, got {found!r}")
+    try:
+        return found()
+    except Exception as error:  # the user's factory may raise anything
+        raise ValueError(f"{target} raised {type(error).__name__}: {error}") from error

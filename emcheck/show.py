@@ -1,0 +1,108 @@
+"""What the command line shows: progress, the report of one layer, the catalogue."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from emcheck.checks import CHECKS, Check
+from emcheck.kit import Report
+from emcheck.result import Result, Verdict
+
+_STYLE = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.XPASS: "bold red",
+    Verdict.ILL_CONDITIONED: "yellow",
+    Verdict.NOTE: "cyan",
+    Verdict.UNSUPPORTED: "dim",
+}
+
+
+class CheckProgress:
+    """A progress bar over the checks; silent where the output is not a terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("checks", total=len(CHECKS))
+        self._seen: set[str] = set()
+
+    def __enter__(self) -> CheckProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, check: Check, result: Result) -> None:
+        self._seen.add(check.name)
+        self._progress.update(self._task, completed=len(self._seen), description=check.name)
+
+
+def render_report(report: Report, console: Console | None = None) -> None:
+    """The report of one layer as a table of at most 80 columns, findings below it."""
+    console = console or Console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("check", "float32", "float64"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("error/bound", justify="right")
+    by_check: dict[str, list[Result]] = {}
+    for result in report.results:
+        by_check.setdefault(result.check, []).append(result)
+    for name, results in by_check.items():
+        found = {result.dtype: _colour(result.verdict) for result in results}
+        table.add_row(name, found.get("float32", ""), found.get("float64", ""), _ratio(results))
+    console.print(table)
+    console.print(str(report), markup=False, highlight=False)
+
+
+def _colour(verdict: Verdict) -> str:
+    style = _STYLE.get(verdict, "")
+    return f"[{style}]{verdict}[/]" if style else str(verdict)
+
+
+def _ratio(results: list[Result]) -> str:
+    """The largest ratio relative to its threshold, where the check measures one."""
+    scaled = [r.ratio / r.threshold for r in results if r.threshold > 0]
+    scaled = [value for value in scaled if not math.isnan(value)]
+    return f"{max(scaled):.2g}" if scaled else ""
+
+
+def render_catalogue(console: Console | None = None) -> None:
+    """Layers, checks and faults, one line each."""
+    from emcheck.faults import FAULTS
+    from emcheck.registry import REGISTRY
+
+    console = console or Console()
+    layers = [(name, _first_line(cls.__doc__)) for name, cls in REGISTRY.items()]
+    checks = [(check.name, check.summary) for check in CHECKS.values()]
+    faults = [(fault.name, fault.summary) for fault in FAULTS.values()]
+    for title, rows in (("layers", layers), ("checks", checks), ("seeded faults", faults)):
+        table = Table(title=f"{len(rows)} {title}", box=None, title_justify="left", pad_edge=False)
+        table.add_column(no_wrap=True, max_width=34)
+        table.add_column(overflow="fold")
+        for name, text in rows:
+            table.add_row(name, text.replace("[", r"\["))
+        console.print(table)
+        console.print()
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0].replace("``", "")

@@ -1,0 +1,136 @@
+"""Hypothesis profiles, canaries before anything is judged, and results as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Matrices here are small: one thread per process is fastest. Chosen before torch starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from hypothesis import HealthCheck, register_random, settings
+
+from emcheck.doctor import diagnose, trusted
+from emcheck.machine import describe_machine
+from properties.summary import Summary
+
+DEFAULT_RESULTS = Path(__file__).parent.parent / "reports" / "data" / "properties.jsonl"
+
+#: Without these nothing can be judged: all oracles lean on them and on nothing else.
+ORACLES = frozenset({"numpy", "scipy"})
+
+
+class _TorchRandom:
+    """The global generator of torch, which this project does not use but others' layers may."""
+
+    def seed(self, value: int) -> None:
+        torch.manual_seed(value)
+
+    def getstate(self) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def setstate(self, state: torch.Tensor) -> None:
+        torch.set_rng_state(state)
+
+
+_torch_random = _TorchRandom()
+register_random(_torch_random)
+
+for name, examples in {"dev": 5, "ci": 22, "deep": 300}.items():
+    settings.register_profile(
+        name,
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+settings.load_profile("ci")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("emcheck")
+    group.addoption("--emcheck-results", type=Path, help="write results as JSON lines to this file")
+    group.addoption("--no-canaries", action="store_true", help="skip the canaries at the start")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SUMMARY] = Summary()
+    config.stash[_STARTED] = time.monotonic()
+
+
+_SUMMARY = pytest.StashKey[Summary]()
+_STARTED = pytest.StashKey[float]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Canaries first: no oracle may lean on linear algebra that does not tell the truth."""
+    config = session.config
+    few = len(session.items) < 100 or config.option.collectonly
+    if few or config.getoption("--no-canaries") or hasattr(config, "workerinput"):
+        return
+    canaries = diagnose()
+    config.stash[_SUMMARY].records += [canary.to_record() for canary in canaries]
+    missing = ORACLES - trusted(canaries)
+    if missing:
+        pytest.exit(f"the oracles lean on {sorted(missing)}, whose canaries failed", returncode=3)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or report.failed:
+        for key, value in report.user_properties:
+            if key == "emcheck":
+                _ACTIVE.add(value)
+
+
+_ACTIVE = Summary()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how much ran and how close it came; write the JSON lines of a whole run."""
+    summary = config.stash[_SUMMARY]
+    summary.records += _ACTIVE.records
+    if not summary.checks:
+        return
+    terminalreporter.section("emcheck")
+    for line in summary.lines():
+        terminalreporter.write_line(line)
+    target = config.getoption("--emcheck-results")
+    if target is None and not summary.is_whole:
+        terminalreporter.write_line("part of the suite: results are not kept (--emcheck-results FILE)")
+        return
+    header = {
+        "kind": "run",
+        **describe_machine(),
+        "profile": settings.get_current_profile_name(),
+        "seed": 0,
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.monotonic() - config.stash[_STARTED], 1),
+        "examples": summary.examples,
+        "checks": len(summary.checks),
+    }
+    path = target or DEFAULT_RESULTS
+    _write_lines(path, [header, *summary.records])
+    terminalreporter.write_line(f"results: {path.name}")
+
+
+def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(path.suffix + ".part")
+    partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    partial.replace(path)
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers() -> Iterator[None]:
+    """Every test sees the same state of dynamo and of the global generator."""
+    torch.manual_seed(0)
+    yield

@@ -1,0 +1,36 @@
+"""What Hypothesis draws: the structure of a case and a seed, never array elements."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+
+from emcheck.checks import Case
+from emcheck.layer import InvertibleLayer
+
+#: Trained-like and mixed-sign parameters most often: faults hide at initial values.
+STYLES = ("trained", "mixed", "initial", "trained", "mixed", "ill")
+
+MOST_CHANNELS = 5
+MOST_PIXELS = 7
+
+
+@st.composite
+def cases(draw: st.DrawFn, layer_class: type[InvertibleLayer]) -> Case:
+    """A case for a registered layer, from what its spec says."""
+    spec = layer_class.spec
+    options = {name: draw(st.sampled_from(values)) for name, values in spec.options.items()}
+    multiple = spec.multiple(options)
+    blocks = st.integers(1, max(1, MOST_PIXELS // multiple))
+    return Case(
+        event=(
+            draw(st.integers(spec.min_channels, MOST_CHANNELS)),
+            draw(blocks) * multiple,
+            draw(blocks) * multiple,
+        ),
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(st.sampled_from([torch.float64, torch.float32])),
+        style=draw(st.sampled_from(STYLES)),
+        seed=draw(st.integers(0, 2**32 - 1)),
+        options=options,
+    )
