@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" not in metafunc.fixturenames:
         return
     cells = [
-        pytest.param(
-            cell, id=cell.id, marks=pytest.mark.benchmark(timer=clock(cell.setup.device))
-        )
+        pytest.param(cell, id=cell.id, marks=pytest.mark.benchmark(timer=clock(cell.setup.device)))
         for cell in metafunc.config.stash[PLAN].cells
     ]
     metafunc.parametrize("cell", cells)
@@ -96,19 +93,23 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     benchmarks.json = part_of(target)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
-    benchmarks = session.config.pluginmanager.get_plugin("pytest-benchmark")
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Take the ``.part`` file that pytest-benchmark has just written, if the run was whole.
+
+    pytest-benchmark writes before ordinary hooks run, and the terminal sums up after them.
+    """
     target = session.config.stash[TARGET]
+    if target is None:
+        return
     stopped = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    if stopped or target is None or not benchmarks.benchmarks:
-        benchmarks.json = None
-    yield
-    if benchmarks.json and target:
-        complete(target)
-        session.config.stash[OUTCOME] = f"written to {_shown(target, session.config)}"
-    elif stopped and target:
-        session.config.stash[OUTCOME] = f"interrupted: {_shown(target, session.config)} unchanged"
+    shown = _shown(target, session.config)
+    if stopped or not part_of(target).exists():
+        part_of(target).unlink(missing_ok=True)
+        reason = "interrupted" if stopped else "no benchmark ran"
+        session.config.stash[OUTCOME] = f"{reason}: {shown} unchanged"
+        return
+    complete(target)
+    session.config.stash[OUTCOME] = f"written to {shown}"
 
 
 def _shown(path: Path, config: pytest.Config) -> str:
@@ -127,9 +128,7 @@ def pytest_benchmark_update_machine_info(
     slim_machine(machine_info)
 
 
-def pytest_benchmark_update_commit_info(
-    config: pytest.Config, commit_info: dict[str, Any]
-) -> None:
+def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict[str, Any]) -> None:
     commit_info.clear()  # the commit is in the machine info; this one names the folder
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(line)
     target = config.getoption("--emcheck-results")
     if target is None and not summary.is_whole:
-        terminalreporter.write_line("part of the suite: results are not kept (--emcheck-results FILE)")
+        terminalreporter.write_line(
+            "part of the suite: results are not kept (--emcheck-results FILE)"
+        )
         return
     header = {
         "kind": "run",
@@ -130,7 +131,6 @@ def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_leftovers() -> Iterator[None]:
-    """Every test sees the same state of dynamo and of the global generator."""
+def _same_start() -> None:
+    """Every test sees the same state of torch's global generator."""
     torch.manual_seed(0)
-    yield

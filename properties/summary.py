@@ -52,8 +52,9 @@ class Summary:
         layers = {record["layer"] for record in found}
         names = {record["check"] for record in found}
         failed = sorted({f"{r['check']}[{r['layer']}]" for r in found if r["verdict"] == "FAIL"})
+        ran = f"{len(self.checks)} of {len(pairs())} checks ran"
         lines = [
-            f"{len(self.checks)} of {len(pairs())} checks ran: {len(names)} kinds on {len(layers)} layers",
+            f"{ran}: {len(names)} kinds on {len(layers)} layers",
             f"{self.examples} examples, {ill} of them too ill-conditioned to judge",
             *[f"FAIL {name}" for name in failed],
             *self._kills(),

@@ -19,7 +19,9 @@ from emcheck.oracle.precision import (
 )
 
 EPS = np.finfo(np.float64).eps
-CONVS = [(k, D, H, W, c) for k in (1, 3, 5) for D in (1, 2) for H, W in ((4, 5), (2, 3)) for c in (0, 1)]
+CONVS = [
+    (k, D, H, W, c) for k in (1, 3, 5) for D in (1, 2) for H, W in ((4, 5), (2, 3)) for c in (0, 1)
+]
 
 
 @pytest.mark.parametrize(("k", "dilation", "height", "width", "circular"), CONVS)

@@ -24,22 +24,25 @@ def measure(subject: Subject, operation: str, output: object, arithmetic: Arithm
     assert isinstance(output, tuple)
     if operation == "forward":
         return definition.forward_error(x, as_extended(output[0][-1:]), arithmetic)
-    return inverse_error(subject.layer, definition, subject.z[-1:], output[0][-1:], arithmetic)
+    return inverse_error(subject.layer, definition, subject.z, output[0], arithmetic)
 
 
 def inverse_error(
     layer: nn.Module, definition: Definition, z: Tensor, xh: Tensor, arithmetic: Arithmetic
 ) -> Measure:
-    """The backward error of ``xh`` as the inverse of ``z``, without a dense matrix.
+    """The backward error of ``xh`` as the inverse of ``z`` at the last sample, matrix-free.
 
     That of a composition is the worst of its parts: with ``y_L = z`` and ``y_{l-1}`` the
     inverse of part ``l`` at ``y_l``, part ``l`` is measured at ``(y_l, y_{l-1})``. For the
     first part ``y_0`` is what the composition itself returned, so nothing that it does
-    besides its parts goes unseen.
+    besides its parts goes unseen. The whole batch is undone, because products of matrices
+    round differently with the number of their columns.
     """
     spec = spec_of(layer)
     if spec is None or Trait.COMPOSED not in spec.traits:
-        return definition.backward_error(as_extended(z), as_extended(xh), arithmetic)
+        return definition.backward_error(
+            as_extended(z[-1:]), as_extended(xh[-1:]), arithmetic
+        )
     parts = list(layer.get_submodule("layers").children())
     with torch.no_grad():
         values = _undone(parts, z)

@@ -29,7 +29,7 @@ def slim_machine(machine_info: dict[str, Any]) -> None:
 
 def slim_benchmark(benchmark: dict[str, Any]) -> dict[str, Any]:
     """A benchmark with rounded times and without what can be derived."""
-    slim = {key: benchmark.get(key) for key in _BENCHMARK}
+    slim: dict[str, Any] = {key: benchmark.get(key) for key in _BENCHMARK}
     slim["param"] = slim["params"] = None  # the cell is in extra_info, field by field
     stats = benchmark["stats"]
     slim["stats"] = {key: _rounded(stats[key]) for key in _STATS if key in stats}

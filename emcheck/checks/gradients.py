@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -134,10 +134,10 @@ def gradient_of_inverse(trial: Trial) -> Measure:
     return worst(*measures)
 
 
-def _grad_or_zeros(value: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+def _grad_or_zeros(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     if not value.requires_grad or not tensors:
         return [torch.zeros_like(t) for t in tensors]
-    found = torch.autograd.grad(value, tensors, allow_unused=True)
+    found = torch.autograd.grad(value, list(tensors), allow_unused=True)
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, tensors, strict=True)]
 
 
@@ -157,7 +157,9 @@ def _two_channels(case: Case, subject: Subject) -> Case:
 def no_dead_parameter(trial: Trial) -> Measure:
     """Every parameter that requires a gradient gets a nonzero one somewhere (clause 7)."""
     if trial.case.event[0] == 1 and trial.subject.own:
-        raise Unsupported("one channel: a reflection is -1 whatever its vector, triangles are empty")
+        raise Unsupported(
+            "one channel: a reflection is -1 whatever its vector, triangles are empty"
+        )
     layer = trial.new_layer()
     waiting = {name for name, p in layer.named_parameters() if p.requires_grad}
     for draw in range(_DRAWS):
@@ -188,17 +190,17 @@ def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
     """``jvp`` at ``x`` along ``v`` against the explicit Jacobian by reverse mode."""
     f = trial.layer.inverse if inverse else trial.layer
     try:
-        _, (dz, _) = torch.func.jvp(f, (x,), (v,))  # type: ignore[arg-type]
+        _, (dz, _) = torch.func.jvp(f, (x,), (v,))  # type: ignore[arg-type, misc]
     except (RuntimeError, NotImplementedError) as error:
         raise _unless_own(trial, "forward-mode derivatives", error) from error
     J = trial.jacobian(x[0], inverse=inverse)
     expected = J @ v.numpy().reshape(-1)
     size = np.abs(J) @ np.abs(v.numpy().reshape(-1))
-    error = dz.detach().numpy().reshape(-1) - expected
+    off = dz.detach().numpy().reshape(-1) - expected
     kappa = condition_number(J) if inverse else 1.0  # both are solutions of a linear system
     scale = trial.arithmetic.u * len(J) * kappa * (size.max() + np.abs(expected).max())
     detail = "the inverse's derivative differs" if inverse else "the forward derivative differs"
-    return Measure(bounds.ratio(error, scale), "T9", kappa, detail=detail)
+    return Measure(bounds.ratio(off, scale), "T9", kappa, detail=detail)
 
 
 @check("gradients", adapt=_smooth)

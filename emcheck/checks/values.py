@@ -37,8 +37,8 @@ def forward_undoes_inverse(trial: Trial) -> Measure:
     zh, _ = call(copy.deepcopy(trial.layer), xh)
     if trial.definition is None:
         return jacobian_round_trip(trial, z, xh, zh, inverse=True)
-    parts = [as_extended(v) for v in (z, xh, zh)]
-    return trial.definition.return_trip_error(*parts, trial.arithmetic)
+    Z, XH, ZH = (as_extended(v) for v in (z, xh, zh))
+    return trial.definition.return_trip_error(Z, XH, ZH, trial.arithmetic)
 
 
 @check("values", "definition")

@@ -30,7 +30,7 @@ def load(name: str) -> Callable[[], Iterator[Case]]:
     """The function of canary ``name``; its module is imported only now."""
     module, function = REGISTRY[name].function.split(":")
     loaded = getattr(importlib.import_module(f"emcheck.doctor.canaries.{module}"), function)
-    return loaded  # type: ignore[no-any-return]
+    return loaded
 
 
 def main() -> None:

@@ -1,13 +1,16 @@
 """Seeded faults: every check has failed on something before it is trusted."""
 
 from emcheck.faults import contract as contract
+from emcheck.faults import determinant as determinant
 from emcheck.faults import frequencies as frequencies
 from emcheck.faults import gradients as gradients
+from emcheck.faults import initialization as initialization
 from emcheck.faults import inverse as inverse
 from emcheck.faults import logdet as logdet
 from emcheck.faults import logdet_of_flows as logdet_of_flows
 from emcheck.faults import masks as masks
 from emcheck.faults import memory as memory
+from emcheck.faults import rules as rules
 from emcheck.faults import state as state
 from emcheck.faults import structure as structure
 from emcheck.faults.core import FAULTS as FAULTS

@@ -23,7 +23,7 @@ class NanReturnedUnchanged(Faulty[AutoregressiveConv2d]):
         logdet = self.layer.log_det(x)
         if not bool(x.isfinite().all()):
             return x, logdet
-        return self.layer(x)
+        return self.layer.forward(x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.layer.log_det(z)
@@ -54,8 +54,9 @@ class AssertsItsShape(Faulty[Conv1x1]):
     """A wrong rank or channel count is an AssertionError."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        assert x.dim() == 4 and x.shape[1] == self.layer.channels, "expected (B, C, H, W)"
-        return self.layer(x)
+        assert x.dim() == 4, f"expected (B, C, H, W), got {tuple(x.shape)}"
+        assert x.shape[1] == self.layer.channels, f"expected C, got {x.shape[1]}"
+        return self.layer.forward(x)
 
 
 @fault(

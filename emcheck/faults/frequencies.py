@@ -74,7 +74,8 @@ class KernelCropped(PeriodicConv2d):
         rows, columns = (torch.arange(n) - r for n in weight.shape[2:])
         index = ((-rows % H)[:, None] * W + (-columns % W)[None, :]).reshape(-1)
         image = weight.new_zeros(C, C, H * W).index_add(2, index, weight.flatten(2))
-        return torch.fft.rfft2(image.reshape(C, C, H, W)).permute(2, 3, 0, 1).reshape(-1, C, C)
+        spectrum: Tensor = torch.fft.rfft2(image.reshape(C, C, H, W))
+        return spectrum.permute(2, 3, 0, 1).reshape(-1, C, C)
 
 
 @fault(

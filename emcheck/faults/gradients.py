@@ -1,14 +1,12 @@
-"""Faults of derivatives: detached factors, dead parameters, hand-written rules."""
+"""Faults of gradients: detached factors, dead parameters, truncated rules."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from emcheck.faults.core import Faulty, fault
-from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, Conv1x1PLU, Conv1x1QR
+from emcheck.layers import AutoregressiveConv2d, Conv1x1, Conv1x1PLU, Conv1x1QR
 from emcheck.layers._tools import per_sample
 
 
@@ -61,103 +59,6 @@ class ScaleThroughData(Conv1x1PLU):
         return per_sample(x.shape[2] * x.shape[3] * self.log_scale.data.sum(), x)
 
 
-class _Scaling(torch.autograd.Function):
-    """``s x`` with derivatives by hand; the forward-mode one assumes positive scales."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
-        return x * scale[:, None, None]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x, scale = ctx.saved_tensors
-        return grad * scale[:, None, None], (grad * x).sum(dim=(0, 2, 3))
-
-    @staticmethod
-    def jvp(ctx: Any, dx: Tensor | None, dscale: Tensor | None) -> Tensor:  # type: ignore[override]
-        x, scale = ctx.saved_tensors
-        moved = torch.zeros_like(x) if dx is None else dx * scale.abs()[:, None, None]
-        return moved if dscale is None else moved + x * dscale[:, None, None]
-
-
-@fault(
-    "jvp_agrees",
-    ActNorm2d,
-    "Custom autograd functions whose backward is tested and whose jvp is not.",
-    case={"style": "mixed"},
-)
-class ForwardModeSign(Faulty[ActNorm2d]):
-    """The forward-mode derivative multiplies by ``|s|`` instead of ``s``."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logdet = self.layer.log_det(x)
-        z: Tensor = _Scaling.apply(x, self.layer.scale)
-        return z + self.layer.bias[:, None, None], logdet
-
-
-class _Mixing(torch.autograd.Function):
-    """``W x`` pixel by pixel, with a vmap rule that mixes up the two batch dimensions."""
-
-    @staticmethod
-    def forward(weight: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
-        return torch.einsum("oc,bchw->bohw", weight, x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        weight, x = ctx.saved_tensors
-        grad_weight = torch.einsum("bohw,bchw->oc", grad, x)
-        return grad_weight, torch.einsum("oc,bohw->bchw", weight, grad)
-
-    @staticmethod
-    def jvp(ctx: Any, dweight: Tensor | None, dx: Tensor | None) -> Tensor:  # type: ignore[override]
-        weight, x = ctx.saved_tensors
-        moved = torch.zeros_like(x)
-        if dx is not None:
-            moved = moved + torch.einsum("oc,bchw->bohw", weight, dx)
-        if dweight is not None:
-            moved = moved + torch.einsum("oc,bchw->bohw", dweight, x)
-        return moved
-
-    @staticmethod
-    def vmap(  # type: ignore[override]
-        info: Any, in_dims: tuple[int | None, int | None], weight: Tensor, x: Tensor
-    ) -> tuple[Tensor, int]:
-        assert in_dims[0] is None
-        assert in_dims[1] is not None
-        stacked = x.movedim(in_dims[1], 0)  # (N, B, C, H, W)
-        N, B = stacked.shape[:2]
-        z = _Mixing.apply(weight, stacked.flatten(0, 1))
-        return z.reshape(B, N, *z.shape[1:]).transpose(0, 1), 0
-
-
-@fault(
-    "vmap_agrees",
-    Conv1x1,
-    "Batching rules that flatten two batch dimensions and unflatten them the other way round; "
-    "every shape is right.",
-    case={"batch": 3},
-)
-class BatchingRuleMixedUp(Faulty[Conv1x1]):
-    """Under vmap the results of different samples change places."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logdet = self.layer.log_det(x)
-        z: Tensor = _Mixing.apply(self.layer.weight, x)
-        return z, logdet
-
-
 @fault(
     "gradient_of_inverse",
     AutoregressiveConv2d,
@@ -174,44 +75,3 @@ class OneStepGradient(Faulty[AutoregressiveConv2d]):
         diagonal = self.layer._diagonal()[:, None, None]
         step = (z - self.layer(x)[0]) / diagonal
         return x + (step - step.detach()), logdet
-
-
-class _Unscaling(torch.autograd.Function):
-    """``z / s`` with derivatives by hand; the forward-mode one is that of ``s x``."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(z: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
-        return z / scale[:, None, None]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(output, inputs[1])
-        ctx.save_for_forward(output, inputs[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x, scale = ctx.saved_tensors
-        moved = grad / scale[:, None, None]
-        return moved, -(moved * x).sum(dim=(0, 2, 3))
-
-    @staticmethod
-    def jvp(ctx: Any, dz: Tensor | None, dscale: Tensor | None) -> Tensor:  # type: ignore[override]
-        x, scale = ctx.saved_tensors
-        moved = torch.zeros_like(x) if dz is None else dz * scale[:, None, None]
-        return moved if dscale is None else moved + x * dscale[:, None, None]
-
-
-@fault(
-    "jvp_agrees",
-    ActNorm2d,
-    "One hand-written rule shared by both directions of a layer.",
-)
-class ForwardModeOfTheInverse(Faulty[ActNorm2d]):
-    """The inverse's forward-mode derivative multiplies by ``s`` instead of dividing."""
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        self.layer.inverse(z)  # validates z and refuses a zero scale
-        x: Tensor = _Unscaling.apply(z - self.layer.bias[:, None, None], self.layer.scale)
-        return x, -self.layer.log_det(z)

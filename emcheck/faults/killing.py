@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -144,7 +144,7 @@ class _Twin:
         return isinstance(other, _Twin) and other.key == self.key
 
 
-@lru_cache(maxsize=None)
+@cache
 def _twin(twin: _Twin) -> Result:
     fault = twin.fault
     return _judge(fault, fault.twin_subject(), twin.check, twin.seed, until_flagged=False)

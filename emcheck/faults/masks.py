@@ -92,9 +92,7 @@ class MaskTooLoose(Faulty[AutoregressiveConv2d]):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.layer.log_det(z)
-        x = solve_masked(
-            self._weight(), z, mask="raster", reverse=self.layer.reverse, dilation=1
-        )
+        x = solve_masked(self._weight(), z, mask="raster", reverse=self.layer.reverse, dilation=1)
         return x, logdet
 
 

@@ -37,7 +37,7 @@ class MisreadsChannelsLast(Faulty[Conv1x1]):
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             _, C, H, W = x.shape
             x = x.as_strided(x.shape, (C * H * W, H * W, W, 1))
-        return self.layer(x)
+        return self.layer.forward(x)
 
 
 @fault(

@@ -57,7 +57,7 @@ def solve(matrix: Tensor, right: Tensor) -> Tensor:
     """``matrix^-1 right``; ``ValueError`` if a pivot is exactly zero."""
     try:
         return torch.linalg.solve(matrix, right)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError("expected an invertible weight, got a singular one") from error
 
 

@@ -114,7 +114,7 @@ class Componentwise(LinearDefinition):
     def _underflow(self, arithmetic: Arithmetic) -> Array:
         """``(m_l + 1) tiny`` of every factor, pushed through the factors after it."""
         C, H, W = self.event
-        total = np.zeros((1, C, H, W), dtype=EXTENDED)
+        total: Array = np.zeros((1, C, H, W), dtype=EXTENDED)
         for factor in self.factors:
             total = factor.absolute().apply(total) + (factor.nonzeros() + 1) * arithmetic.tiny
         return total

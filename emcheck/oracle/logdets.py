@@ -17,7 +17,8 @@ from emcheck.oracle.precision import Array, slogdet
 class LogdetRule(Protocol):
     """A log-det that does not depend on x: value, bound and the name of the rule."""
 
-    rule: str
+    @property
+    def rule(self) -> str: ...
 
     @property
     def value(self) -> float: ...
@@ -39,7 +40,7 @@ class DiagonalLogdet:
 
     @property
     def value(self) -> float:
-        return self.pixels * self.log_abs.sum()  # type: ignore[no-any-return]
+        return self.pixels * self.log_abs.sum()
 
     def bound(self, arithmetic: Arithmetic) -> float:
         return bounds.diagonal_logdet(self.log_abs, self.pixels, arithmetic)

@@ -100,7 +100,7 @@ def slogdet(matrix: Array) -> tuple[float, float]:
         return -np.inf, np.inf
     condition = float(singular[0] / singular[-1])
     if condition <= MULTIPRECISION_CONDITION:
-        lu, _ = scipy.linalg.lu_factor(narrow)
+        lu, _ = scipy.linalg.lu_factor(narrow)  # type: ignore[arg-type]
         by_scipy = float(np.log(np.abs(np.diagonal(lu))).sum())
         by_numpy = float(np.linalg.slogdet(narrow)[1])
         allowed = 2 * len(narrow) * np.finfo(np.float64).eps * (condition + abs(by_numpy) + 1)

@@ -21,9 +21,7 @@ class MaskedSolve(torch.autograd.Function):
     """``x = A(weight)^-1 z``; differentiable any number of times, forward and backward."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int
-    ) -> Tensor:
+    def forward(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
         return substitute(weight, z, mask, reverse, dilation)
 
     @staticmethod
@@ -33,7 +31,7 @@ class MaskedSolve(torch.autograd.Function):
         ctx.save_for_forward(weight, output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, x = ctx.saved_tensors
         adjoint = weight.transpose(0, 1).flip(2, 3)
         grad_z = MaskedSolve.apply(adjoint, grad, ctx.mask, not ctx.reverse, ctx.dilation)
@@ -43,7 +41,7 @@ class MaskedSolve(torch.autograd.Function):
         return grad_weight, grad_z, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, dweight: Tensor | None, dz: Tensor | None, *_: Any) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, dweight: Tensor | None, dz: Tensor | None, *_: Any) -> Tensor:
         weight, x = ctx.saved_tensors
         right = torch.zeros_like(x) if dz is None else dz
         if dweight is not None:
@@ -53,7 +51,7 @@ class MaskedSolve(torch.autograd.Function):
         return solved
 
     @staticmethod
-    def vmap(  # type: ignore[override]
+    def vmap(
         info: Any,
         in_dims: tuple[int | None, ...],
         weight: Tensor,

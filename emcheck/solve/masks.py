@@ -14,7 +14,7 @@ def validate_mask(mask: str) -> Mask:
     """Return ``mask`` if it is the name of a mask, else raise ``ValueError``."""
     for name in get_args(Mask):
         if mask == name:
-            return name  # type: ignore[no-any-return]
+            return name
     raise ValueError(f"expected mask to be one of {get_args(Mask)}, got {mask!r}")
 
 

@@ -1,0 +1,116 @@
+"""The benchmarks cover what the registry holds, and time nothing that is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from emcheck.bench import PROFILES, CheckFailed, Workbench, make_plan, run_cell
+from emcheck.bench.cells import (
+    BATCHES,
+    DTYPES,
+    OPERATIONS,
+    PYRAMID,
+    Cell,
+    Setup,
+    all_cells,
+    variants,
+)
+from emcheck.bench.timing import Budget
+from emcheck.layers import Conv1x1
+from emcheck.registry import REGISTRY
+
+SIDES = {side for _, side in PYRAMID}
+QUICK = make_plan(PROFILES["quick"], ("cpu",), {"cpu": None})
+
+
+class Dummy(Conv1x1):
+    """A layer that nobody has registered yet."""
+
+
+class Wrong(Conv1x1):
+    """An inverse that is slightly off."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = super().inverse(z)
+        return x * 1.001, logdet
+
+
+class _Recorder:
+    """Stands in for pytest-benchmark's fixture."""
+
+    def __init__(self) -> None:
+        self.extra_info: dict[str, Any] = {}
+        self.timed = 0
+
+    def pedantic(self, target: Callable[[], Any], *, rounds: int, iterations: int) -> Any:
+        self.timed += rounds * iterations
+        return target()
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_quick_profile_holds_every_operation_and_size(name: str) -> None:
+    mine = [cell for cell in QUICK.cells if cell.setup.variant.name == name]
+    covered = {(cell.operation, cell.setup.event[1]) for cell in mine}
+    assert covered >= {(operation, side) for operation in OPERATIONS for side in SIDES}
+    assert {cell.setup.batch for cell in mine} == set(BATCHES)
+    assert {cell.setup.dtype for cell in mine} == set(DTYPES)
+
+
+def test_ids_are_unique_and_nothing_is_left_out_silently() -> None:
+    every = list(all_cells(("cpu",)))
+    assert len({cell.id for cell in every}) == len(every)
+    assert len(QUICK.cells) + sum(QUICK.left_out.values()) == len(every)
+    full = make_plan(PROFILES["full"], ("cpu",), {"cpu": 2**40})
+    assert set(QUICK.cells) <= set(full.cells)
+
+
+def test_a_new_layer_needs_no_edit() -> None:
+    plan = make_plan(PROFILES["quick"], ("cpu",), {"cpu": None}, {"Dummy": Dummy})
+    assert {cell.setup.event[1] for cell in plan.cells} >= SIDES
+
+
+def _cell(layer: type[Conv1x1], operation: str) -> Cell:
+    (variant,) = variants({layer.__name__: layer})
+    return Cell(Setup(variant, "fixed", (3, 4, 4), 2, "float32", "cpu"), operation)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_time_stands_beside_its_error(operation: str) -> None:
+    recorder = _Recorder()
+    cell = _cell(Dummy, operation)
+    run_cell(cell, recorder, Workbench(), Budget(seconds=0.01, rounds=2, limit=0.1))
+    assert recorder.timed
+    assert 0 <= recorder.extra_info["error_ratio"] <= recorder.extra_info["error_threshold"]
+
+
+def test_a_wrong_layer_is_not_timed() -> None:
+    recorder, workbench = _Recorder(), Workbench()
+    cell = _cell(Dummy, "inverse")
+    workbench.subject(cell.setup).layer.__class__ = Wrong
+    with pytest.raises(CheckFailed, match="not timed"):
+        run_cell(cell, recorder, workbench, Budget(seconds=0.01, rounds=2, limit=0.1))
+    assert not recorder.timed
+    assert not recorder.extra_info
+
+
+def test_command_writes_a_whole_file_that_names_no_machine(tmp_path: Path) -> None:
+    target = tmp_path / "times.json"
+    words = ["benches", f"--benchmark-json={target}", "-k", "Squeeze2d-forward-fixed-12x4x4", "-q"]
+    command = [sys.executable, "-m", "pytest", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert "written to" in done.stdout
+    content = json.loads(target.read_text(encoding="utf-8"))
+    assert content["benchmarks"][0]["extra_info"]["layer"] == "Squeeze2d"
+    assert content["machine_info"]["emcheck"]["threads"] == torch.get_num_threads()
+    assert "node" not in content["machine_info"]
+    assert list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,88 @@
+"""Every check has failed on a fault that it is named for; no correct twin is ever flagged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from unittest.mock import patch
+
+import pytest
+
+from emcheck.bounds import THRESHOLDS
+from emcheck.checks import CHECKS
+from emcheck.faults import FAULTS, Row, run_fault
+from emcheck.faults.core import Faulty, fault
+from emcheck.layers import Conv1x1
+from emcheck.result import Verdict
+
+#: SPEC section 7 and what was found since; a fault that gets lost is noticed here.
+COUNT = 78
+
+SEED = 0
+
+#: One fault per kind of rule: theorem, normwise, agreement, differences, quadrature, yes or no.
+OUT_OF_TOLERANCE = (
+    "dilation_ignored",
+    "half_spectrum_for_odd_width",
+    "inverse_keeps_the_sign",
+    "detached_logdet",
+    "divided_by_dimensions",
+    "stale_inverse",
+)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_killed(name: str, record_property: Callable[[str, object], None]) -> None:
+    rows = run_fault(FAULTS[name], SEED)
+    for row in rows:
+        record_property("emcheck", row.to_record())
+    named = _named(rows)
+    told = f"{named.check}: {named.verdict} {named.ratio:.3g} of {named.threshold:.3g}"
+    assert named.kills, f"{FAULTS[name].summary} survived {told} {named.detail}"
+    assert named.twin_verdict is Verdict.PASS, f"{named.check} on the twin: {named.twin_detail}"
+    flagged = {row.check: row.twin_detail for row in rows if row.twin_verdict is Verdict.FAIL}
+    assert not flagged, f"the correct twin {FAULTS[name].twin.__name__} was flagged: {flagged}"
+
+
+def _named(rows: list[Row]) -> Row:
+    (named,) = (row for row in rows if row.check == row.killer)
+    return named
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_has_a_fault(name: str) -> None:
+    assert [f.name for f in FAULTS.values() if f.check == name]
+
+
+def test_the_catalogue_is_whole() -> None:
+    assert len(FAULTS) == COUNT
+    for name, seeded in FAULTS.items():
+        assert seeded.name == name
+        assert seeded.check in CHECKS
+        assert CHECKS[seeded.check].applies(seeded.subject())
+        assert seeded.provenance.endswith(".")
+        assert seeded.summary.endswith(".")
+
+
+def test_a_name_is_given_once() -> None:
+    with pytest.raises(ValueError, match="expected a new name"):
+
+        @fault("logdets_cancel", Conv1x1, "Nowhere.")
+        class StaleInverse(Faulty[Conv1x1]):
+            """Nothing is wrong."""
+
+
+def test_the_same_seed_gives_the_same_rows() -> None:
+    seeded, checks = FAULTS["mask_scaled"], ["forward_matches_definition", "logdets_cancel"]
+    assert run_fault(seeded, 3, checks) == run_fault(seeded, 3, checks)
+
+
+@pytest.mark.parametrize("name", OUT_OF_TOLERANCE)
+def test_a_check_with_an_infinite_tolerance_kills_nothing(name: str) -> None:
+    """The fault of the kit itself: the test above would notice a check that cannot fail."""
+    seeded = FAULTS[name]
+    assert _named(run_fault(seeded, SEED, [seeded.check])).kills
+    with patch.dict(THRESHOLDS, dict.fromkeys(THRESHOLDS, math.inf)):
+        (row,) = run_fault(seeded, SEED, [seeded.check])
+    assert not row.kills
+    assert row.verdict is Verdict.PASS
