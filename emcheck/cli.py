@@ -17,6 +17,7 @@ import typer
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     help="Numerical verification and benchmarks for invertible layers.",
 )
 

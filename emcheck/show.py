@@ -99,7 +99,7 @@ def render_catalogue(console: Console | None = None) -> None:
         table.add_column(no_wrap=True, max_width=34)
         table.add_column(overflow="fold")
         for name, text in rows:
-            table.add_row(name, text.replace("[", r"\["))
+            table.add_row(name, text.replace("``", "").replace("[", r"\["))
         console.print(table)
         console.print()
 

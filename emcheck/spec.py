@@ -46,6 +46,7 @@ class LayerSpec:
         move: sets parameters to a style of :mod:`emcheck.checks.parameters`; None moves
             every parameter by a small random step.
         order: indices of the flattened event in which the Jacobian is lower triangular.
+        rescale: multiplies the linear part of the map by a power of two, in place.
         make_singular: makes the layer structurally singular in place, if that is possible.
     """
 
@@ -57,6 +58,7 @@ class LayerSpec:
     move: Mover | None = None
     order: Callable[[nn.Module, Event], Array] | None = None
     make_singular: Callable[[nn.Module], None] | None = None
+    rescale: Callable[[nn.Module, float], None] | None = None
 
     def multiple(self, options: Mapping[str, Any]) -> int:
         """What H and W must be divisible by: the option ``factor``, or 1."""

@@ -8,6 +8,8 @@ most log-dets are zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,16 @@ def set_parameter(layer: nn.Module, name: str, value: Tensor) -> None:
     owner, _, leaf = name.rpartition(".")
     target = getattr(layer.get_submodule(owner), leaf)
     target.data.copy_(value)
+
+
+def scale_parameters(*names: str) -> Callable[[nn.Module, float], None]:
+    """A rescaling for a spec: the named parameters times the factor."""
+
+    def rescale(layer: nn.Module, factor: float) -> None:
+        for name in names:
+            layer.get_parameter(name).data.mul_(factor)
+
+    return rescale
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:

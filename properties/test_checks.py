@@ -15,7 +15,7 @@ from properties.strategies import cases
 from properties.summary import pairs
 
 
-@pytest.mark.parametrize(("layer", "check"), pairs(), ids="-".join)
+@pytest.mark.parametrize(("layer", "check"), pairs(), ids=["-".join(p) for p in pairs()])
 def test_layer_passes(layer: str, check: str, record_property: Any) -> None:
     subject = Subject.of_class(layer, REGISTRY[layer])
     results: list[Result] = []

@@ -147,6 +147,13 @@ def test_constructors_name_what_is_wrong(build: object, message: str) -> None:
         build()  # type: ignore[operator]
 
 
+def test_sizes_that_squeeze_cannot_divide_are_named() -> None:
+    with pytest.raises(ValueError, match="multiples of 2, got"):
+        Squeeze2d()(torch.ones(1, 1, 3, 4))
+    with pytest.raises(ValueError, match="multiple of 4, got"):
+        Squeeze2d().inverse(torch.ones(1, 3, 2, 2))
+
+
 def test_zero_reflection_vector_is_named() -> None:
     layer = Conv1x1QR(3)
     with torch.no_grad():

@@ -40,9 +40,7 @@ def inverse_error(
     """
     spec = spec_of(layer)
     if spec is None or Trait.COMPOSED not in spec.traits:
-        return definition.backward_error(
-            as_extended(z[-1:]), as_extended(xh[-1:]), arithmetic
-        )
+        return definition.backward_error(as_extended(z[-1:]), as_extended(xh[-1:]), arithmetic)
     parts = list(layer.get_submodule("layers").children())
     with torch.no_grad():
         values = _undone(parts, z)

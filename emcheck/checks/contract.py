@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emcheck.bounds import Measure
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import agree_tensors, check, worst, yes
+from emcheck.checks.core import agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial, call, call_inverse
 
 
@@ -76,10 +76,10 @@ def calls_are_pure(trial: Trial) -> Measure:
         kept = given.clone()
         with torch.no_grad():
             method(given)
-        if not _same(given, kept):
+        if not identical(given, kept):
             return yes(False, f"{name} changed its input in place")
         for key, value in layer.state_dict().items():
-            if key not in before or not _same(value, before[key]):
+            if key not in before or not identical(value, before[key]):
                 return yes(False, f"{name} changed {key}")
     return yes(True)
 
@@ -88,16 +88,11 @@ def _directions(layer: torch.nn.Module) -> list[tuple[str, Callable[[Tensor], ob
     return [("inverse", layer.inverse), ("forward", layer)]  # type: ignore[list-item]
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Bitwise equal, NaN included."""
-    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
-
-
 @check("contract")
 def calls_are_deterministic(trial: Trial) -> Measure:
     """The same input gives the same output, bit for bit, in both directions (clause 6)."""
     again, back_again = call(trial.layer, trial.x), call_inverse(trial.layer, trial.forward[0])
-    same = all(map(_same, (*again, *back_again), (*trial.forward, *trial.back)))
+    same = all(map(identical, (*again, *back_again), (*trial.forward, *trial.back)))
     return yes(same, "two calls with the same input differ")
 
 

@@ -103,6 +103,11 @@ def agree_tensors(got: Tensor, expected: Tensor, bound: Array, detail: str = "")
     return agree(as_extended(got), as_extended(expected), bound, detail)
 
 
+def identical(a: Tensor, b: Tensor) -> bool:
+    """Bitwise equal, NaN included."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
 def worst(*measures: Measure) -> Measure:
     """The measure that comes closest to failing, or fails worst."""
 

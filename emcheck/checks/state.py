@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from emcheck.bounds import Measure
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import agree_tensors, check, worst, yes
+from emcheck.checks.core import agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial, call, call_inverse
 from emcheck.oracle import as_extended
 from emcheck.spec import Trait
@@ -25,9 +25,7 @@ def _outputs(layer: nn.Module, trial: Trial) -> tuple[Tensor, ...]:
 
 
 def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
-    return all(
-        torch.equal(torch.nan_to_num(v), torch.nan_to_num(w)) for v, w in zip(a, b, strict=True)
-    )
+    return all(map(identical, a, b))
 
 
 @check("state")

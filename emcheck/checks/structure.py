@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from emcheck.bounds import Arithmetic, Measure, difference, ratio
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import agree, agree_tensors, check, worst, yes
+from emcheck.checks.core import agree, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial, call, call_inverse
 from emcheck.oracle import as_extended
 from emcheck.oracle.precision import EXTENDED, Array
@@ -142,7 +142,7 @@ def chain_adds_up(trial: Trial) -> Measure:
     added = agree_tensors(trial.forward[1], total, logdet_bound)
     back, subtracted = _undo(layers, trial.forward[0])
     xh, logdet_back = trial.back
-    values = yes(bool(torch.equal(xh, back)), "the inverse is not the layers' in reverse order")
+    values = yes(identical(xh, back), "the inverse is not the layers' in reverse order")
     size = trial.arithmetic.u * len(layers) * np.abs(as_extended(total)) + logdet_bound
     return worst(forward, added, values, agree(as_extended(logdet_back), subtracted, size))
 

@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from emcheck import bounds
@@ -86,6 +87,26 @@ def _reach_of_dtype(case: Case, subject: Subject) -> Case:
 def extreme_scales(trial: Trial) -> Measure:
     """Data near overflow and below the smallest normal number (linear layers)."""
     return worst(forward_matches_definition(trial), inverse_backward_error(trial))
+
+
+#: Parameters are scaled by this power of two: products of a few of them leave the range.
+_PARAMETER_SCALE = {torch.float32: 60, torch.float64: 500}
+
+
+def _ordinary_data(case: Case, subject: Subject) -> Case:
+    return replace(case, scale="unit", style="trained")
+
+
+@check("values", "rescale", house=True, adapt=_ordinary_data)
+def extreme_parameters(trial: Trial) -> Measure:
+    """Parameters so large or small that determinants and squared lengths leave the range."""
+    spec, case = trial.subject.spec, trial.case
+    assert spec is not None
+    assert spec.rescale is not None
+    exponent = _PARAMETER_SCALE[case.dtype] * (1 if case.seed % 2 else -1)
+    spec.rescale(trial.subject.unwrap(trial.layer), 2.0**exponent)
+    measures = (forward_matches_definition(trial), inverse_backward_error(trial))
+    return worst(*measures, logdet_matches_definition(trial))
 
 
 def jacobian_round_trip(

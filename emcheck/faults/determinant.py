@@ -59,6 +59,18 @@ class DeterminantUnderflows(_Determinant):
 
 
 @fault(
+    "extreme_parameters",
+    Conv1x1,
+    "The same formula the other way: large weights, and the determinant is infinite.",
+)
+class DeterminantOverflows(_Determinant):
+    """``log(|det(W)|)`` by the squared determinant, as if only its sign mattered."""
+
+    def _logabsdet(self) -> Tensor:
+        return 0.5 * self.layer.weight.det().square().log()
+
+
+@fault(
     "inverse_logdet_matches_jacobian",
     ActNorm2d,
     "Scales learnt without a sign constraint, with the log taken as if they were exponentials.",

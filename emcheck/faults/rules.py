@@ -48,7 +48,7 @@ class ForwardModeSign(Faulty[ActNorm2d]):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.layer.log_det(x)
-        z: Tensor = _Scaling.apply(x, self.layer.scale)  # type: ignore[no-untyped-call]
+        z: Tensor = _Scaling.apply(x, self.layer.scale)
         return z + self.layer.bias[:, None, None], logdet
 
 
@@ -88,7 +88,7 @@ class _Mixing(torch.autograd.Function):
         assert in_dims[1] is not None
         stacked = x.movedim(in_dims[1], 0)  # (N, B, C, H, W)
         N, B = stacked.shape[:2]
-        z = _Mixing.apply(weight, stacked.flatten(0, 1))  # type: ignore[no-untyped-call]
+        z = _Mixing.apply(weight, stacked.flatten(0, 1))
         return z.reshape(B, N, *z.shape[1:]).transpose(0, 1), 0
 
 
@@ -104,7 +104,7 @@ class BatchingRuleMixedUp(Faulty[Conv1x1]):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.layer.log_det(x)
-        z: Tensor = _Mixing.apply(self.layer.weight, x)  # type: ignore[no-untyped-call]
+        z: Tensor = _Mixing.apply(self.layer.weight, x)
         return z, logdet
 
 
@@ -145,5 +145,5 @@ class ForwardModeOfTheInverse(Faulty[ActNorm2d]):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         self.layer.inverse(z)  # validates z and refuses a zero scale
-        x: Tensor = _Unscaling.apply(z - self.layer.bias[:, None, None], self.layer.scale)  # type: ignore[no-untyped-call]
+        x: Tensor = _Unscaling.apply(z - self.layer.bias[:, None, None], self.layer.scale)
         return x, -self.layer.log_det(z)

@@ -10,7 +10,7 @@ from emcheck.layer import Event, InvertibleLayer, validate_images, validate_posi
 from emcheck.layers._tools import per_sample, refuse_zero
 from emcheck.oracle import Componentwise, DiagonalLogdet, pointwise, to_numpy
 from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import normal, random_diagonal, set_parameter
+from emcheck.styles import normal, random_diagonal, scale_parameters, set_parameter
 
 
 class ActNorm2d(InvertibleLayer):
@@ -109,5 +109,6 @@ ActNorm2d.spec = LayerSpec(
     ),
     move=_move,
     order=lambda layer, event: np.arange(int(np.prod(event))),
+    rescale=scale_parameters("scale", "bias"),
     make_singular=_zero_scale,
 )

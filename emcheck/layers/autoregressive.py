@@ -19,7 +19,7 @@ from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, masked, to
 from emcheck.oracle.precision import Array
 from emcheck.solve import Mask, live_taps, solve_masked, validate_mask
 from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import off_diagonal, random_diagonal, set_parameter
+from emcheck.styles import off_diagonal, random_diagonal, scale_parameters, set_parameter
 
 
 class AutoregressiveConv2d(InvertibleLayer):
@@ -178,5 +178,6 @@ AutoregressiveConv2d.spec = LayerSpec(
     traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.REVERSIBLE}),
     move=_move,
     order=_order,
+    rescale=scale_parameters("weight"),
     make_singular=_zero_diagonal,
 )

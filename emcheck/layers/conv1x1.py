@@ -9,7 +9,7 @@ from emcheck.layer import Event, InvertibleLayer, validate_images, validate_posi
 from emcheck.layers._tools import per_sample, pixels_back, pixels_last, random_orthogonal, solve
 from emcheck.oracle import DenseLogdet, PointwiseDefinition, to_numpy
 from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import random_matrix, set_parameter
+from emcheck.styles import random_matrix, scale_parameters, set_parameter
 
 
 class Conv1x1(InvertibleLayer):
@@ -75,5 +75,6 @@ Conv1x1.spec = LayerSpec(
     define=_define,
     traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.POINTWISE}),
     move=_move,
+    rescale=scale_parameters("weight"),
     make_singular=_zero_row,
 )

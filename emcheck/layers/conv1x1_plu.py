@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -113,9 +115,15 @@ def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
     set_parameter(layer, "sign", random_signs(C, style, generator))
 
 
+def _rescale(layer: nn.Module, factor: float) -> None:
+    layer.get_parameter("upper").data.mul_(factor)
+    layer.get_parameter("log_scale").data.add_(math.log(factor))
+
+
 Conv1x1PLU.spec = LayerSpec(
     build=Conv1x1PLU,
     define=_define,
     traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.POINTWISE}),
     move=_move,
+    rescale=_rescale,
 )

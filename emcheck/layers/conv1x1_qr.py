@@ -17,7 +17,7 @@ from emcheck.layers._tools import (
 from emcheck.oracle import DiagonalLogdet, PointwiseDefinition, householder, to_numpy
 from emcheck.oracle.precision import matmul
 from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import normal, off_diagonal, random_diagonal, set_parameter
+from emcheck.styles import normal, off_diagonal, random_diagonal, scale_parameters, set_parameter
 
 
 class Conv1x1QR(InvertibleLayer):
@@ -111,5 +111,6 @@ Conv1x1QR.spec = LayerSpec(
     define=_define,
     traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.POINTWISE}),
     move=_move,
+    rescale=scale_parameters("scale", "upper", "vectors"),
     make_singular=_zero_scale,
 )

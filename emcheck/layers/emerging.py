@@ -15,7 +15,7 @@ from emcheck.layers.autoregressive import (
 )
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, to_numpy
 from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import normal, set_parameter
+from emcheck.styles import normal, scale_parameters, set_parameter
 
 
 class EmergingConv2d(InvertibleLayer):
@@ -110,5 +110,6 @@ EmergingConv2d.spec = LayerSpec(
     options={"kernel_size": (3, 1, 5, 7), "dilation": (1, 2, 3)},
     traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT}),
     move=_move,
+    rescale=scale_parameters("first.weight", "bias"),
     make_singular=_zero_diagonal,
 )

@@ -15,7 +15,7 @@ from emcheck.layer import (
 from emcheck.layers._tools import per_sample, random_orthogonal, slogdet_each, solve_each
 from emcheck.oracle import FourierDefinition, to_numpy
 from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import off_diagonal, random_matrix, set_parameter
+from emcheck.styles import off_diagonal, random_matrix, scale_parameters, set_parameter
 
 
 class PeriodicConv2d(InvertibleLayer):
@@ -137,5 +137,6 @@ PeriodicConv2d.spec = LayerSpec(
     options={"kernel_size": (3, 1, 5, 7)},
     traits=frozenset({Trait.LINEAR, Trait.PERIODIC}),
     move=_move,
+    rescale=scale_parameters("weight"),
     make_singular=_zero_output_channel,
 )

@@ -114,5 +114,4 @@ class FourierLogdet:
         return float(np.log2(self.height * self.width) + self.weight.shape[0])
 
     def bound(self, arithmetic: Arithmetic) -> float:
-        with np.errstate(divide="ignore"):
-            return bounds.fourier_logdet(1 / self.spectrum, self.norm, self.levels, arithmetic)
+        return bounds.fourier_logdet(self.spectrum, self.norm, self.levels, arithmetic)
