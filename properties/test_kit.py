@@ -19,6 +19,7 @@ from emcheck.layers import (
     Conv1x1,
     Conv1x1QR,
     EmergingConv2d,
+    PeriodicConv2d,
     Squeeze2d,
 )
 
@@ -66,6 +67,30 @@ def test_a_wrong_logdet_is_named_and_the_layer_left_alone() -> None:
     assert names == {"logdet_matches_jacobian", "inverse_logdet_matches_jacobian"}
     assert "expected" in str(report)
     assert "seed" in str(report)
+
+
+class Unknown(nn.Module):
+    """A correct layer that hides what it is, as a stranger's does."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.inverse(z)
+
+
+@pytest.mark.parametrize("layer", [Conv1x1QR, PeriodicConv2d, AutoregressiveConv2d, Conv1x1])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_false_alarm_on_correct_layers_of_unknown_make(
+    layer: type[nn.Module], seed: int
+) -> None:
+    hidden = Unknown(layer(2, generator=torch.Generator().manual_seed(seed)))
+    report = emcheck.check_layer(hidden, (2, 4, 3), seed=seed)
+    assert report.ok, str(report)
 
 
 def test_same_seed_same_report() -> None:

@@ -121,5 +121,6 @@ def jacobian_round_trip(
             return Measure(np.inf, "T8", condition, ill_conditioned=True)
         flat = [as_extended(v[n]).reshape(-1) for v in (x, z, xh)]
         bound = bounds.jacobian_round_trip(J, flat[0], flat[1], trial.arithmetic)
-        largest = max(largest, bounds.ratio(bounds.difference(flat[2], flat[0]), bound))
+        error = np.sqrt((bounds.difference(flat[2], flat[0]) ** 2).sum())
+        largest = max(largest, bounds.ratio(error, bound))
     return Measure(largest, "T8", condition)
