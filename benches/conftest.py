@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ DEFAULT_FILE = Path("reports") / "data" / "benchmarks.json"
 
 PLAN = pytest.StashKey[Plan]()
 STARTED = pytest.StashKey[float]()
+#: The value of ``--benchmark-json``.
+ASKED = pytest.StashKey["Path | None"]()
 #: The file to write, and what came of it in words.
 TARGET = pytest.StashKey["Path | None"]()
 OUTCOME = pytest.StashKey[str]()
@@ -47,6 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STARTED] = time.monotonic()
     config.stash[WORKBENCH] = Workbench()
     config.stash[TARGET], config.stash[OUTCOME] = None, "no benchmark ran, nothing was written"
+    # A cell whose check fails is not timed, and says so itself.
+    config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
+    config.stash[ASKED] = config.getoption("benchmark_json")
+    config.option.benchmark_json = None  # see pytest_runtestloop
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -72,11 +79,11 @@ def workbench(request: pytest.FixtureRequest) -> Workbench:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Divert the file to ``FILE.part``: an interrupted run leaves the last one as it was."""
+    """Choose the file, and refuse one that cannot be written before anything is timed."""
     config = session.config
     benchmarks = config.pluginmanager.get_plugin("pytest-benchmark")
     benchmarks.quiet = not benchmarks.verbose
-    asked = config.getoption("benchmark_json")
+    asked = config.stash[ASKED]
     target = Path(asked) if asked else config.rootpath / DEFAULT_FILE
     cells = sum(1 for item in session.items if "cell" in item.fixturenames)
     if not asked and cells < len(config.stash[PLAN].cells):
@@ -90,7 +97,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not os.access(target.parent, os.W_OK) or target.is_dir():
         raise pytest.UsageError(f"--benchmark-json: expected a file to write, got {target}")
     config.stash[TARGET] = target
-    benchmarks.json = part_of(target)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Have pytest-benchmark write ``FILE.part``, once there is something to write.
+
+    So an interrupted run leaves the last file as it was, and an empty one is no warning.
+    """
+    try:
+        return (yield)
+    finally:
+        benchmarks = session.config.pluginmanager.get_plugin("pytest-benchmark")
+        target = session.config.stash[TARGET]
+        benchmarks.json = part_of(target) if target and benchmarks.benchmarks else None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -101,7 +121,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     target = session.config.stash[TARGET]
     if target is None:
         return
-    stopped = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     shown = _shown(target, session.config)
     if stopped or not part_of(target).exists():
         part_of(target).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,11 +103,17 @@ def test_a_wrong_layer_is_not_timed() -> None:
     assert not recorder.extra_info
 
 
+def _run(target: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``pytest benches`` of one quick cell in a process of its own."""
+    chosen = ["benches", f"--benchmark-json={target}", "-k", "Squeeze2d-forward-fixed-12x4x4"]
+    command = [sys.executable, "-m", "pytest", *chosen, "-q", *words]
+    env = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+
+
 def test_command_writes_a_whole_file_that_names_no_machine(tmp_path: Path) -> None:
     target = tmp_path / "times.json"
-    words = ["benches", f"--benchmark-json={target}", "-k", "Squeeze2d-forward-fixed-12x4x4", "-q"]
-    command = [sys.executable, "-m", "pytest", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = _run(target)
     assert done.returncode == 0, done.stdout
     assert "written to" in done.stdout
     content = json.loads(target.read_text(encoding="utf-8"))
@@ -114,3 +121,19 @@ def test_command_writes_a_whole_file_that_names_no_machine(tmp_path: Path) -> No
     assert content["machine_info"]["emcheck"]["threads"] == torch.get_num_threads()
     assert "node" not in content["machine_info"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failed_check_is_one_line_and_keeps_the_last_file(tmp_path: Path) -> None:
+    """No result passes at a threshold below zero."""
+    target = tmp_path / "times.json"
+    target.write_text("the last file")
+    (tmp_path / "nothing_passes.py").write_text(
+        "from emcheck.bounds import THRESHOLDS\nTHRESHOLDS['EXACT'] = -1.0\n"
+    )
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = _run(target, "-p", "nothing_passes", PYTHONPATH=path)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "expected error over bound <= -1 (EXACT), got 0; not timed" in done.stdout
+    assert "1 failed, 0 skipped" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert target.read_text() == "the last file"
