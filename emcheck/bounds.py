@@ -161,7 +161,7 @@ def jacobian_round_trip(J: Array, x: Array, z: Array, arithmetic: Arithmetic) ->
     back. Entry by entry (``|J^-1| |J| |x|``) this would be false: an FFT or a product of
     reflections is stable in norm only, and correct QR and periodic layers exceed the
     componentwise form by up to 2.5 times its threshold. ``sqrt(n)`` is the growth of
-    independent roundings in a sum of n terms.
+    independent roundings in a sum of n terms: without it, correct QR layers reach 5.3 of 5.
     """
     narrow = np.asarray(x, np.float64), np.asarray(z, np.float64)
     size = np.linalg.norm(J, 2) * np.linalg.norm(narrow[0]) + np.linalg.norm(narrow[1])

@@ -1,6 +1,7 @@
 """The command line: run, check, bench, report, list, doctor.
 
-Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run.
+Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,17 +25,30 @@ app = typer.Typer(
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "reports"
 
-FAILED, COULD_NOT_RUN = 1, 2
+FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
+
+#: Seconds that an interrupted pytest has to close its files.
+_PATIENCE = 20
 
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
     try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(_complain("interrupted; results already written are kept"))
+        code = app(standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except (ValueError, OSError) as error:
-        sys.exit(_complain(" ".join(str(error).split())))
+        code = _complain(" ".join(str(error).split()))
+    except Exception as error:
+        # A wrong option: the class lives in click or in typer, depending on the version.
+        told = getattr(error, "format_message", None)
+        if told is None:
+            raise
+        message = told()
+        code = _complain(f"{message} (--help says more)") if message else COULD_NOT_RUN
+    if code == INTERRUPTED:
+        _complain("interrupted; the results of the last whole run are kept")
+    sys.exit(code)
 
 
 def _complain(message: str) -> int:
@@ -149,7 +163,12 @@ def _pytest(folder: str, *options: str, threads: int) -> int:
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, "-m", "pytest", folder, *options]
-    code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:  # the terminal has told the child too: let it end
+            child.wait(_PATIENCE)
+            raise
     return code if code in (0, FAILED) else COULD_NOT_RUN
 
 

@@ -61,8 +61,9 @@ class LayerSpec:
     rescale: Callable[[nn.Module, float], None] | None = None
 
     def multiple(self, options: Mapping[str, Any]) -> int:
-        """What H and W must be divisible by: the option ``factor``, or 1."""
-        return int(options.get("factor", 1))
+        """What H and W must be divisible by: the option ``factor`` (default: its first), or 1."""
+        (default, *_) = self.options.get("factor", (1,))
+        return int(options.get("factor", default))
 
 
 def options_of(layer: nn.Module) -> dict[str, Any]:

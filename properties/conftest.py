@@ -60,6 +60,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--no-canaries", action="store_true", help="skip the canaries at the start")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """A whole run uses every core (``-n 0``: one); a selection starts faster in one process."""
+    option = config.option
+    selected = option.keyword or option.markexpr or option.collectonly or option.usepdb
+    whole = [Path(argument).resolve() for argument in config.args] == [Path(__file__).parent]
+    chosen = option.numprocesses is not None or option.dist != "no"
+    if whole and not selected and not chosen and not hasattr(config, "workerinput"):
+        option.numprocesses, option.dist = _cores(), "worksteal"
+        option.tx = ["popen"] * option.numprocesses
+
+
+def _cores() -> int:
+    """The cores this process may use; at most eight, for each worker loads torch."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SUMMARY] = Summary()
     config.stash[_STARTED] = time.monotonic()
@@ -69,11 +87,21 @@ _SUMMARY = pytest.StashKey[Summary]()
 _STARTED = pytest.StashKey[float]()
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Canaries before the workers of a whole run start."""
+    if session.config.option.numprocesses:
+        _ask_canaries(session.config)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Canaries first: no oracle may lean on linear algebra that does not tell the truth."""
-    config = session.config
-    few = len(session.items) < 100 or config.option.collectonly
-    if few or config.getoption("--no-canaries") or hasattr(config, "workerinput"):
+    """Canaries before a large selection in one process."""
+    if len(session.items) >= 100 and not session.config.option.collectonly:
+        _ask_canaries(session.config)
+
+
+def _ask_canaries(config: pytest.Config) -> None:
+    """No oracle may lean on linear algebra that does not tell the truth."""
+    if config.getoption("--no-canaries") or hasattr(config, "workerinput"):
         return
     canaries = diagnose()
     config.stash[_SUMMARY].records += [canary.to_record() for canary in canaries]
@@ -114,12 +142,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         "profile": settings.get_current_profile_name(),
         "seed": 0,
         "date": time.strftime("%Y-%m-%d"),
+        "workers": config.option.numprocesses or 1,
         "seconds": round(time.monotonic() - config.stash[_STARTED], 1),
         "examples": summary.examples,
         "checks": len(summary.checks),
     }
     path = target or DEFAULT_RESULTS
-    _write_lines(path, [header, *summary.records])
+    _write_lines(path, [header, *summary.ordered])
     terminalreporter.write_line(f"results: {path.name}")
 
 

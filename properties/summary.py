@@ -32,6 +32,12 @@ class Summary:
         self.records.append(record)
 
     @property
+    def ordered(self) -> list[dict[str, Any]]:
+        """The records in an order that does not depend on which process was faster."""
+        keys = ("kind", "layer", "fault", "source", "check", "dtype")
+        return sorted(self.records, key=lambda r: [str(r.get(key, "")) for key in keys])
+
+    @property
     def checks(self) -> set[tuple[str, str]]:
         """Layer and check of everything that ran."""
         return {(r["layer"], r["check"]) for r in self.records if r["kind"] == "check"}

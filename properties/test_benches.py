@@ -107,7 +107,8 @@ def _run(target: Path, *words: str, **environment: str) -> subprocess.CompletedP
     """``pytest benches`` of one quick cell in a process of its own."""
     chosen = ["benches", f"--benchmark-json={target}", "-k", "Squeeze2d-forward-fixed-12x4x4"]
     command = [sys.executable, "-m", "pytest", *chosen, "-q", *words]
-    env = os.environ | environment
+    inherited = {key: value for key, value in os.environ.items() if "XDIST" not in key}
+    env = inherited | environment
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
 
 

@@ -39,7 +39,7 @@ class Variant:
 
     name: str
     spec: LayerSpec
-    options: tuple[tuple[str, Any], ...]
+    options: tuple[tuple[str, Any], ...]  # those that differ from the constructor's defaults
     default: bool
 
     def build(self, channels: int, generator: torch.Generator) -> nn.Module:
@@ -54,19 +54,18 @@ class Variant:
 
 
 def variants(registry: Registry = REGISTRY) -> list[Variant]:
-    """Every layer at its default options, then with each option in words changed, one by one.
+    """Every layer as its constructor makes it, then with each option in words changed.
 
-    The default is the first value of each option. Options in words (``mask``, ``reverse``,
-    ``of``) name another map; numbers (kernel size, dilation, width) only scale it.
+    Options in words (``mask``, ``reverse``, ``of``) name another map, one by one, beginning
+    with the second value of each; numbers (kernel size, dilation, width) only scale it.
     """
     found = []
     for name, cls in registry.items():
-        default = {key: values[0] for key, values in cls.spec.options.items()}
-        found.append(Variant(name, cls.spec, tuple(default.items()), True))
+        found.append(Variant(name, cls.spec, (), True))
         for key, values in cls.spec.options.items():
             for value in values[1:]:
                 if isinstance(value, str | bool):
-                    changed = tuple((default | {key: value}).items())
+                    changed = ((key, value),)
                     found.append(Variant(f"{name}({key}={value})", cls.spec, changed, False))
     return found
 

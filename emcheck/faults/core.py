@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from emcheck.checks import Case, Subject
 from emcheck.layer import InvertibleLayer
+from emcheck.layers._tools import per_sample
 from emcheck.spec import LayerSpec
 
 L = TypeVar("L", bound=InvertibleLayer)
@@ -38,6 +39,24 @@ class Faulty(InvertibleLayer, Generic[L]):
 
     def log_det(self, x: Tensor) -> Tensor:
         return self.layer.log_det(x)
+
+
+class OtherLogdet(Faulty[L]):
+    """Correct values with another log-det, in both directions."""
+
+    def total(self, H: int, W: int) -> Tensor:
+        """The log-det of one sample, a scalar."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x)[0], self.log_det(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.inverse(z)[0], -self.log_det(z)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        self.layer.log_det(x)  # validates x
+        return per_sample(self.total(*x.shape[2:]), x)
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from emcheck.faults.core import Faulty, fault
+from emcheck.faults.core import OtherLogdet, fault
 from emcheck.layers import ActNorm2d, Conv1x1
-from emcheck.layers._tools import per_sample
-
-
-class _Determinant(Faulty[Conv1x1]):
-    """``log|det W|`` by another formula, in both directions."""
-
-    def _logabsdet(self) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)[0], self.log_det(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.inverse(z)[0], -self.log_det(z)
-
-    def log_det(self, x: Tensor) -> Tensor:
-        self.layer.log_det(x)  # validates x
-        return per_sample(x.shape[2] * x.shape[3] * self._logabsdet(), x)
 
 
 @fault(
@@ -32,11 +14,11 @@ class _Determinant(Faulty[Conv1x1]):
     Conv1x1,
     "Code that calls torch.logdet because the initial rotation was drawn with determinant 1.",
 )
-class LogdetOfNegativeDeterminant(_Determinant):
+class LogdetOfNegativeDeterminant(OtherLogdet[Conv1x1]):
     """``torch.logdet`` where slogdet is needed: NaN for a negative determinant."""
 
-    def _logabsdet(self) -> Tensor:
-        return torch.logdet(self.layer.weight)
+    def total(self, H: int, W: int) -> Tensor:
+        return H * W * torch.logdet(self.layer.weight)
 
 
 def _shrink(layer: nn.Module) -> None:
@@ -51,11 +33,11 @@ def _shrink(layer: nn.Module) -> None:
     case={"event": (32, 1, 2), "style": "initial", "dtype": torch.float32},
     prepare=_shrink,
 )
-class DeterminantUnderflows(_Determinant):
+class DeterminantUnderflows(OtherLogdet[Conv1x1]):
     """``log(abs(det(W)))``: 32 channels of size 1/32 have determinant 2^-160."""
 
-    def _logabsdet(self) -> Tensor:
-        return self.layer.weight.det().abs().log()
+    def total(self, H: int, W: int) -> Tensor:
+        return H * W * self.layer.weight.det().abs().log()
 
 
 @fault(
@@ -63,11 +45,11 @@ class DeterminantUnderflows(_Determinant):
     Conv1x1,
     "The same formula the other way: large weights, and the determinant is infinite.",
 )
-class DeterminantOverflows(_Determinant):
+class DeterminantOverflows(OtherLogdet[Conv1x1]):
     """``log(|det(W)|)`` by the squared determinant, as if only its sign mattered."""
 
-    def _logabsdet(self) -> Tensor:
-        return 0.5 * self.layer.weight.det().square().log()
+    def total(self, H: int, W: int) -> Tensor:
+        return H * W * 0.5 * self.layer.weight.det().square().log()
 
 
 @fault(
@@ -76,15 +58,8 @@ class DeterminantOverflows(_Determinant):
     "Scales learnt without a sign constraint, with the log taken as if they were exponentials.",
     case={"style": "mixed"},
 )
-class LogOfNegativeScale(Faulty[ActNorm2d]):
+class LogOfNegativeScale(OtherLogdet[ActNorm2d]):
     """``log s`` instead of ``log|s|``: NaN as soon as a scale crosses zero."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)[0], self.log_det(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.inverse(z)[0], -self.log_det(z)
-
-    def log_det(self, x: Tensor) -> Tensor:
-        self.layer.log_det(x)  # validates x
-        return per_sample(x.shape[2] * x.shape[3] * self.layer.scale.log().sum(), x)
+    def total(self, H: int, W: int) -> Tensor:
+        return H * W * self.layer.scale.log().sum()

@@ -6,31 +6,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from emcheck.faults.core import Faulty, fault
+from emcheck.faults.core import Faulty, OtherLogdet, fault
 from emcheck.layers import PeriodicConv2d
-from emcheck.layers._tools import per_sample, slogdet_each
+from emcheck.layers._tools import slogdet_each
 
 
-class _Weighted(Faulty[PeriodicConv2d]):
+class _Weighted(OtherLogdet[PeriodicConv2d]):
     """A log-det with other weights for the columns of the half spectrum."""
 
     def weigh(self, weights: Tensor) -> None:
         """Set the weights of the columns, all 1 so far, in place."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)[0], self.log_det(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.inverse(z)[0], -self.log_det(z)
-
-    def log_det(self, x: Tensor) -> Tensor:
-        self.layer.log_det(x)  # validates x
-        H, W = x.shape[2:]
-        weights = x.new_ones(W // 2 + 1)
+    def total(self, H: int, W: int) -> Tensor:
+        weights = self.layer.weight.new_ones(W // 2 + 1)
         self.weigh(weights)
         columns = slogdet_each(self.layer._spectrum(H, W)).reshape(H, -1)
-        return per_sample((columns * weights).sum(), x)
+        return (columns * weights).sum()
 
 
 @fault(

@@ -22,14 +22,16 @@ class Network:
     biases: tuple[Array, ...]
 
     def running(self, x: Array, error: Array, arithmetic: Arithmetic) -> tuple[Array, Array]:
-        """Value and error bound: ``e <- |W| e + gamma_{m+1} (|W||a| + |b|)``, ReLU keeps it."""
+        """Value and error bound: ``e <- |W| (e + g |a|) + g |b|``, ReLU keeps it.
+
+        ``g = gamma_{m+1}`` for sums of ``m`` products and a bias.
+        """
         for l, (factor, bias) in enumerate(zip(self.factors, self.biases, strict=True)):
             if l:
                 x = np.maximum(x, 0)
             absolute, b, m = factor.absolute(), bias[None, :, None, None], factor.nonzeros()
-            size = absolute.apply(np.abs(x)) + np.abs(b)
-            floor = (m + 1) * arithmetic.tiny
-            error = absolute.apply(error) + arithmetic.gamma(m + 1) * size + floor
+            gamma, floor = arithmetic.gamma(m + 1), (m + 1) * arithmetic.tiny
+            error = absolute.apply(error + gamma * np.abs(x)) + gamma * np.abs(b) + floor
             x = factor.apply(x) + b
         return x, error
 
@@ -66,6 +68,21 @@ def log_gate_error(h: Array, error: Array) -> Array:
     return np.maximum(moved, (1 - sigmoid(h)) * np.minimum(error, 1))
 
 
+@dataclass(frozen=True)
+class Gated:
+    """What the network gives at one input: shift ``t``, gate ``g`` and bounds of their errors.
+
+    ``h`` is the gate's argument; of an additive coupling it is infinite and ``g = 1`` exactly.
+    """
+
+    t: Array
+    t_error: Array
+    h: Array
+    h_error: Array
+    g: Array
+    g_error: Array
+
+
 class CouplingDefinition(Definition):
     """``z1 = x1``, ``z2 = (x2 + t(x1)) g(x1)`` with ``g = sigmoid(h + 2)`` or ``g = 1``.
 
@@ -82,83 +99,92 @@ class CouplingDefinition(Definition):
     def _halves(self, x: Array) -> tuple[Array, Array]:
         return x[:, : self.split], x[:, self.split :]
 
-    def _shift_and_gate(
-        self, x1: Array, e1: Array, arithmetic: Arithmetic
-    ) -> tuple[Array, Array, Array, Array]:
-        """``t``, its error, ``h + 2``, its error; the latter two are zero if additive."""
-        out, error = self.network.running(x1, e1, arithmetic)
+    def _gated(self, x1: Array, e1: Array, arithmetic: Arithmetic) -> Gated:
+        """Shift and gate at ``x1`` with error ``e1``."""
+        t, t_error = self.network.running(x1, e1, arithmetic)
         if not self.affine:
-            return out, error, np.full_like(out, np.inf), np.zeros_like(out)
-        n = out.shape[1] // 2
-        h = out[:, n:] + 2
-        return out[:, :n], error[:, :n], h, error[:, n:] + arithmetic.u * np.abs(h)
+            zero, one = np.zeros_like(t), np.ones_like(t)
+            return Gated(t, t_error, one * np.inf, zero, one, zero)
+        n = t.shape[1] // 2
+        h = t[:, n:] + 2
+        h_error = t_error[:, n:] + arithmetic.u * np.abs(h)
+        g = sigmoid(h)  # the gate and the product add roundings relative to g
+        g_error = gate_error(h, h_error) + (ELEMENTARY + 1) * arithmetic.u * g
+        return Gated(t[:, :n], t_error[:, :n], h, h_error, g, g_error)
+
+    def _exactly_gated(self, x: Array, arithmetic: Arithmetic) -> Gated:
+        """Shift and gate at an ``x`` without error."""
+        x1, _ = self._halves(x)
+        return self._gated(x1, np.zeros_like(x1), arithmetic)
+
+    def _value(self, x: Array, at: Gated) -> Array:
+        x1, x2 = self._halves(x)
+        return np.concatenate([x1, (x2 + at.t) * at.g], axis=1)
 
     def running(self, x: Array, error: Array, arithmetic: Arithmetic) -> Running:
+        e1, _ = self._halves(error)
+        x1, _ = self._halves(x)
+        return self._running(x, error, self._gated(x1, e1, arithmetic), arithmetic)
+
+    def _running(self, x: Array, error: Array, at: Gated, arithmetic: Arithmetic) -> Running:
         u = arithmetic.u
-        x1, x2 = self._halves(x)
-        e1, e2 = self._halves(error)
-        t, et, h, eh = self._shift_and_gate(x1, e1, arithmetic)
-        g, eg = np.ones_like(t), np.zeros_like(t)
-        if self.affine:  # the gate and the product add roundings relative to g
-            g = sigmoid(h)
-            eg = gate_error(h, eh) + (ELEMENTARY + 1) * u * g
-        total = e2 + et + u * np.abs(x2 + t)
-        z2, error2 = (x2 + t) * g, (g + eg) * total + np.abs(x2 + t) * eg + arithmetic.tiny
+        (_, x2), (e1, e2) = self._halves(x), self._halves(error)
+        moved = np.abs(x2 + at.t)
+        total = e2 + at.t_error + u * moved
+        error2 = (at.g + at.g_error) * total + moved * at.g_error + arithmetic.tiny
         logdet, logdet_error = np.zeros(len(x)), np.zeros(len(x))
         if self.affine:
-            terms = log_sigmoid(h)
-            bound = log_gate_error(h, eh) + (
+            terms = log_sigmoid(at.h)
+            bound = log_gate_error(at.h, at.h_error) + (
                 ELEMENTARY * u + arithmetic.gamma(terms[0].size)
             ) * np.abs(terms)
             logdet, logdet_error = terms.sum(axis=(1, 2, 3)), bound.sum(axis=(1, 2, 3))
-        value = np.concatenate([x1, z2], axis=1)
-        return Running(value, np.concatenate([e1, error2], axis=1), logdet, logdet_error)
+        bound = np.concatenate([e1, error2], axis=1)
+        return Running(self._value(x, at), bound, logdet, logdet_error)
 
     def tangent(self, x: Array, v: Array) -> Array:
         (x1, x2), (v1, v2) = self._halves(x), self._halves(v)
-        t, _, h, _ = self._shift_and_gate(x1, np.zeros_like(x1), Arithmetic(0.0, 0.0))
+        at = self._exactly_gated(x, Arithmetic(0.0, 0.0))
         d = self.network.tangent(x1, v1)
         if not self.affine:
             return np.concatenate([v1, v2 + d], axis=1)
-        n, g = t.shape[1], sigmoid(h)
-        w2 = (v2 + d[:, :n]) * g + (x2 + t) * g * (1 - g) * d[:, n:]
+        n, g = at.t.shape[1], at.g
+        w2 = (v2 + d[:, :n]) * g + (x2 + at.t) * g * (1 - g) * d[:, n:]
         return np.concatenate([v1, w2], axis=1)
 
     def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
         """``|f(xh) - z|`` for ``xh2 = z2 / g - t``: the gate's error, the quotient's and t's."""
+        return self._residual(xh, self._exactly_gated(xh, arithmetic), arithmetic)
+
+    def _residual(self, xh: Array, at: Gated, arithmetic: Arithmetic) -> Array:
         x1, x2 = self._halves(xh)
-        t, et, h, eh = self._shift_and_gate(x1, np.zeros_like(x1), arithmetic)
-        g, eg = np.ones_like(t), np.zeros_like(t)
-        if self.affine:
-            g = sigmoid(h)
-            eg = gate_error(h, eh) + (ELEMENTARY + 1) * arithmetic.u * g
-        error = g * (et + arithmetic.u * np.abs(x2) + arithmetic.tiny)
-        return np.concatenate([np.zeros_like(x1), np.abs(x2 + t) * eg + error], axis=1)
-
-    def _measure(self, error: Array, bound: Array, g: Array, arithmetic: Arithmetic) -> Measure:
-        """A small gate divides: its reciprocal is the condition number."""
-        with np.errstate(divide="ignore"):
-            condition = float((1 / g).max(initial=1.0))
-        return Measure(ratio(error, bound), "RUN", condition, too_ill(condition, arithmetic.u))
-
-    def _gate(self, x: Array) -> Array:
-        x1, _ = self._halves(x)
-        t, _, h, _ = self._shift_and_gate(x1, np.zeros_like(x1), Arithmetic(0.0, 0.0))
-        return sigmoid(h) if self.affine else np.ones_like(t)
+        error = at.g * (at.t_error + arithmetic.u * np.abs(x2) + arithmetic.tiny)
+        error2 = np.abs(x2 + at.t) * at.g_error + error
+        return np.concatenate([np.zeros_like(x1), error2], axis=1)
 
     def backward_error(self, z: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
-        error = difference(self.value(xh), z)
-        bound = self.local_residual(xh, z, arithmetic)
-        return self._measure(error, bound, self._gate(xh), arithmetic)
+        at = self._exactly_gated(xh, arithmetic)
+        error = difference(self._value(xh, at), z)
+        return _measure(error, self._residual(xh, at, arithmetic), at, arithmetic)
 
     def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
-        g = self._gate(x)
-        bound = self.running(x, np.zeros_like(x), arithmetic).error
-        bound = bound + self.local_residual(x, self.value(x), arithmetic)
-        bound[:, self.split :] /= g
-        return self._measure(difference(xh, x), bound, g, arithmetic)
+        bound, at = self._both_ways(x, arithmetic)
+        bound[:, self.split :] /= at.g
+        return _measure(difference(xh, x), bound, at, arithmetic)
 
     def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
-        bound = self.running(xh, np.zeros_like(xh), arithmetic).error
-        bound = bound + self.local_residual(xh, z, arithmetic)
-        return self._measure(difference(zh, z), bound, self._gate(xh), arithmetic)
+        bound, at = self._both_ways(xh, arithmetic)
+        return _measure(difference(zh, z), bound, at, arithmetic)
+
+    def _both_ways(self, x: Array, arithmetic: Arithmetic) -> tuple[Array, Gated]:
+        """Errors of forward and inverse at ``x``, both in the latent."""
+        at = self._exactly_gated(x, arithmetic)
+        there = self._running(x, np.zeros_like(x), at, arithmetic).error
+        return there + self._residual(x, at, arithmetic), at
+
+
+def _measure(error: Array, bound: Array, at: Gated, arithmetic: Arithmetic) -> Measure:
+    """A small gate divides: its reciprocal is the condition number."""
+    with np.errstate(divide="ignore"):
+        condition = float((1 / at.g).max(initial=1.0))
+    return Measure(ratio(error, bound), "RUN", condition, too_ill(condition, arithmetic.u))
