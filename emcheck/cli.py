@@ -6,6 +6,7 @@ Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import subprocess
@@ -167,7 +168,9 @@ def _pytest(folder: str, *options: str, threads: int) -> int:
         try:
             code = child.wait()
         except KeyboardInterrupt:  # the terminal has told the child too: let it end
-            child.wait(_PATIENCE)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_PATIENCE)
+            child.kill()
             raise
     return code if code in (0, FAILED) else COULD_NOT_RUN
 
