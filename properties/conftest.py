@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, register_random, settings
 
+import emcheck
 from emcheck.doctor import diagnose, trusted
 from emcheck.machine import describe_machine
 from properties.summary import Summary
@@ -37,6 +40,12 @@ class _TorchRandom:
     def setstate(self, state: torch.Tensor) -> None:
         torch.set_rng_state(state)
 
+
+# Hypothesis draws some numbers from constants in the source of loaded modules. What is drawn
+# must not depend on which test ran before in the same process: load them all now.
+for module in pkgutil.walk_packages(emcheck.__path__, "emcheck."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 
 _torch_random = _TorchRandom()
 register_random(_torch_random)

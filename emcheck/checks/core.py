@@ -92,10 +92,10 @@ def yes(fine: bool, detail: str = "") -> Measure:
 
 
 def agree(got: Array, expected: Array, bound: Array, detail: str = "") -> Measure:
-    """Two computed values, each within ``bound`` of the truth."""
-    return Measure(
-        bounds.ratio(bounds.difference(got, expected), 2 * bound), "AGREE", detail=detail
-    )
+    """Two computed values, each within ``bound`` of the truth; no bound, no judgement."""
+    ratio = bounds.ratio(bounds.difference(got, expected), 2 * bound)
+    unbounded = not np.isfinite(np.asarray(bound, np.float64)).all()
+    return Measure(ratio, "AGREE", detail=detail, ill_conditioned=unbounded)
 
 
 def agree_tensors(got: Tensor, expected: Tensor, bound: Array, detail: str = "") -> Measure:
@@ -109,10 +109,12 @@ def identical(a: Tensor, b: Tensor) -> bool:
 
 
 def worst(*measures: Measure) -> Measure:
-    """The measure that comes closest to failing, or fails worst."""
+    """The measure that comes closest to failing, or fails worst; one that can be judged first."""
 
-    def closeness(measure: Measure) -> float:
-        return measure.ratio / measure.threshold if measure.threshold else measure.ratio * 2
+    def closeness(measure: Measure) -> tuple[bool, float]:
+        failed = not measure.ok and not measure.ill_conditioned
+        relative = measure.ratio / measure.threshold if measure.threshold else measure.ratio * 2
+        return failed, relative
 
     return max(measures, key=closeness)
 

@@ -73,15 +73,19 @@ def logdet_matches_definition(trial: Trial) -> Measure:
 @check("logdet")
 def logdets_cancel(trial: Trial) -> Measure:
     """The log-dets of a round trip sum to zero (clause 3)."""
-    (_, there), (xh, back) = trial.forward, trial.back
+    (_, there), (returned, back) = trial.forward, trial.back
     bound = trial.forward_bound(trial.x)[1]
-    if trial.definition is not None and not trial.definition.linear:
-        # The inverse evaluates its log-det at what forward returned, rounding included.
-        moved = bounds.difference(as_extended(xh), as_extended(trial.x))
-        run = trial.definition.running(as_extended(trial.x), np.abs(moved), trial.arithmetic)
-        bound = np.maximum(bound, run.logdet_error)
     size = trial.arithmetic.u * np.abs(as_extended(there))
-    return agree(as_extended(there), -as_extended(back), bound + size)
+    if trial.definition is None or trial.definition.linear:
+        return agree(as_extended(there), -as_extended(back), bound + size)
+    # The inverse evaluates its log-det at what forward returned, rounding included: judged
+    # only where that is still invertible (a gate may have vanished).
+    x, xh = as_extended(trial.x), as_extended(returned)
+    trip = trial.definition.round_trip_error(x, xh, trial.arithmetic)
+    run = trial.definition.running(x, np.abs(bounds.difference(xh, x)), trial.arithmetic)
+    bound = np.maximum(bound, run.logdet_error)
+    measure = agree(as_extended(there), -as_extended(back), bound + size)
+    return replace(measure, condition=trip.condition, ill_conditioned=trip.ill_conditioned)
 
 
 @check("logdet", Trait.LINEAR)

@@ -125,7 +125,10 @@ class Trial:
         return THRESHOLDS["T9"] * bounds.dense_logdet(len(J), kappa, 1, logdet, self.arithmetic)
 
     def inverse_bound(self, xh: Tensor, z: Tensor) -> Array:
-        """What a correct ``inverse(z)`` near ``xh`` may err by, entry by entry."""
+        """What a correct ``inverse(z)`` near ``xh`` may err by, entry by entry.
+
+        Infinite where that is beyond the largest number: a gate or scale has vanished.
+        """
         errors = []
         for n in range(len(z)):
             X, Z = as_extended(xh[n : n + 1]), as_extended(z[n : n + 1])
@@ -138,7 +141,8 @@ class Trial:
                 size = np.abs(J) @ _flat(xh[n]) + _flat(z[n])
                 size = size * THRESHOLDS["T8"] * self.arithmetic.u
             errors.append(np.abs(inverse_matrix(J)) @ size)
-        return np.reshape(errors, xh.shape)
+        bound = np.reshape(errors, xh.shape)
+        return np.where(bound <= torch.finfo(xh.dtype).max, bound, np.inf)
 
 
 def call(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -108,8 +108,8 @@ class CouplingDefinition(Definition):
         n = t.shape[1] // 2
         h = t[:, n:] + 2
         h_error = t_error[:, n:] + arithmetic.u * np.abs(h)
-        g = sigmoid(h)  # the gate and the product add roundings relative to g
-        g_error = gate_error(h, h_error) + (ELEMENTARY + 1) * arithmetic.u * g
+        g = sigmoid(h)  # the gate and the product add roundings relative to g, or underflow
+        g_error = gate_error(h, h_error) + (ELEMENTARY + 1) * arithmetic.u * g + arithmetic.tiny
         return Gated(t[:, :n], t_error[:, :n], h, h_error, g, g_error)
 
     def _exactly_gated(self, x: Array, arithmetic: Arithmetic) -> Gated:
