@@ -88,13 +88,31 @@ def bench(
 
 
 @app.command()
+def compare(
+    processes: Annotated[int, typer.Option(help="processes for each thread count")] = 5,
+    threads: Annotated[str, typer.Option(help="thread counts, for example 1,2")] = "1,2",
+    out: Annotated[Path, typer.Option(help="where the measurements go")] = REPORTS
+    / "data"
+    / "contests.jsonl",
+) -> None:
+    """Solvers and layers side by side: inverse over forward, ratio by ratio."""
+    from emcheck.bench.compare import run_contests
+    from emcheck.show import StepProgress
+
+    counts = _parse_numbers(threads, "thread counts like 1,2")
+    with StepProgress("processes") as progress:
+        print(run_contests(out, processes, counts, progress.advance))
+
+
+@app.command()
 def report(
     benchmarks: Annotated[list[Path] | None, typer.Argument(help="benchmark JSON files")] = None,
     properties: Annotated[Path | None, typer.Option(help="results of the properties")] = None,
+    contests: Annotated[Path | None, typer.Option(help="results of emcheck compare")] = None,
     out: Annotated[Path, typer.Option(help="folder of the report")] = REPORTS,
 ) -> None:
     """Write summary.md, figures and CSV files from measurements."""
-    print(_write_report(benchmarks or [], properties, out))
+    print(_write_report(benchmarks or [], properties, out, contests))
 
 
 @app.command()
@@ -108,7 +126,7 @@ def check(
     from emcheck.kit import check_layer
     from emcheck.show import CheckProgress, render_report
 
-    layer, event = _load(target), _parse_shape(shape)
+    layer, event = _load(target), _parse_numbers(shape, "a shape like 4,8,6")
     with CheckProgress() as progress:
         found = check_layer(layer, event, seed=seed, progress=progress.advance)
     render_report(found)
@@ -175,19 +193,21 @@ def _pytest(folder: str, *options: str, threads: int) -> int:
     return code if code in (0, FAILED) else COULD_NOT_RUN
 
 
-def _write_report(benchmarks: list[Path], properties: Path | None, out: Path) -> Path:
+def _write_report(
+    benchmarks: list[Path], properties: Path | None, out: Path, contests: Path | None = None
+) -> Path:
     from emcheck.report import default_inputs, write_report
 
-    if not benchmarks and properties is None:
-        benchmarks, properties = default_inputs(REPORTS / "data")
-    return write_report(benchmarks, properties, out)
+    if not benchmarks and properties is None and contests is None:
+        benchmarks, properties, contests = default_inputs(REPORTS / "data")
+    return write_report(benchmarks, properties, out, contests)
 
 
-def _parse_shape(text: str) -> tuple[int, ...]:
+def _parse_numbers(text: str, wanted: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"expected a shape like 4,8,6, got {text!r}") from None
+        raise ValueError(f"expected {wanted}, got {text!r}") from None
 
 
 def _load(target: str) -> Any:

@@ -56,6 +56,33 @@ class CheckProgress:
         self._progress.update(self._task, completed=len(self._seen), description=check.name)
 
 
+class StepProgress:
+    """A progress bar over steps of known number; silent where the output is not a terminal."""
+
+    def __init__(self, what: str) -> None:
+        console = Console(stderr=True)
+        columns = TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn()
+        self._progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._progress.add_task(what, total=None)
+
+    def __enter__(self) -> StepProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+
 def render_report(report: Report, console: Console | None = None) -> None:
     """The report of one layer as a table of at most 80 columns, findings below it."""
     console = console or Console()

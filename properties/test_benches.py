@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from emcheck.bench import PROFILES, CheckFailed, Workbench, make_plan, run_cell
+from emcheck.bench.baselines import dense_triangular, jacobi, paper, row_by_row
 from emcheck.bench.cells import (
     BATCHES,
     DTYPES,
@@ -25,9 +29,12 @@ from emcheck.bench.cells import (
     all_cells,
     variants,
 )
+from emcheck.bench.contests import compete, contests, masked
 from emcheck.bench.timing import Budget
-from emcheck.layers import Conv1x1
+from emcheck.layers import AutoregressiveConv2d, Conv1x1
 from emcheck.registry import REGISTRY
+from emcheck.report.contests import BARS, KEYS
+from emcheck.solve.choose import Solver
 
 SIDES = {side for _, side in PYRAMID}
 QUICK = make_plan(PROFILES["quick"], ("cpu",), {"cpu": None})
@@ -138,3 +145,42 @@ def test_a_failed_check_is_one_line_and_keeps_the_last_file(tmp_path: Path) -> N
     assert "1 failed, 0 skipped" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert target.read_text() == "the last file"
+
+
+@pytest.mark.parametrize("solve", [dense_triangular, row_by_row, jacobi, paper])
+@pytest.mark.parametrize(("kernel_size", "dilation"), [(1, 1), (3, 1), (3, 2), (5, 1)])
+def test_baselines_solve_the_same_system(solve: Solver, kernel_size: int, dilation: int) -> None:
+    layer = AutoregressiveConv2d(
+        3, kernel_size, dilation=dilation, generator=torch.Generator().manual_seed(0)
+    ).double()
+    x = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(1)).double()
+    with torch.no_grad():
+        z, _ = layer(x)
+        found = solve(layer.weight * layer.live, z, "square", False, dilation)
+    assert torch.allclose(found, x, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="expected a square mask"):
+        solve(layer.weight, z, "raster", False, dilation)
+
+
+def test_contest_times_every_competitor() -> None:
+    contest = masked(1, 2, 4)
+    rows = {row["competitor"]: row for row in compete(contest, 0.01)}
+    assert set(rows) == set(contest.calls) >= {"layer inverse", "tiles", "scalar", "jacobi"}
+    for row in rows.values():
+        assert row["seconds"] > 0
+        assert row["first"] > 0
+        assert row["event"] == "2x4x4"
+
+
+def test_every_bar_is_measured_by_some_contest() -> None:
+    """A contest that is renamed would leave its bar without a number."""
+    found = {
+        (contest.name, contest.batch, "x".join(map(str, contest.event)), name)
+        for contest in contests(large=32)
+        for name in contest.calls
+    }
+    times = pd.Series(1.0, index=pd.MultiIndex.from_tuples(sorted(found), names=KEYS))
+    for bar in BARS:
+        sides = {int(part) for part in re.findall(r"(?<=x)\d+", bar.size)}
+        if max(sides) <= 32:
+            assert not math.isnan(bar.measure(times)), (bar.what, bar.size)

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from emcheck.report import ReportError, default_inputs, write_report
+from emcheck.report.contests import bar_frame
+from emcheck.report.load import read_contests
 from emcheck.report.statistics import fit_growth, ratio_interval, resampled_medians, spread
 
 LAYERS = [
@@ -433,12 +436,75 @@ def test_times_are_per_call(tmp_path: Path) -> None:
 
 
 def test_default_inputs_are_those_that_exist(tmp_path: Path) -> None:
-    assert default_inputs(tmp_path) == ([], None)
-    for name in ("benchmarks_b.json", "benchmarks.json", "other.json", "properties.jsonl"):
+    assert default_inputs(tmp_path) == ([], None, None)
+    for name in (
+        "benchmarks_b.json",
+        "benchmarks.json",
+        "other.json",
+        "properties.jsonl",
+        "contests.jsonl",
+    ):
         (tmp_path / name).touch()
-    files, properties = default_inputs(tmp_path)
+    files, properties, contests = default_inputs(tmp_path)
     assert [path.name for path in files] == ["benchmarks.json", "benchmarks_b.json"]
     assert properties == tmp_path / "properties.jsonl"
+    assert contests == tmp_path / "contests.jsonl"
+
+
+def _contests(path: Path, inverse: float) -> Path:
+    """Two processes, 16x16 to 128x128: forward 1 us a pixel, the inverse ``inverse`` us."""
+    lines = [{"kind": "contests", "torch": "2", "threads": [1]}]
+    prices = ("forward, cropped", 1), ("lanes", inverse), ("layer inverse", inverse), ("paper", 90)
+    for process in range(2):
+        common = {"kind": "contest", "process": process, "threads": 1, "first": 1.0}
+        for batch, side in ((4, 16), (4, 32), (4, 64), (32, 16), (32, 128), (1, 128)):
+            event = f"12x{side}x{side}"
+            for name, cost in prices:
+                row = {"contest": "masked convolution", "batch": batch, "event": event}
+                row |= {"competitor": name, "seconds": 1e-6 * cost * side**2, "peak_memory": None}
+                lines.append(common | row)
+        memory = {"contest": "peak memory", "batch": 1, "event": "1x1x1", "competitor": "inverse"}
+        lines.append(common | memory | {"seconds": None, "peak_memory": 3.0 - process})
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("inverse", "met"), [(0.5, True), (0.9, False)])
+def test_bars_are_judged_by_the_median_ratio(tmp_path: Path, inverse: float, met: bool) -> None:
+    raced = read_contests(_contests(tmp_path / "contests.jsonl", inverse))
+    bars = bar_frame(pd.DataFrame(raced.rows)).set_index(["what", "size"]).sort_index()
+    ratio = bars.loc[("inverse / forward, batch 32", "12x16x16")]
+    assert float(ratio["median"]) == pytest.approx(inverse)
+    assert bool(ratio["met"]) is met
+    assert ratio["processes"] == 2
+    paper = bars.loc[("the paper's algorithm / inverse, batch 32", "12x128x128")]
+    assert paper["median"] == pytest.approx(90 / inverse)
+    assert paper["met"]
+    growth = bars.loc[("growth with pixels: exponent minus the forward's",)].iloc[0]
+    assert growth["median"] == pytest.approx(0, abs=1e-9)
+    memory = bars.loc[("peak memory of the inverse / its input",)].iloc[0]
+    assert memory["median"] == 2.5
+    unmeasured = bars.loc[("periodic: inverse / forward", "12x16x16")]
+    assert not unmeasured["met"]
+    assert unmeasured["processes"] == 0
+
+
+def test_contests_alone_make_a_report(tmp_path: Path) -> None:
+    contests = _contests(tmp_path / "contests.jsonl", 0.5)
+    page = write_report([], None, tmp_path / "out", contests).read_text(encoding="utf-8")
+    assert "## Side by side" in page
+    assert "bars met" in page
+    assert (tmp_path / "out" / "figures" / "solvers.svg").exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"kind": "contest"}', '{"kind": "check"}', "nonsense"])
+def test_broken_contests_are_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "contests.jsonl"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ReportError, match="expected") as caught:
+        write_report([], None, tmp_path / "out", path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 1.5])

@@ -98,12 +98,11 @@ def _zero_vector(layer: nn.Module) -> None:
 class ZeroVectorGivesNan(Conv1x1QR):
     """A zero Householder vector gives NaN and a finite log-det instead of an error."""
 
-    def _orthogonal(self) -> Tensor:
+    def _reflect(self, M: Tensor) -> Tensor:
         unit = self.vectors / self.vectors.square().sum(dim=1, keepdim=True).sqrt()
-        Q = torch.eye(self.channels).to(unit)
-        for v in unit:
-            Q = Q - 2 * torch.outer(Q @ v, v)
-        return Q
+        for v in unit.flip(0):
+            M = M - 2 * torch.outer(v, v @ M)
+        return M
 
 
 def _short_vectors(layer: nn.Module) -> None:
@@ -120,12 +119,11 @@ def _short_vectors(layer: nn.Module) -> None:
 class LengthUnderflows(Conv1x1QR):
     """``v^T v`` of a vector of size 2^-80 is 0 in float32."""
 
-    def _orthogonal(self) -> Tensor:
-        super()._orthogonal()  # raises for a zero vector
-        Q = torch.eye(self.channels).to(self.vectors)
-        for v in self.vectors:
-            Q = Q - 2 * torch.outer(Q @ v, v) / v.dot(v)
-        return Q
+    def _reflect(self, M: Tensor) -> Tensor:
+        super()._reflect(M)  # raises for a zero vector
+        for v in self.vectors.flip(0):
+            M = M - 2 * torch.outer(v, v @ M) / v.dot(v)
+        return M
 
 
 class _Normalised(Faulty[Conv1x1]):

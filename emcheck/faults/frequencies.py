@@ -60,6 +60,9 @@ class HalfSpectrumForOddWidth(_Weighted):
 class KernelCropped(PeriodicConv2d):
     """A kernel larger than the image is cropped instead of wrapped."""
 
+    def _in_space(self, H: int, W: int) -> bool:
+        return False
+
     def _spectrum(self, H: int, W: int) -> Tensor:
         C, r = self.channels, self.kernel_size // 2
         weight = self.weight[:, :, :H, :W]
@@ -100,6 +103,9 @@ class KernelCroppedInTheLogdet(KernelCropped):
 )
 class ConvolvesInsteadOfCorrelating(PeriodicConv2d):
     """The spectrum is the conjugate: the kernel is flipped in space, in both directions."""
+
+    def _in_space(self, H: int, W: int) -> bool:
+        return False
 
     def _spectrum(self, H: int, W: int) -> Tensor:
         return super()._spectrum(H, W).conj()

@@ -18,14 +18,12 @@ from emcheck.layers._tools import per_sample
 class NormDetached(Conv1x1QR):
     """The lengths of the Householder vectors are detached: their gradient is wrong."""
 
-    def _orthogonal(self) -> Tensor:
-        correct = super()._orthogonal  # raises for a zero vector
-        correct()
+    def _reflect(self, M: Tensor) -> Tensor:
+        super()._reflect(M)  # raises for a zero vector
         unit = self.vectors / self.vectors.detach().norm(dim=1, keepdim=True)
-        Q = torch.eye(self.channels).to(unit)
-        for v in unit:
-            Q = Q - 2 * torch.outer(Q @ v, v)
-        return Q
+        for v in unit.flip(0):
+            M = M - 2 * torch.outer(v, v @ M)
+        return M
 
 
 @fault(

@@ -19,7 +19,7 @@ def random_orthogonal(n: int, generator: torch.Generator | None) -> Tensor:
     gaussian = torch.randn(n, n, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     sign = torch.where(torch.diagonal(r) < 0, -1.0, 1.0).to(q)
-    return (q * sign).to(torch.get_default_dtype())
+    return (q * sign).to(torch.get_default_dtype()).contiguous()  # LAPACK's is by columns
 
 
 def per_sample(value: Tensor, x: Tensor) -> Tensor:
@@ -38,6 +38,12 @@ def pixels_back(columns: Tensor, like: Tensor) -> Tensor:
     return columns.reshape(C, B, H, W).transpose(0, 1).contiguous()
 
 
+def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:
+    """``matrix (C, C)`` applied to every pixel of ``x (B, C, H, W)``, without copies."""
+    # Not matmul, which turns x around and copies it where the matrix is a parameter.
+    return torch.bmm(matrix.expand(x.shape[0], -1, -1), x.flatten(2)).reshape(x.shape)
+
+
 def slogdet_each(matrices: Tensor) -> Tensor:
     """``log|det|`` of matrices ``(F, n, n)`` as ``(F,)``; see ``BATCHED_LU_LIMIT``."""
     if matrices.shape[-1] < BATCHED_LU_LIMIT:
@@ -45,12 +51,24 @@ def slogdet_each(matrices: Tensor) -> Tensor:
     return torch.stack([torch.linalg.slogdet(matrix).logabsdet for matrix in matrices])
 
 
-def solve_each(matrices: Tensor, right: Tensor) -> Tensor:
-    """``matrices^-1 right`` for ``(F, n, n)`` and ``(F, n, m)``; see ``BATCHED_LU_LIMIT``."""
+def solve_and_slogdet_each(matrices: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """``matrices^-1 right (F, n, m)`` and ``log|det| (F,)`` from one LU each.
+
+    Raises:
+        ValueError: a pivot is exactly zero.
+    """
     if matrices.shape[-1] < BATCHED_LU_LIMIT:
-        return solve(matrices, right)
-    pairs = zip(matrices, right, strict=True)
-    return torch.stack([solve(matrix, columns) for matrix, columns in pairs])
+        return _solve_and_slogdet(matrices, right)
+    pairs = [_solve_and_slogdet(*pair) for pair in zip(matrices, right, strict=True)]
+    return torch.stack([x for x, _ in pairs]), torch.stack([logdet for _, logdet in pairs])
+
+
+def _solve_and_slogdet(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    LU, pivots, failed = torch.linalg.lu_factor_ex(matrix)
+    if bool((failed > 0).any()):
+        raise ValueError("expected an invertible weight, got a singular one")
+    logabsdet = torch.diagonal(LU, dim1=-2, dim2=-1).abs().log().sum(dim=-1)
+    return torch.linalg.lu_solve(LU, pivots, right), logabsdet
 
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
@@ -68,9 +86,9 @@ def triangular_solve(matrix: Tensor, right: Tensor, *, upper: bool) -> Tensor:
 
 def refuse_zero(values: Tensor, what: str) -> None:
     """Raise ``ValueError`` naming the first zero of ``values``: the layer is singular there."""
-    zeros = (values.detach() == 0).nonzero()
-    if zeros.shape[0]:
-        index = zeros[0].tolist()
+    values = values.detach()
+    if not bool(values.all()):
+        index = (values == 0).nonzero()[0].tolist()
         raise ValueError(
             f"expected a nonzero {what}, got 0 at index {index}: the layer is singular"
         )

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
-from emcheck.layers._tools import per_sample, pixels_back, pixels_last, random_orthogonal, solve
+from emcheck.layers._tools import (
+    mix_channels,
+    per_sample,
+    pixels_back,
+    pixels_last,
+    random_orthogonal,
+    solve,
+)
 from emcheck.oracle import DenseLogdet, PointwiseDefinition, to_numpy
 from emcheck.spec import LayerSpec, Trait
 from emcheck.styles import random_matrix, scale_parameters, set_parameter
@@ -45,7 +52,7 @@ class Conv1x1(InvertibleLayer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.log_det(x)
-        return pixels_back(self.weight @ pixels_last(x), x), logdet
+        return mix_channels(self.weight, x), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.log_det(z)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from emcheck.bounds import ELEMENTARY
 from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
 from emcheck.layers._tools import (
+    mix_channels,
     per_sample,
     pixels_back,
     pixels_last,
@@ -74,7 +75,7 @@ class Conv1x1PLU(InvertibleLayer):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.log_det(x)
         L, U = self._factors()
-        return pixels_back((L @ U)[self.permutation] @ pixels_last(x), x), logdet
+        return mix_channels((L @ U)[self.permutation], x), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.log_det(z)

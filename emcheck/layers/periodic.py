@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from emcheck.layer import (
     Event,
@@ -12,10 +13,18 @@ from emcheck.layer import (
     validate_kernel_size,
     validate_positive,
 )
-from emcheck.layers._tools import per_sample, random_orthogonal, slogdet_each, solve_each
+from emcheck.layers._tools import (
+    per_sample,
+    random_orthogonal,
+    slogdet_each,
+    solve_and_slogdet_each,
+)
 from emcheck.oracle import FourierDefinition, to_numpy
 from emcheck.spec import LayerSpec, Trait
 from emcheck.styles import off_diagonal, random_matrix, scale_parameters, set_parameter
+
+#: The largest kernel that is convolved in space: its k^2 products cost less than transforms.
+LARGEST_IN_SPACE = 5
 
 
 class PeriodicConv2d(InvertibleLayer):
@@ -28,8 +37,9 @@ class PeriodicConv2d(InvertibleLayer):
     Log-det: ``sum_uv log|det W^_uv|`` over all ``H W`` frequencies. The half spectrum of real
     input counts its inner columns twice.
 
-    Cost: ``B C H W log HW`` for the transforms plus ``B H W C^2 / 2`` forward; the inverse and
-    the log-det add ``H W C^3 / 3`` complex operations for the factorisations.
+    Cost: forward ``B H W C^2 k^2`` in space or, for a large kernel, ``B C H W log HW`` for the
+    transforms plus ``2 B H W C^2``; the inverse always the latter. All three add ``H W C^3 / 3``
+    complex operations for the factorisations that give the log-det.
 
     Reference: Hoogeboom, van den Berg, Welling, Emerging Convolutions for Generative
     Normalizing Flows, 2019, arXiv 1901.11137, section 3.2 (periodic convolutions).
@@ -74,21 +84,31 @@ class PeriodicConv2d(InvertibleLayer):
         spectrum = torch.fft.rfft2(image.reshape(C, C, H, W))
         return spectrum.permute(2, 3, 0, 1).reshape(-1, C, C)
 
+    def _in_space(self, H: int, W: int) -> bool:
+        """Whether to convolve in space: small kernels are faster there, wrapping ones are not."""
+        return self.kernel_size <= LARGEST_IN_SPACE and self.kernel_size // 2 <= min(H, W)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(x, self.channels, self.weight)
-        spectrum = self._spectrum(x.shape[2], x.shape[3])
-        z = _from_frequencies(spectrum @ _to_frequencies(x), x)
-        return z, per_sample(_log_det(spectrum, x), x)
+        H, W = x.shape[2:]
+        spectrum = self._spectrum(H, W)
+        if self._in_space(H, W):
+            r = self.kernel_size // 2
+            z = F.conv2d(F.pad(x, (r, r, r, r), mode="circular"), self.weight)
+        else:
+            z = _from_frequencies(spectrum @ _to_frequencies(x), x)
+        return z, per_sample(_total(slogdet_each(spectrum), x), x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.channels, self.weight)
         spectrum = self._spectrum(z.shape[2], z.shape[3])
-        x = _from_frequencies(solve_each(spectrum, _to_frequencies(z)), z)
-        return x, -per_sample(_log_det(spectrum, z), z)
+        frequencies, logabsdet = solve_and_slogdet_each(spectrum, _to_frequencies(z))
+        return _from_frequencies(frequencies, z), -per_sample(_total(logabsdet, z), z)
 
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels, self.weight)
-        return per_sample(_log_det(self._spectrum(x.shape[2], x.shape[3]), x), x)
+        spectrum = self._spectrum(x.shape[2], x.shape[3])
+        return per_sample(_total(slogdet_each(spectrum), x), x)
 
 
 def _to_frequencies(x: Tensor) -> Tensor:
@@ -104,15 +124,15 @@ def _from_frequencies(frequencies: Tensor, like: Tensor) -> Tensor:
     if B == 0:
         return torch.zeros_like(like)
     transformed = frequencies.reshape(H, W // 2 + 1, C, B).permute(3, 2, 0, 1)
-    return torch.fft.irfft2(transformed, s=(H, W))
+    return torch.fft.irfft2(transformed.contiguous(), s=(H, W))  # strided FFTs are slower
 
 
-def _log_det(spectrum: Tensor, x: Tensor) -> Tensor:
-    """The sum over all frequencies from the half spectrum ``(F, C, C)``."""
+def _total(logabsdet: Tensor, x: Tensor) -> Tensor:
+    """The sum over all frequencies from those of the half spectrum ``(F,)``."""
     H, W = x.shape[2:]
     twice = torch.ones(W // 2 + 1, dtype=x.dtype, device=x.device)
     twice[1 : (W + 1) // 2] = 2  # columns 1..W/2-1 (W even) or 1..(W-1)/2 (W odd) stand for two
-    return (slogdet_each(spectrum).reshape(H, -1) * twice).sum()
+    return (logabsdet.reshape(H, -1) * twice).sum()
 
 
 def _define(layer: nn.Module, event: Event) -> FourierDefinition:

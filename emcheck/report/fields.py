@@ -61,6 +61,28 @@ STATS = {
 
 _RATIO = {"ratio": Field(number, float("nan")), "threshold": Field(number, float("nan"))}
 
+CONTESTS = {
+    "torch": Field(loose, "unknown"),
+    "numpy": Field(loose, "unknown"),
+    "cpu": Field(loose, "unknown"),
+    "commit": Field(loose, "unknown"),
+    "dirty": Field(loose, "unknown"),
+    "threads": Field(loose, "unknown"),
+    "date": Field(loose, "unknown"),
+}
+
+CONTEST = {
+    "process": Field(count),
+    "threads": Field(positive),
+    "contest": Field(name),
+    "batch": Field(positive),
+    "event": Field(name),
+    "competitor": Field(name),
+    "seconds": Field(number),
+    "first": Field(number),
+    "peak_memory": Field(number),
+}
+
 PROPERTIES = {
     "run": {
         "profile": Field(loose),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from emcheck.report.contests import bar_frame, contest_frame
 from emcheck.report.faults import fault_frame, kill_matrix, kill_table
-from emcheck.report.load import BenchmarkFile, Properties
+from emcheck.report.load import BenchmarkFile, Contests, Properties
 from emcheck.report.schema import Record
 from emcheck.report.timings import (
     TIDY_COLUMNS,
@@ -34,6 +35,9 @@ class Frames:
     kills: pd.DataFrame | None = None
     images: pd.DataFrame | None = None
     canaries: pd.DataFrame | None = None
+    contests: pd.DataFrame | None = None
+    bars: pd.DataFrame | None = None
+    contest_runs: list[Record] = field(default_factory=list)
 
     def machine_names(self) -> dict[str, str]:
         """Letter -> name of every machine that was timed, in the order of the letters."""
@@ -43,7 +47,9 @@ class Frames:
         return dict(zip(pairs["machine"], pairs["machine_name"], strict=True))
 
 
-def build(files: Sequence[BenchmarkFile], properties: Properties | None) -> Frames:
+def build(
+    files: Sequence[BenchmarkFile], properties: Properties | None, contests: Contests | None = None
+) -> Frames:
     """The frames of the inputs that are there."""
     known = properties or Properties()
     timings = timing_frame(files) if files else None
@@ -54,6 +60,7 @@ def build(files: Sequence[BenchmarkFile], properties: Properties | None) -> Fram
         images["shape"] = ["x".join(map(str, shape)) for shape in images["shape"]]
         images = images.sort_values(["source", "layer", "dtype"], ignore_index=True)
     seeded = fault_frame(faults) if faults else None
+    raced = pd.DataFrame(contests.rows) if contests is not None else None
     return Frames(
         files=list(files),
         runs=known.of("run"),
@@ -65,6 +72,9 @@ def build(files: Sequence[BenchmarkFile], properties: Properties | None) -> Fram
         kills=kill_table(seeded) if seeded is not None else None,
         images=images,
         canaries=pd.DataFrame(known.of("canary")) if known.of("canary") else None,
+        contests=contest_frame(raced) if raced is not None else None,
+        bars=bar_frame(raced) if raced is not None else None,
+        contest_runs=[contests.header] if contests is not None else [],
     )
 
 
@@ -77,6 +87,7 @@ def provenance_frame(frames: Frames) -> pd.DataFrame:
         row["absent_devices"] = " ".join(file.machine["absent_devices"])
         rows.append(row)
     rows += [{"input": "properties"} | run for run in frames.runs]
+    rows += [{"input": "contests"} | run for run in frames.contest_runs]
     return pd.DataFrame(rows)
 
 
@@ -102,4 +113,7 @@ def csv_tables(frames: Frames) -> dict[str, pd.DataFrame]:
         tables["growth"] = frames.growth
     if frames.images is not None:
         tables["images"] = frames.images
+    if frames.contests is not None and frames.bars is not None:
+        tables["contests"] = frames.contests
+        tables["bars"] = frames.bars
     return tables

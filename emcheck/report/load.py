@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emcheck.report.errors import ReportError
-from emcheck.report.fields import CELL, MACHINE, PROPERTIES, STATS
+from emcheck.report.fields import CELL, CONTEST, CONTESTS, MACHINE, PROPERTIES, STATS
 from emcheck.report.schema import Field, Record, fail, loose, parse_json, read_record
 
 
@@ -29,6 +29,37 @@ class Properties:
     def of(self, kind: str) -> list[Record]:
         """The records of one kind, none where the file holds none."""
         return self.records.get(kind, [])
+
+
+@dataclass(frozen=True)
+class Contests:
+    """One file of contests: the machine, and one record per process and competitor."""
+
+    header: Record
+    rows: list[Record]
+
+
+def read_contests(path: Path) -> Contests:
+    """The JSON lines that ``emcheck compare`` writes.
+
+    Raises:
+        ReportError: the file is missing or empty, or a line is broken (it is named).
+    """
+    header: Record | None = None
+    rows = []
+    for index, line in enumerate(_content(path, "a file of contests").splitlines()):
+        where = f"{path}: line {index + 1}"
+        record = parse_json(line, where)
+        kind = record.get("kind") if isinstance(record, dict) else None
+        if kind == "contests":
+            header = read_record(record, CONTESTS, where)
+        elif kind == "contest":
+            rows.append(read_record(record, CONTEST, where))
+        else:
+            fail(where, "an object whose kind is contests or contest", record)
+    if header is None or not rows:
+        raise ReportError(f"{path}: expected a header and at least one contest, got neither")
+    return Contests(header, rows)
 
 
 def _content(path: Path, what: str) -> str:

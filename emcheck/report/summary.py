@@ -6,6 +6,7 @@ from emcheck.report.frames import Frames, csv_tables
 from emcheck.report.judgement import judge
 from emcheck.report.markdown import csv_link
 from emcheck.report.sections.canaries import canaries
+from emcheck.report.sections.contests import contests
 from emcheck.report.sections.coverage import gaps, images
 from emcheck.report.sections.growth import growth
 from emcheck.report.sections.kills import kills
@@ -14,7 +15,19 @@ from emcheck.report.sections.ratios import ratios
 from emcheck.report.sections.speed import price, times
 from emcheck.report.sections.verdicts import verdicts
 
-SECTIONS = (provenance, canaries, verdicts, ratios, kills, times, price, growth, images, gaps)
+SECTIONS = (
+    provenance,
+    canaries,
+    verdicts,
+    ratios,
+    kills,
+    contests,
+    times,
+    price,
+    growth,
+    images,
+    gaps,
+)
 
 
 def summary(frames: Frames) -> str:

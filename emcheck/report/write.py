@@ -9,19 +9,25 @@ from emcheck.report.errors import ReportError
 from emcheck.report.figures import draw_all
 from emcheck.report.files import write_all
 from emcheck.report.frames import build, csv_tables
-from emcheck.report.load import read_benchmarks, read_properties
+from emcheck.report.load import read_benchmarks, read_contests, read_properties
 from emcheck.report.summary import summary
 
 DATA = Path("reports") / "data"
 
 
-def default_inputs(data: Path = DATA) -> tuple[list[Path], Path | None]:
-    """The inputs that are there: ``benchmarks*.json`` and ``properties.jsonl`` in ``data``."""
-    properties = data / "properties.jsonl"
-    return sorted(data.glob("benchmarks*.json")), properties if properties.exists() else None
+def default_inputs(data: Path = DATA) -> tuple[list[Path], Path | None, Path | None]:
+    """``benchmarks*.json``, ``properties.jsonl`` and ``contests.jsonl``, those that are there."""
+    properties, contests = data / "properties.jsonl", data / "contests.jsonl"
+    return (
+        sorted(data.glob("benchmarks*.json")),
+        properties if properties.exists() else None,
+        contests if contests.exists() else None,
+    )
 
 
-def write_report(benchmarks: Sequence[Path], properties: Path | None, out: Path) -> Path:
+def write_report(
+    benchmarks: Sequence[Path], properties: Path | None, out: Path, contests: Path | None = None
+) -> Path:
     """Write summary.md, tables/*.csv and figures/*.svg below ``out``.
 
     The same input gives the same bytes. Everything is built before the first file is
@@ -32,6 +38,7 @@ def write_report(benchmarks: Sequence[Path], properties: Path | None, out: Path)
         benchmarks: pytest-benchmark JSON files, from one machine or several, in any order.
         properties: the JSON lines of ``pytest properties``, or None where there are none.
         out: the folder of the report, created where needed.
+        contests: the JSON lines of ``emcheck compare``, or None where there are none.
 
     Returns:
         The path of summary.md.
@@ -40,11 +47,15 @@ def write_report(benchmarks: Sequence[Path], properties: Path | None, out: Path)
         ReportError: an input is missing or broken, there is no input, or ``out`` cannot be
             written. One line, with the file's name.
     """
-    if not benchmarks and properties is None:
+    if not benchmarks and properties is None and contests is None:
         raise ReportError("expected a benchmark file or a properties file, got neither")
     ordered = sorted(set(benchmarks), key=lambda path: (path.name, str(path)))
     files = [read_benchmarks(path) for path in ordered]
-    frames = build(files, read_properties(properties) if properties is not None else None)
+    frames = build(
+        files,
+        read_properties(properties) if properties is not None else None,
+        read_contests(contests) if contests is not None else None,
+    )
     contents: dict[str, bytes] = {}
     for name, frame in csv_tables(frames).items():
         text = frame.to_csv(index=False, lineterminator="\n", na_rep="nan")

@@ -1,5 +1,9 @@
-"""Solvers for triangular convolutions, one algorithm per file behind ``solve_masked``."""
+"""Solvers of masked convolutions: one algorithm per file, one signature, one choice.
 
+``solve_masked`` is what layers call; ``choose.py`` says which algorithm it takes.
+"""
+
+from emcheck.solve.choose import SOLVERS as SOLVERS
 from emcheck.solve.implicit import solve_masked as solve_masked
 from emcheck.solve.masks import Mask as Mask
 from emcheck.solve.masks import live_taps as live_taps

@@ -11,10 +11,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
-from emcheck.solve.masks import Mask
-from emcheck.solve.wavefront import substitute
+from emcheck.solve.choose import choose
+from emcheck.solve.masks import Mask, validate_mask
+
+
+@torch.library.custom_op("emcheck::substitute", mutates_args=())
+def _opaque(weight: Tensor, z: Tensor, mask: str, reverse: bool, dilation: int) -> Tensor:
+    """The chosen solver as one operation that ``torch.compile`` does not look into."""
+    return choose(z)(weight, z, validate_mask(mask), reverse, dilation)
+
+
+@_opaque.register_fake
+def _(weight: Tensor, z: Tensor, mask: str, reverse: bool, dilation: int) -> Tensor:
+    return torch.empty_like(z, memory_format=torch.contiguous_format)
 
 
 class MaskedSolve(torch.autograd.Function):
@@ -22,7 +35,9 @@ class MaskedSolve(torch.autograd.Function):
 
     @staticmethod
     def forward(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
-        return substitute(weight, z, mask, reverse, dilation)
+        if torch.compiler.is_compiling():
+            return _opaque(weight, z, mask, reverse, dilation)
+        return choose(z)(weight, z, mask, reverse, dilation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -37,7 +52,8 @@ class MaskedSolve(torch.autograd.Function):
         grad_z = MaskedSolve.apply(adjoint, grad, ctx.mask, not ctx.reverse, ctx.dilation)
         grad_weight = None
         if ctx.needs_input_grad[0]:
-            grad_weight = -correlate(x, grad_z, weight.shape[-1], ctx.dilation)
+            live = weight.shape[-1], ctx.mask, ctx.reverse, ctx.dilation
+            grad_weight = -_weight_gradient(x, grad_z, *live)
         return grad_weight, grad_z, None, None, None
 
     @staticmethod
@@ -73,18 +89,19 @@ class MaskedSolve(torch.autograd.Function):
         return torch.stack(rows), 0
 
 
-def correlate(x: Tensor, g: Tensor, kernel_size: int, dilation: int) -> Tensor:
-    """``d<g, conv(w, x)>/dw``: ``out[o,c,a,b] = sum_{n,i,j} g[n,o,i,j] x[n,c,i+..,j+..]``."""
-    r = kernel_size // 2 * dilation
-    H, W = x.shape[-2:]
-    padded = F.pad(x, (r, r, r, r))
-    rows = []
-    for a in range(kernel_size):
-        for b in range(kernel_size):
-            i, j = a * dilation, b * dilation
-            rows.append(torch.einsum("noij,ncij->oc", g, padded[..., i : i + H, j : j + W]))
-    O, C = g.shape[1], x.shape[1]
-    return torch.stack(rows, dim=-1).reshape(O, C, kernel_size, kernel_size)
+def _weight_gradient(
+    x: Tensor, g: Tensor, kernel_size: int, mask: Mask, reverse: bool, dilation: int
+) -> Tensor:
+    """``d<g, conv(w, x)>/dw (C, C, k, k)`` at the taps that may be live, zero elsewhere."""
+    C, r = x.shape[1], kernel_size // 2
+    if mask == "raster":
+        size, padding = (C, C, kernel_size, kernel_size), r * dilation
+        return conv2d_weight(x, size, g, padding=padding, dilation=dilation)
+    lead, trail = (0, r * dilation) if reverse else (r * dilation, 0)
+    padded, size = F.pad(x, (lead, trail, lead, trail)), (C, C, r + 1, r + 1)
+    quadrant = conv2d_weight(padded, size, g, dilation=dilation)
+    lead, trail = (r, 0) if reverse else (0, r)
+    return F.pad(quadrant, (lead, trail, lead, trail))
 
 
 def solve_masked(weight: Tensor, z: Tensor, *, mask: Mask, reverse: bool, dilation: int) -> Tensor:
@@ -93,5 +110,21 @@ def solve_masked(weight: Tensor, z: Tensor, *, mask: Mask, reverse: bool, dilati
     ``weight (C, C, k, k)`` has its dead taps set to zero and a nonzero diagonal in its centre
     tap. Differentiable with respect to ``weight`` and ``z``.
     """
+    if not _watched(weight, z):
+        return choose(z)(weight, z, mask, reverse, dilation)
     x: Tensor = MaskedSolve.apply(weight, z, mask, reverse, dilation)
     return x
+
+
+def _watched(weight: Tensor, z: Tensor) -> bool:
+    """Whether a derivative, a functional transform or the compiler looks on.
+
+    If none does, the solver is called directly: ``autograd.Function`` costs as much as
+    inverting a small image.
+    """
+    return (
+        (torch.is_grad_enabled() and (weight.requires_grad or z.requires_grad))
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch.compiler.is_compiling()
+    )

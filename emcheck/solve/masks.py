@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import torch
@@ -34,3 +37,22 @@ def live_taps(channels: int, kernel_size: int, mask: Mask, reverse: bool) -> Ten
         live[:, :, r, :r] = True
     live[:, :, r, r] = torch.ones(channels, channels, dtype=torch.bool).tril()
     return live.flip(0, 1, 2, 3) if reverse else live
+
+
+@functools.lru_cache(maxsize=128)
+def live_offsets(
+    kernel_size: int, mask: Mask, dilation: int, H: int, W: int
+) -> Mapping[tuple[int, int], tuple[int, int]]:
+    """Where the live taps ``(a, b)`` before the centre look, ``(di, dj)``, in raster order.
+
+    Not reversed; taps that never reach into an image of ``H x W`` are left out.
+    """
+    r = kernel_size // 2
+    if mask == "square":
+        taps = [(a, b) for a in range(r + 1) for b in range(r + 1)][:-1]
+    else:
+        taps = [(a, b) for a in range(r + 1) for b in range(kernel_size) if (a, b) < (r, r)]
+    moved = {(a, b): ((a - r) * dilation, (b - r) * dilation) for a, b in taps}
+    return MappingProxyType(
+        {tap: (i, j) for tap, (i, j) in moved.items() if abs(i) < H and abs(j) < W}
+    )

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from emcheck.report.faults import kill_matrix
 from emcheck.report.figures.heatmaps import kill_figure, verdict_figure
 from emcheck.report.figures.ratios import worst_ratio_figure
+from emcheck.report.figures.solvers import solver_figure
 from emcheck.report.figures.style import house_style, to_svg
 from emcheck.report.figures.times import ratio_figure, time_figure
 from emcheck.report.frames import Frames
@@ -29,6 +30,8 @@ def _figures(frames: Frames) -> dict[str, Figure | None]:
             figures[f"time_{machine}"] = time_figure(where(here, sweep_view(here)))
         view = sweep_view(frames.timings)
         figures["inverse_over_forward"] = ratio_figure(where(frames.cells, view), names)
+    if frames.contests is not None:
+        figures["solvers"] = solver_figure(frames.contests)
     return figures
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import matplotlib
@@ -32,7 +31,7 @@ def _panel(axes: Axes, layer: str, rows: pd.DataFrame) -> None:
         for _, line in rows[rows["operation"] == operation].groupby("channels", sort=True):
             style = OPERATION_STYLES[operation]
             axes.errorbar(line["pixels"], line["median"], yerr=_error_bars(line), ms=4, **style)
-    axes.set_title("\n".join(textwrap.wrap(layer, 30)))
+    axes.set_title(layer.replace("(", "\n(") if len(layer) > 28 else layer)
     axes.grid(True)
 
 

@@ -1,0 +1,81 @@
+"""Contests in processes of their own: ``python -m emcheck.bench.compare`` is one of them.
+
+A ratio is only as good as the process it was measured in, so each is the median over several
+processes, and the thread count of each is chosen by its environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emcheck.bench.contests import compete, contests, peak_memory
+from emcheck.machine import describe_machine
+
+#: Seconds for one contest in one process.
+SECONDS = 0.6
+
+Record = dict[str, Any]
+
+
+def run_contests(
+    out: Path,
+    processes: int,
+    threads: Sequence[int],
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Run every contest in ``processes`` processes for each thread count; write JSON lines.
+
+    Raises:
+        ValueError: a process that failed, with its last line.
+    """
+    if processes < 1 or not threads or min(threads) < 1:
+        raise ValueError(f"expected at least 1 process and thread, got {processes} and {threads}")
+    header = {"kind": "contests", **describe_machine(), "date": time.strftime("%Y-%m-%d")}
+    header |= {"threads": list(threads), "processes": processes}
+    records: list[Record] = []
+    jobs = [(process, count) for process in range(processes) for count in threads]
+    for done, (process, count) in enumerate(jobs):
+        advance(done, len(jobs))
+        records += _one_process(process, count)
+    advance(len(jobs), len(jobs))
+    part = out.with_name(out.name + ".part")
+    part.write_text("".join(json.dumps(row) + "\n" for row in [header, *records]), encoding="utf-8")
+    part.replace(out)
+    return out
+
+
+def _one_process(process: int, threads: int) -> list[Record]:
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "emcheck.bench.compare"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ValueError(
+            f"expected a process of contests to end, got exit {done.returncode}: {last}"
+        )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return [{"kind": "contest", "process": process, "threads": threads, **row} for row in rows]
+
+
+def main() -> None:
+    """One process: the memory first, while the process is fresh, then every contest."""
+    memory = peak_memory()
+    told = {"contest": "peak memory", "batch": 32, "event": "12x256x256", "competitor": "inverse"}
+    print(json.dumps(told | {"seconds": None, "rounds": 1, "first": None} | memory))
+    for contest in contests():
+        for row in compete(contest, SECONDS):
+            print(json.dumps({**row, "peak_memory": None}), flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()

@@ -1,0 +1,197 @@
+"""Contests: ratios of competitors that ran side by side, against what they should reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+#: The growth with pixels is fitted from this side on, at the batch of the growing contests.
+GROWTH_SIDE, GROWTH_BATCH = 16, 4
+
+FORWARD = ("forward, cropped", "forward, masked")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio that should be at most ``limit`` and would be excellent at ``aim``.
+
+    ``measure`` takes the times of one process, a series by (contest, batch, event,
+    competitor), and returns the ratio, or NaN where something was not measured. A bar with
+    ``least`` is reached from below.
+    """
+
+    what: str
+    size: str
+    limit: float
+    aim: float
+    measure: Callable[[pd.Series], float]
+    least: bool = False
+
+    def met(self, value: float, limit: float) -> bool:
+        return value >= limit if self.least else value <= limit
+
+
+def _fastest(
+    times: pd.Series, contest: str, batch: int, event: str, names: tuple[str, ...]
+) -> float:
+    found = [float(times.get((contest, batch, event, name), np.nan)) for name in names]
+    return min(found)
+
+
+def _over(
+    contest: str, batch: int, event: str, above: tuple[str, ...], below: tuple[str, ...]
+) -> Callable[[pd.Series], float]:
+    """Fastest of ``above`` over fastest of ``below``."""
+
+    def measure(times: pd.Series) -> float:
+        top, bottom = (_fastest(times, contest, batch, event, names) for names in (above, below))
+        return top / bottom
+
+    return measure
+
+
+def slope(times: pd.Series, names: tuple[str, ...]) -> float:
+    """Least-squares slope of log time on log pixels over the growing contests."""
+    points = []
+    for _, batch, event, _ in times.index:
+        side = int(str(event).split("x")[1])
+        if batch == GROWTH_BATCH and side >= GROWTH_SIDE:
+            points.append((side, str(event)))
+    pixels, seconds = [], []
+    for side, event in sorted(set(points)):
+        pixels.append(2 * np.log(side))
+        seconds.append(np.log(_fastest(times, "masked convolution", GROWTH_BATCH, event, names)))
+    return float(np.polyfit(pixels, seconds, 1)[0]) if len(pixels) > 2 else float("nan")
+
+
+def _growth(times: pd.Series) -> float:
+    return slope(times, ("layer inverse",)) - slope(times, FORWARD)
+
+
+def _bars() -> list[Bar]:
+    inverse, masked = ("layer inverse",), "masked convolution"
+    sizes = ["12x16x16", "24x8x8", "48x4x4", "12x32x32", "12x64x64", "12x128x128"]
+    bars = []
+    for what, names in (("inverse", ("lanes",)), ("inverse with log-det", inverse)):
+        for size in sizes:
+            measure = _over(masked, 32, size, names, FORWARD)
+            bars.append(Bar(f"{what} / forward, batch 32", size, 0.8, 0.4, measure))
+        for size in sizes[3:]:
+            measure = _over(masked, 1, size, names, FORWARD)
+            bars.append(Bar(f"{what} / forward, batch 1", size, 4, 1.5, measure))
+    for size in sizes:
+        measure = _over(masked, 32, size, ("tiles",), FORWARD)
+        bars.append(Bar("tiled wavefront in torch / forward, batch 32", size, 4, 2, measure))
+    for size in sizes:
+        measure = _over(masked, 32, size, ("paper",), inverse)
+        bars.append(Bar("the paper's algorithm / inverse, batch 32", size, 60, 150, measure, True))
+    for size in sizes[:5]:
+        measure = _over("EmergingConv2d", 32, size, ("inverse",), ("forward",))
+        bars.append(Bar("emerging: inverse / forward", size, 0.8, 0.5, measure))
+    for size in sizes[:5]:
+        below = ("conv2d, cropped", "conv2d, masked")
+        measure = _over("backward", 32, size, ("inverse",), below)
+        bars.append(Bar("backward of the inverse / of conv2d", size, 2, 1, measure))
+    for size in sizes[:5]:
+        measure = _over("PeriodicConv2d", 32, size, ("inverse",), ("forward",))
+        bars.append(Bar("periodic: inverse / forward", size, 1.5, 1, measure))
+    for channels in (12, 48, 192):
+        size = f"{channels}x16x16"
+        measure = _over("1x1 convolution", 32, size, ("QR",), ("dense",))
+        bars.append(Bar("1x1 QR forward / dense forward", size, 1.3, 1.1, measure))
+    grown = "12 channels, 16x16 to 256x256, batch 4"
+    bars.append(Bar("growth with pixels: exponent minus the forward's", grown, 0.05, 0.0, _growth))
+    return bars
+
+
+BARS = tuple(_bars())
+
+#: Where the time goes, counted, for the ratios that are hard to bring down.
+WHY = {
+    "inverse with log-det / forward, batch 32": (
+        "Checking the input, refusing a zero on the diagonal and the log-det are a dozen small "
+        "operations of torch, 60 us, beside 60 to 140 us for the substitution; conv2d alone has "
+        "none of them."
+    ),
+    "inverse / forward, batch 1": (
+        "One sample has 16 rows to fill a vector with, behind a ramp of 15 columns: 47 steps for "
+        "32 columns. At 12x32x32 the substitution itself takes 40 us, and checking the input, the "
+        "log-det and masking the weights, ten small operations of torch, as much again."
+    ),
+    "tiled wavefront in torch / forward, batch 32": (
+        "At 12x16x16 with tiles of 2x2 there are 15 steps of five operations. A tile needs 48 x 48 "
+        "/ 2 + 48 x 60 products for a sample where 48 x 42 would do: twice the work, in matrices "
+        "too small for full speed; the triangular solve alone is half of the time."
+    ),
+    "periodic: inverse / forward": (
+        "Both take the spectrum and one LU per frequency. The forward then needs B H W C^2 k^2 "
+        "products in space; the inverse two transforms and, for half of the frequencies, 4 B C^2 "
+        "real products, that is a quarter as many at k = 3. But LAPACK takes the frequencies one "
+        "by one and runs at 15 GFLOP/s on 12x12 matrices: 0.7 ms of 1.6 ms at 12x16x16."
+    ),
+    "1x1 QR forward / dense forward": (
+        "At 12 channels the product with the pixels takes 50 us. The compact form of the "
+        "reflections is eleven operations on 12x12 matrices, 45 us of fixed cost; the dense layer "
+        "has one slogdet, 15 us."
+    ),
+    "the paper's algorithm / inverse, batch 32": (
+        "B H W C^2 k^2 products one after the other, each waiting for the last to be stored."
+    ),
+}
+
+KEYS = ["contest", "batch", "event", "competitor"]
+
+
+def bar_frame(contests: pd.DataFrame) -> pd.DataFrame:
+    """One row per bar and thread count: the median over processes, and its range."""
+    rows = []
+    for threads, here in contests.groupby("threads", sort=True):
+        series = {
+            process: run.set_index(KEYS)["seconds"].sort_index()
+            for process, run in here[here["seconds"].notna()].groupby("process", sort=True)
+        }
+        for bar in BARS:
+            values = [bar.measure(times) for times in series.values()]
+            rows.append(_row(bar, int(str(threads)), [v for v in values if not np.isnan(v)]))
+        memory = here["peak_memory"].dropna().tolist()
+        limit = Bar("peak memory of the inverse / its input", "12x256x256", 4, 2.5, lambda _: 0.0)
+        rows.append(_row(limit, int(str(threads)), memory))
+    return pd.DataFrame(rows)
+
+
+def _row(bar: Bar, threads: int, values: list[float]) -> dict[str, object]:
+    median = float(np.median(values)) if values else float("nan")
+    return {
+        "what": bar.what,
+        "size": bar.size,
+        "threads": threads,
+        "bar": bar.limit,
+        "aim": bar.aim,
+        "at_least": bar.least,
+        "median": median,
+        "low": min(values, default=float("nan")),
+        "high": max(values, default=float("nan")),
+        "processes": len(values),
+        "met": bar.met(median, bar.limit),
+        "aim_met": bar.met(median, bar.aim),
+    }
+
+
+def contest_frame(contests: pd.DataFrame) -> pd.DataFrame:
+    """One row per contest and competitor: median over processes of time and of the first call."""
+    timed = contests[contests["seconds"].notna()]
+    grouped = timed.groupby(["threads", *KEYS], sort=False)
+    frame = grouped.agg(
+        seconds=("seconds", "median"),
+        low=("seconds", "min"),
+        high=("seconds", "max"),
+        first_call=("first", "median"),
+        processes=("process", "nunique"),
+    ).reset_index()
+    sizes = frame["event"].str.split("x", expand=True).astype(int)
+    frame["channels"], frame["height"], frame["width"] = sizes[0], sizes[1], sizes[2]
+    frame["pixels"] = frame["height"] * frame["width"]
+    return frame

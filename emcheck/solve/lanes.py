@@ -1,0 +1,335 @@
+"""Substitution in vector registers on the CPU, compiled by Numba without a compiler.
+
+Every lane of a vector runs its own substitution, so no lane waits for another and the work
+is that of a matrix product. What the lanes are is chosen by the cost of either:
+
+- *samples*: ``LANES`` samples side by side; pixels follow in raster order;
+- *rows*: ``LANES`` rows of one sample, each ``s`` columns behind the row above (``s = 1`` for a
+  square mask, ``r + 1`` for a raster mask), so that what a pixel needs is always there.
+
+Both hand a padded buffer with lanes innermost to the same inner loop, which substitutes
+through the triangular centre tap. Rows are packed and unpacked a few at a time by transposes
+in registers, while they are in the cache. ``reverse`` turns the order of reading around.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from numba import carray, cfunc, njit, types
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emcheck.solve.masks import Mask, live_offsets
+from emcheck.solve.team import run_team
+from emcheck.solve.vector import (
+    BLOCK,
+    LANES,
+    as_pointer,
+    substitute_block,
+    take_next,
+    transpose_in,
+    transpose_out,
+)
+
+#: Bytes of one thread's buffer of rows: half of a usual second-level cache.
+_CACHE = 1 << 18
+
+#: A diagonal outside of this range is divided by; a reciprocal could leave the range.
+_SAFE = 2.0**100
+
+#: Entries of a task: the counter that hands out groups, what is to be done, and addresses.
+_FIELDS = 17
+
+#: Numbers in a latent that pay for one more thread.
+_WORTH_A_THREAD = 1 << 14
+
+#: Cost of a vector of rows in vectors of samples: skewing copies every row once more.
+_RAMP = 1.2
+
+
+@njit(nogil=True, cache=True)
+def _pack_weights(weight, taps, reverse, divide):
+    """Blocks of ``BLOCK`` outputs: taps, earlier inputs of the centre, triangle, diagonal."""
+    C, k = weight.shape[0], weight.shape[2]
+    r, size = k // 2, 0
+    for o in range(0, C, BLOCK):
+        K = min(BLOCK, C - o)
+        size += K * (len(taps) * C + o + K + 1)
+    packed = np.empty(size, weight.dtype)
+    at = 0
+    for o in range(0, C, BLOCK):
+        K = min(BLOCK, C - o)
+        for t in range(len(taps) + 1):
+            a, b = (taps[t, 0], taps[t, 1]) if t < len(taps) else (r, r)
+            for c in range(C if t < len(taps) else o + K):
+                for m in range(K):
+                    if reverse:
+                        packed[at] = weight[C - 1 - o - m, C - 1 - c, k - 1 - a, k - 1 - b]
+                    else:
+                        packed[at] = weight[o + m, c, a, b]
+                    at += 1
+        triangle = at - K * K
+        for m in range(K):
+            d = packed[triangle + m * K + m]
+            packed[at] = d if divide else 1 / d
+            at += 1
+    return packed
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _substitute(buffer, base, stride, offsets, first, weights, C, divide, low, high):
+    """All channels of one vector of pixels, block by block."""
+    at = 0
+    for o in range(0, C, BLOCK):
+        K = min(BLOCK, C - o)
+        substitute_block(
+            buffer, base, stride, offsets, first, weights, at + first * C * K,
+            C, o, K, divide, low, high,
+        )  # fmt: skip
+        at += K * (len(offsets) * C + o + K + 1)
+
+
+@njit(nogil=True, cache=True)
+def _solve_samples(z, x, C, H, W, weights, divide, reach, reverse, starts):
+    """``LANES`` samples that begin at ``starts``; ``reach (T, 2)`` holds ``(di, dj)`` of taps."""
+    L, T = len(starts), len(reach)
+    HW, halo, lead, trail = H * W, 0, 0, 0
+    for t in range(T):
+        halo = max(halo, -reach[t, 0])
+        lead, trail = max(lead, -reach[t, 1]), max(trail, reach[t, 1])
+    length, pixel = lead + W + trail, C * L
+    # Rows at a time: as many as the cache holds, at least enough for one transpose.
+    rows = min(H, max(1, _CACHE // (length * pixel * z.itemsize), (L + W - 1) // W))
+    slots = halo + rows
+    buffer = np.zeros(slots * length * pixel, z.dtype)
+    where = np.empty(rows * W, np.int64)
+    offsets = np.empty(T, np.int64)
+    for top in range(0, H, rows):
+        N = min(rows, H - top) * W
+        begin = HW - top * W - N if reverse else top * W
+        for m in range(N):
+            q = N - 1 - m if reverse else m
+            where[m] = (((top + q // W) % slots) * length + lead + q % W) * pixel
+        for c in range(C):
+            start = (C - 1 - c if reverse else c) * HW + begin
+            if N >= L:
+                for m in range(0, N - L + 1, L):
+                    transpose_in(z, starts, start + m, buffer, where, m, c * L)
+                if N % L:
+                    transpose_in(z, starts, start + N - L, buffer, where, N - L, c * L)
+            else:
+                for m in range(N):
+                    for l in range(L):
+                        buffer[where[m] + c * L + l] = z[starts[l] + start + m]
+        for i in range(top, top + N // W):
+            mine, first = i % slots, 0
+            for t in range(T):
+                if i + reach[t, 0] < 0:
+                    first = t + 1
+                source = (i + reach[t, 0]) % slots
+                offsets[t] = ((source - mine) * length + reach[t, 1]) * pixel
+            base = (mine * length + lead) * pixel
+            for j in range(W):
+                _substitute(buffer, base + j * pixel, L, offsets, first, weights, C, divide, 0, L)
+        for c in range(C):
+            start = (C - 1 - c if reverse else c) * HW + begin
+            if N >= L:
+                for m in range(0, N - L + 1, L):
+                    transpose_out(buffer, where, m, c * L, x, starts, start + m)
+                if N % L:
+                    transpose_out(buffer, where, N - L, c * L, x, starts, start + N - L)
+            else:
+                for m in range(N):
+                    for l in range(L):
+                        x[starts[l] + start + m] = buffer[where[m] + c * L + l]
+
+
+@njit(nogil=True, cache=True)
+def _solve_rows(z, x, C, H, W, weights, divide, reach, reverse, begin, slope, L):
+    """One sample at ``begin``, bands of ``L`` rows; lane ``l`` is at column ``t - slope l``."""
+    T = len(reach)
+    halo, early = 0, 0
+    for t in range(T):
+        halo = max(halo, -reach[t, 0])
+        early = max(early, -(slope * reach[t, 0] + reach[t, 1]))
+    steps = W + slope * (L - 1)
+    blocks = (steps + L - 1) // L
+    width = halo + L
+    step = C * width
+    # Reading the band above goes slope L steps ahead.
+    buffer = np.zeros((early + blocks * L + slope * L) * step, z.dtype)
+    margin = slope * (L - 1)
+    length = margin + blocks * L + L
+    band = np.zeros(C * L * length, z.dtype)
+    starts = np.empty(L, np.int64)
+    where = np.empty(blocks * L, np.int64)
+    offsets = np.empty(T, np.int64)
+    for t in range(T):
+        offsets[t] = (slope * reach[t, 0] + reach[t, 1]) * step + reach[t, 0]
+    for t in range(blocks * L):
+        where[t] = (early + t) * step + halo
+    for l in range(L):
+        starts[l] = l * length + margin - slope * l
+    for top in range(0, H, L):
+        n = min(L, H - top)
+        for e in range(early + blocks * L):
+            for c in range(C):
+                for h in range(halo):
+                    # lane L - halo + h of the band above, slope L steps later
+                    buffer[e * step + c * width + h] = buffer[
+                        (e + slope * L) * step + c * width + L + h
+                    ]
+        for c in range(C):
+            for l in range(L):
+                row = (c * L + l) * length + margin
+                if l < n:
+                    i = H - 1 - top - l if reverse else top + l
+                    start = begin + ((C - 1 - c if reverse else c) * H + i) * W
+                    if reverse:
+                        for j in range(W):
+                            band[row + j] = z[start + W - 1 - j]
+                    else:
+                        for j in range(W):
+                            band[row + j] = z[start + j]
+                else:
+                    for j in range(W):
+                        band[row + j] = 0
+            for b in range(blocks):
+                transpose_in(band, starts, c * L * length + b * L, buffer, where, b * L, c * width)
+        for t in range(steps):
+            # column t - slope l inside [0, W): lanes from low to high - 1
+            low = max(0, (t - W + slope) // slope)
+            high = min(n, t // slope + 1)
+            _substitute(buffer, where[t], width, offsets, 0, weights, C, divide, low, high)
+        for c in range(C):
+            for b in range(blocks):
+                transpose_out(buffer, where, b * L, c * width, band, starts, c * L * length + b * L)
+            for l in range(n):
+                row = (c * L + l) * length + margin
+                i = H - 1 - top - l if reverse else top + l
+                start = begin + ((C - 1 - c if reverse else c) * H + i) * W
+                if reverse:
+                    for j in range(W):
+                        x[start + W - 1 - j] = band[row + j]
+                else:
+                    for j in range(W):
+                        x[start + j] = band[row + j]
+
+
+@njit(nogil=True, cache=True)
+def _divides(weight):
+    """Whether a diagonal entry is out of range for its reciprocal."""
+    r, outside = weight.shape[2] // 2, 0
+    for c in range(len(weight)):
+        outside += not 1 / _SAFE < abs(weight[c, c, r, r]) < _SAFE
+    return outside > 0
+
+
+@njit(nogil=True, cache=True)
+def _work(task, packed, z, x, reach):
+    """Take groups, of ``lanes`` samples each or of one, until none is left."""
+    B, C, H, W, divide, reverse, slope, lanes, samples, groups = task[1:11]
+    starts = np.empty(lanes, np.int64)
+    while True:
+        group = take_next(task)
+        if group >= groups:
+            return
+        if samples:
+            for l in range(lanes):  # lanes without a sample repeat the last one
+                starts[l] = min(group * lanes + l, B - 1) * C * H * W
+            _solve_samples(z, x, C, H, W, packed, divide != 0, reach, reverse != 0, starts)
+        else:
+            first = group * C * H * W
+            _solve_rows(
+                z, x, C, H, W, packed, divide != 0, reach, reverse != 0, first, slope, lanes
+            )
+
+
+@njit(nogil=True, cache=True)
+def _solve(weight, z, x, taps, reach, task):
+    """Everything by one thread."""
+    task[5] = _divides(weight)
+    packed = _pack_weights(weight, taps, task[6] != 0, task[5] != 0)
+    _work(task, packed, z, x, reach)
+
+
+@njit(nogil=True, cache=True)
+def _prepare(weight, taps, task):
+    """The packed weights for several threads."""
+    task[5] = _divides(weight)
+    return _pack_weights(weight, taps, task[6] != 0, task[5] != 0)
+
+
+@njit(nogil=True, cache=True)
+def _work_at(task, dtype):
+    """``_work`` on arrays whose addresses and sizes stand at the end of the task."""
+    packed = carray(as_pointer(task[11]), (task[12],), dtype)
+    z = carray(as_pointer(task[13]), (task[1] * task[2] * task[3] * task[4],), dtype)
+    x = carray(as_pointer(task[14]), (task[1] * task[2] * task[3] * task[4],), dtype)
+    reach = carray(as_pointer(task[15]), (task[16], 2), np.int64)
+    _work(task, packed, z, x, reach)
+
+
+@cfunc(types.void(types.voidptr), cache=True)
+def _thread_of_float32(address):
+    _work_at(carray(address, (_FIELDS,), np.int64), np.float32)
+
+
+@cfunc(types.void(types.voidptr), cache=True)
+def _thread_of_float64(address):
+    _work_at(carray(address, (_FIELDS,), np.int64), np.float64)
+
+
+def _solve_with(threads, weight, z, x, taps, reach, task):
+    """Everything by a team of threads."""
+    packed = _prepare(weight, taps, task)
+    task[11:15] = packed.ctypes.data, packed.size, z.ctypes.data, x.ctypes.data
+    task[15:17] = reach.ctypes.data, len(reach)
+    thread = _thread_of_float32 if z.dtype == np.float32 else _thread_of_float64
+    run_team(thread.address, task.ctypes.data, threads)
+
+
+@functools.lru_cache(maxsize=128)
+def _geometry(
+    kernel_size: int, mask: Mask, dilation: int, H: int, W: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Live taps ``(T, 2)`` and where they look ``(T, 2)``."""
+    offsets = live_offsets(kernel_size, mask, dilation, H, W)
+    taps = np.array(list(offsets), np.int64).reshape(-1, 2)
+    return taps, np.array(list(offsets.values()), np.int64).reshape(-1, 2)
+
+
+def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
+    """The ``x (B, C, H, W)`` with ``conv(weight, x) = z``, for masked ``weight (C, C, k, k)``.
+
+    As many threads as torch may use share the groups. Cost: ``B H W C^2`` times the number of
+    live taps; memory: the result and, for each thread, a quarter of a megabyte or one row.
+    """
+    B, C, H, W = z.shape
+    x = torch.empty_like(z, memory_format=torch.contiguous_format)
+    if z.numel() == 0:
+        return x
+    k, L = weight.shape[-1], LANES[z.element_size()]
+    taps, reach = _geometry(k, mask, dilation, H, W)
+    slope = 1 if mask == "square" else k // 2 + 1
+    samples = samples_are_cheaper(B, H, W, slope, L)
+    groups = -(-B // L) if samples else B
+    threads = min(groups, torch.get_num_threads(), 1 + z.numel() // _WORTH_A_THREAD)
+    task = np.array([0, B, C, H, W, 0, reverse, slope, L, samples, groups, *[0] * 6], np.int64)
+    source, target = z.contiguous().numpy().reshape(-1), x.numpy().reshape(-1)
+    kernel = weight.contiguous().numpy()
+    if threads == 1:
+        _solve(kernel, source, target, taps, reach, task)
+    else:
+        _solve_with(threads, kernel, source, target, taps, reach, task)
+    return x
+
+
+def samples_are_cheaper(B: int, H: int, W: int, slope: int, lanes: int) -> bool:
+    """Which costs fewer vectors: lanes of samples (the last ones idle) or of rows (a ramp)."""
+    of_samples = -(-B // lanes) * H * W
+    of_rows = B * -(-H // lanes) * (W + slope * (lanes - 1))
+    return of_samples <= _RAMP * of_rows

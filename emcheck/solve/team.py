@@ -1,0 +1,52 @@
+"""A team of threads for compiled code: torch's own where it can be had.
+
+Torch's OpenMP threads wait for work by spinning. Threads of one's own would compete with
+them for the cores, so that two run no faster than one; a parallel region of the same OpenMP
+library uses the threads that are there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+Team = Callable[[int, int, int], None]
+
+_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def run_team(function: int, argument: int, threads: int) -> None:
+    """Run the C function ``void f(void *)`` at an address in ``threads`` threads; wait."""
+    torch_team()(function, argument, threads)
+
+
+@functools.cache
+def torch_team() -> Team:
+    """That of torch's OpenMP library, or ``python_team`` where it has none."""
+    folder = Path(torch.__file__).parent
+    for path in [*folder.glob("lib/libgomp*"), *folder.parent.glob("torch.libs/libgomp*")]:
+        try:
+            parallel = ctypes.CDLL(str(path)).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        parallel.restype = None
+        return lambda function, argument, threads: parallel(function, argument, threads, 0)
+    return python_team
+
+
+def python_team(function: int, argument: int, threads: int) -> None:
+    """The same by a pool of Python's threads; ctypes lets go of Python's lock."""
+    call = _FUNCTION(function)
+    for done in [_pool(threads).submit(call, argument) for _ in range(threads)]:
+        done.result()
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="emcheck")

@@ -1,0 +1,256 @@
+"""Vector instructions for Numba: what its loops cannot say is emitted as LLVM IR.
+
+``LANES`` numbers of one dtype fill a vector register. Three intrinsics, each compiled into
+the loop that calls it: one block of output channels of one step of the substitution, and
+square transposes of ``LANES x LANES`` numbers from and to separate rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+
+#: Output channels whose sums are held in registers at once.
+BLOCK = 6
+
+
+def _register_bytes() -> int:
+    """The widest vector register of this CPU, in bytes."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64
+    return 32 if features.get("avx2") else 16
+
+
+#: Numbers in one vector, by item size.
+LANES = {4: _register_bytes() // 4, 8: _register_bytes() // 8}
+
+
+class _Memory:
+    """Unaligned vectors and scalars of an array by index of its first element."""
+
+    def __init__(self, context: Any, builder: Any, kind: types.Array, value: Any) -> None:
+        self.builder = builder
+        self.data = context.make_array(kind)(context, builder, value).data
+        self.size = kind.dtype.bitwidth // 8
+        self.lanes = LANES[self.size]
+        self.scalar = self.data.type.pointee
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+
+    def at(self, index: Any) -> Any:
+        return self.builder.gep(self.data, [index])
+
+    def load(self, index: Any) -> Any:
+        return self.builder.load(self.at(index))
+
+    def load_vector(self, index: Any) -> Any:
+        pointer = self.builder.bitcast(self.at(index), self.vector.as_pointer())
+        return self.builder.load(pointer, align=self.size)
+
+    def store_vector(self, value: Any, index: Any) -> None:
+        pointer = self.builder.bitcast(self.at(index), self.vector.as_pointer())
+        self.builder.store(value, pointer, align=self.size)
+
+    def splat(self, index: Any) -> Any:
+        """One number in every lane."""
+        return _spread(self.builder, self.load(index), self.lanes)
+
+
+def _spread(builder: Any, value: Any, lanes: int) -> Any:
+    vector = ir.VectorType(value.type, lanes)
+    undefined = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(undefined, value, _I32(0))
+    return builder.shuffle_vector(one, undefined, _places([0] * lanes))
+
+
+def _places(lanes: list[int]) -> ir.Constant:
+    """The third operand of a shuffle."""
+    return ir.Constant(ir.VectorType(_I32, len(lanes)), [_I32(lane) for lane in lanes])
+
+
+def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a b + c`` with one rounding, for vectors (the builder's own takes scalars alone)."""
+    name = f"llvm.fma.v{a.type.count}{'f32' if a.type.element == ir.FloatType() else 'f64'}"
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, (a, b, c))
+
+
+@intrinsic
+def substitute_block(
+    typing: Any,
+    buffer: Any,
+    base: Any,
+    stride: Any,
+    offsets: Any,
+    first: Any,
+    weights: Any,
+    at: Any,
+    channels: Any,
+    done: Any,
+    count: Any,
+    divide: Any,
+    low: Any,
+    high: Any,
+) -> Any:
+    """Solve ``count <= BLOCK`` output channels of one vector of pixels in place.
+
+    ``buffer[base + o stride]`` holds ``z[o]`` and becomes ``x[o]`` for ``o`` from ``done`` on;
+    earlier pixels lie at ``offsets[first:]`` from there. ``weights[at:]`` begins at tap
+    ``first``, ordered (tap, input, output), then the centre tap's inputs before ``done``, its
+    triangle by columns and its diagonal (divisors, or reciprocals unless ``divide``). Lanes
+    outside ``[low, high)`` become zero.
+    """
+    i64 = types.int64
+    signature = types.void(
+        buffer, i64, i64, offsets, i64, weights, i64, i64, i64, i64, types.boolean, i64, i64
+    )
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        buf = _Memory(context, builder, sig.args[0], args[0])
+        offs = _Memory(context, builder, sig.args[3], args[3])
+        w = _Memory(context, builder, sig.args[5], args[5])
+        _, base, stride, _, first, _, at, channels, done, count, divide, low, high = args
+        taps = context.make_array(sig.args[3])(context, builder, args[3]).nitems
+        lane = ir.Constant(ir.VectorType(_I64, buf.lanes), [_I64(l) for l in range(buf.lanes)])
+        after = builder.icmp_signed(">=", lane, _spread(builder, low, buf.lanes))
+        before = builder.icmp_signed("<", lane, _spread(builder, high, buf.lanes))
+        keep = builder.and_(after, before)
+        zero = ir.Constant(buf.vector, [ir.Constant(buf.scalar, 0.0)] * buf.lanes)
+        start = builder.add(base, builder.mul(done, stride))
+        place = cgutils.alloca_once_value(builder, at)
+        sums = [cgutils.alloca_once(builder, buf.vector) for _ in range(BLOCK)]
+
+        def row(k: int) -> Any:
+            return builder.add(start, builder.mul(_I64(k), stride))
+
+        def minus(weight: Any, x: Any, k: int) -> None:
+            """``sums[k] -= weight x`` with one rounding."""
+            total = _fma(builder, w.splat(weight), builder.fneg(x), builder.load(sums[k]))
+            builder.store(total, sums[k])
+
+        def take(source: Any, inputs: Any, K: int) -> None:
+            """Subtract the first ``inputs`` channels of one pixel, ``K`` weights each."""
+            with cgutils.for_range(builder, inputs) as loop:
+                here = builder.load(place)
+                x = buf.load_vector(builder.add(source, builder.mul(loop.index, stride)))
+                for k in range(K):
+                    minus(builder.add(here, _I64(k)), x, k)
+                builder.store(builder.add(here, _I64(K)), place)
+
+        def solve(K: int, by_division: bool) -> None:
+            for k in range(K):
+                builder.store(buf.load_vector(row(k)), sums[k])
+            with cgutils.for_range_slice(builder, first, taps, _I64(1), inc=True) as (tap, _):
+                take(builder.add(base, offs.load(tap)), channels, K)
+            take(base, done, K)
+            triangle = builder.load(place)
+            for k in range(K):
+                d = w.splat(builder.add(triangle, _I64(K * K + k)))
+                total = builder.load(sums[k])
+                x = builder.fdiv(total, d) if by_division else builder.fmul(total, d)
+                x = builder.select(keep, x, zero)
+                buf.store_vector(x, row(k))
+                for m in range(k + 1, K):
+                    minus(builder.add(triangle, _I64(k * K + m)), x, m)
+
+        for K in range(1, BLOCK + 1):
+            mine = builder.icmp_signed("==", count, _I64(K))
+            with builder.if_then(builder.and_(mine, divide)):
+                solve(K, True)
+            with builder.if_then(builder.and_(mine, builder.not_(divide))):
+                solve(K, False)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _transposed(builder: Any, rows: list[Any], lanes: int) -> list[Any]:
+    """Eklundh's transpose: log2(lanes) rounds that exchange blocks of two rows."""
+    distance = 1
+    while distance < lanes:
+        upper = [j if not j & distance else lanes + j - distance for j in range(lanes)]
+        lower = [j + distance if not j & distance else lanes + j for j in range(lanes)]
+        moved = list(rows)
+        for i in range(lanes):
+            if not i & distance:
+                a, b = rows[i], rows[i + distance]
+                moved[i] = builder.shuffle_vector(a, b, _places(upper))
+                moved[i + distance] = builder.shuffle_vector(a, b, _places(lower))
+        rows, distance = moved, 2 * distance
+    return rows
+
+
+@intrinsic
+def transpose_in(
+    typing: Any, source: Any, starts: Any, start: Any, buffer: Any, where: Any, n: Any, shift: Any
+) -> Any:
+    """``buffer[where[n + q] + shift + lane] = source[starts[lane] + start + q]``."""
+    signature = types.void(source, starts, types.int64, buffer, where, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        src = _Memory(context, builder, sig.args[0], args[0])
+        begin = _Memory(context, builder, sig.args[1], args[1])
+        dst = _Memory(context, builder, sig.args[3], args[3])
+        table = _Memory(context, builder, sig.args[4], args[4])
+        rows = [
+            src.load_vector(builder.add(begin.load(_I64(l)), args[2])) for l in range(src.lanes)
+        ]
+        for q, column in enumerate(_transposed(builder, rows, src.lanes)):
+            place = table.load(builder.add(args[5], _I64(q)))
+            dst.store_vector(column, builder.add(place, args[6]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def transpose_out(
+    typing: Any, buffer: Any, where: Any, n: Any, shift: Any, target: Any, starts: Any, start: Any
+) -> Any:
+    """``target[starts[lane] + start + q] = buffer[where[n + q] + shift + lane]``."""
+    signature = types.void(buffer, where, types.int64, types.int64, target, starts, types.int64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        src = _Memory(context, builder, sig.args[0], args[0])
+        table = _Memory(context, builder, sig.args[1], args[1])
+        dst = _Memory(context, builder, sig.args[4], args[4])
+        begin = _Memory(context, builder, sig.args[5], args[5])
+        columns = []
+        for q in range(src.lanes):
+            place = table.load(builder.add(args[2], _I64(q)))
+            columns.append(src.load_vector(builder.add(place, args[3])))
+        for l, row in enumerate(_transposed(builder, columns, src.lanes)):
+            dst.store_vector(row, builder.add(begin.load(_I64(l)), args[6]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def take_next(typing: Any, counter: Any) -> Any:
+    """``counter[0]``, which goes up by one; threads may race for it."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.atomic_rmw("add", data, _I64(1), "monotonic")
+
+    return types.int64(counter), generate
+
+
+@intrinsic
+def as_pointer(typing: Any, address: Any) -> Any:
+    """An address as a pointer to nothing in particular."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
