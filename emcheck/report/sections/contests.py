@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emcheck.report.contests import WHY
 from emcheck.report.frames import Frames
-from emcheck.report.markdown import csv_link, figure, fold, number, seconds, table
+from emcheck.report.markdown import csv_link, figure, fold, number, plural, seconds, table
 from emcheck.report.tidy import records, where
 
 _HOW = (
@@ -24,7 +24,7 @@ def contests(frames: Frames) -> str:
     threads = sorted(set(frames.bars["threads"]))
     head = ["ratio", "size", "bar", "aim"]
     for count in threads:
-        head += [f"measured, {count} thread{'s' if count > 1 else ''}", "met"]
+        head += [f"measured, {plural(count, 'thread')}", "met"]
     rows = []
     for (what, size), group in frames.bars.groupby(["what", "size"], sort=False):
         first = records(group)[0]
@@ -44,7 +44,7 @@ def contests(frames: Frames) -> str:
     if reasons:
         parts.append("Where a bar is not met, and why:\n\n" + "\n".join(reasons))
     parts.append(figure("solvers", "Time against pixels for every solver, 12 channels, float32"))
-    parts += [fold(f"Times, {count} threads", _times(frames, count)) for count in threads]
+    parts += [fold(f"Times, {plural(count, 'thread')}", _times(frames, count)) for count in threads]
     return "\n\n".join(parts)
 
 
