@@ -18,7 +18,7 @@ from emcheck.layers import AutoregressiveConv2d
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, as_extended
 from emcheck.solve import SOLVERS, Mask, live_taps, solve_masked
 from emcheck.solve import choose as choosing
-from emcheck.solve.team import python_team, torch_team
+from emcheck.solve.team import python_team, run_team, torch_team
 
 Problem = tuple[Tensor, Tensor, Mask, bool, int]
 
@@ -137,13 +137,13 @@ def test_threads_do_not_change_a_bit(batch: int, side: int, dtype: torch.dtype) 
     """Every group of lanes is solved by one thread, whichever team it belongs to."""
     given = problem((batch, 4, side, side), dtype=dtype)
     found = []
-    for threads, team in ((1, None), (3, torch_team()), (3, python_team)):
+    for threads, team in ((1, run_team), (3, torch_team()), (3, python_team)):
         with (
             patch("torch.get_num_threads", return_value=threads),
             patch("emcheck.solve.lanes.run_team", wraps=team) as run,
         ):
             found.append(SOLVERS["lanes"](*given))
-        assert run.called == (threads > 1)
+        assert run.call_args.args[2] == threads
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 

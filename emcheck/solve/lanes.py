@@ -40,8 +40,11 @@ _CACHE = 1 << 18
 #: A diagonal outside of this range is divided by; a reciprocal could leave the range.
 _SAFE = 2.0**100
 
-#: Entries of a task: the counter that hands out groups, what is to be done, and addresses.
-_FIELDS = 17
+#: A task is 17 integers, one block of memory for every thread: the next group; B, C, H, W;
+#: whether to divide, whether reversed, slope, lanes, whether lanes are samples, groups; then,
+#: for a team, address and size of the packed weights, addresses of z and x, address and
+#: length of what the taps reach.
+_FIELDS, _DIVIDE, _REVERSE, _ADDRESSES = 17, 5, 6, 11
 
 #: Numbers in a latent that pay for one more thread.
 _WORTH_A_THREAD = 1 << 14
@@ -249,47 +252,39 @@ def _work(task, packed, z, x, reach):
 
 
 @njit(nogil=True, cache=True)
-def _solve(weight, z, x, taps, reach, task):
-    """Everything by one thread."""
-    task[5] = _divides(weight)
-    packed = _pack_weights(weight, taps, task[6] != 0, task[5] != 0)
-    _work(task, packed, z, x, reach)
-
-
-@njit(nogil=True, cache=True)
 def _prepare(weight, taps, task):
-    """The packed weights for several threads."""
-    task[5] = _divides(weight)
-    return _pack_weights(weight, taps, task[6] != 0, task[5] != 0)
+    """The packed weights; the task learns whether to divide."""
+    task[_DIVIDE] = _divides(weight)
+    return _pack_weights(weight, taps, task[_REVERSE] != 0, task[_DIVIDE] != 0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _work_at(task, dtype):
     """``_work`` on arrays whose addresses and sizes stand at the end of the task."""
-    packed = carray(as_pointer(task[11]), (task[12],), dtype)
-    z = carray(as_pointer(task[13]), (task[1] * task[2] * task[3] * task[4],), dtype)
-    x = carray(as_pointer(task[14]), (task[1] * task[2] * task[3] * task[4],), dtype)
-    reach = carray(as_pointer(task[15]), (task[16], 2), np.int64)
-    _work(task, packed, z, x, reach)
+    B, C, H, W = task[1:5]
+    packed, size, z, x, reach, taps = task[_ADDRESSES:]
+    _work(
+        task,
+        carray(as_pointer(packed), (size,), dtype),
+        carray(as_pointer(z), (B * C * H * W,), dtype),
+        carray(as_pointer(x), (B * C * H * W,), dtype),
+        carray(as_pointer(reach), (taps, 2), np.int64),
+    )
 
 
-@cfunc(types.void(types.voidptr), cache=True)
 def _thread_of_float32(address):
     _work_at(carray(address, (_FIELDS,), np.int64), np.float32)
 
 
-@cfunc(types.void(types.voidptr), cache=True)
 def _thread_of_float64(address):
     _work_at(carray(address, (_FIELDS,), np.int64), np.float64)
 
 
-def _solve_with(threads, weight, z, x, taps, reach, task):
-    """Everything by a team of threads."""
-    packed = _prepare(weight, taps, task)
-    task[11:15] = packed.ctypes.data, packed.size, z.ctypes.data, x.ctypes.data
-    task[15:17] = reach.ctypes.data, len(reach)
-    thread = _thread_of_float32 if z.dtype == np.float32 else _thread_of_float64
-    run_team(thread.address, task.ctypes.data, threads)
+@functools.cache
+def _thread_of(size: int):
+    """The C function that works on a task in numbers of 4 or 8 bytes; compiled when asked for."""
+    function = _thread_of_float32 if size == 4 else _thread_of_float64
+    return cfunc(types.void(types.voidptr), cache=True)(function)
 
 
 @functools.lru_cache(maxsize=128)
@@ -321,10 +316,10 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     task = np.array([0, B, C, H, W, 0, reverse, slope, L, samples, groups, *[0] * 6], np.int64)
     source, target = z.contiguous().numpy().reshape(-1), x.numpy().reshape(-1)
     kernel = weight.contiguous().numpy()
-    if threads == 1:
-        _solve(kernel, source, target, taps, reach, task)
-    else:
-        _solve_with(threads, kernel, source, target, taps, reach, task)
+    packed = _prepare(kernel, taps, task)
+    addresses = packed.ctypes.data, packed.size, source.ctypes.data, target.ctypes.data
+    task[_ADDRESSES:] = *addresses, reach.ctypes.data, len(reach)
+    run_team(_thread_of(z.element_size()).address, task.ctypes.data, threads)
     return x
 
 

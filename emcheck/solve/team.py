@@ -22,7 +22,10 @@ _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 def run_team(function: int, argument: int, threads: int) -> None:
     """Run the C function ``void f(void *)`` at an address in ``threads`` threads; wait."""
-    torch_team()(function, argument, threads)
+    if threads == 1:
+        _FUNCTION(function)(argument)
+    else:
+        torch_team()(function, argument, threads)
 
 
 @functools.cache

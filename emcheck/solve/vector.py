@@ -146,7 +146,9 @@ def substitute_block(
                     minus(builder.add(here, _I64(k)), x, k)
                 builder.store(builder.add(here, _I64(K)), place)
 
-        def solve(K: int, by_division: bool) -> None:
+        answer = cgutils.alloca_once(builder, buf.vector)
+
+        def solve(K: int) -> None:
             for k in range(K):
                 builder.store(buf.load_vector(row(k)), sums[k])
             with cgutils.for_range_slice(builder, first, taps, _I64(1), inc=True) as (tap, _):
@@ -156,18 +158,19 @@ def substitute_block(
             for k in range(K):
                 d = w.splat(builder.add(triangle, _I64(K * K + k)))
                 total = builder.load(sums[k])
-                x = builder.fdiv(total, d) if by_division else builder.fmul(total, d)
-                x = builder.select(keep, x, zero)
+                with builder.if_else(divide) as (then, otherwise):
+                    with then:
+                        builder.store(builder.fdiv(total, d), answer)
+                    with otherwise:
+                        builder.store(builder.fmul(total, d), answer)
+                x = builder.select(keep, builder.load(answer), zero)
                 buf.store_vector(x, row(k))
                 for m in range(k + 1, K):
                     minus(builder.add(triangle, _I64(k * K + m)), x, m)
 
         for K in range(1, BLOCK + 1):
-            mine = builder.icmp_signed("==", count, _I64(K))
-            with builder.if_then(builder.and_(mine, divide)):
-                solve(K, True)
-            with builder.if_then(builder.and_(mine, builder.not_(divide))):
-                solve(K, False)
+            with builder.if_then(builder.icmp_signed("==", count, _I64(K))):
+                solve(K)
         return context.get_dummy_value()
 
     return signature, generate
