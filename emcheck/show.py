@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -12,6 +13,9 @@ from rich.table import Table
 from emcheck.checks import CHECKS, Check
 from emcheck.kit import Report
 from emcheck.result import Result, Verdict
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _STYLE = {
     Verdict.PASS: "green",
@@ -23,10 +27,10 @@ _STYLE = {
 }
 
 
-class CheckProgress:
-    """A progress bar over the checks; silent where the output is not a terminal."""
+class _Bar:
+    """A progress bar on the error stream; silent where that is not a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str, total: int | None) -> None:
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description:<34}"),
@@ -36,10 +40,9 @@ class CheckProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("checks", total=len(CHECKS))
-        self._seen: set[str] = set()
+        self._task = self._progress.add_task(what, total=total)
 
-    def __enter__(self) -> CheckProgress:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -50,34 +53,25 @@ class CheckProgress:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+
+class CheckProgress(_Bar):
+    """Progress over the checks; the last one is named."""
+
+    def __init__(self) -> None:
+        super().__init__("checks", len(CHECKS))
+        self._seen: set[str] = set()
 
     def advance(self, check: Check, result: Result) -> None:
         self._seen.add(check.name)
         self._progress.update(self._task, completed=len(self._seen), description=check.name)
 
 
-class StepProgress:
-    """A progress bar over steps of known number; silent where the output is not a terminal."""
+class StepProgress(_Bar):
+    """Progress over steps whose number is known once the first begins."""
 
     def __init__(self, what: str) -> None:
-        console = Console(stderr=True)
-        columns = TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn()
-        self._progress = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        )
-        self._task = self._progress.add_task(what, total=None)
-
-    def __enter__(self) -> StepProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+        super().__init__(what, None)
 
     def advance(self, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total)

@@ -19,6 +19,7 @@ import torch
 
 from emcheck.bench.contests import compete, contests, peak_memory
 from emcheck.machine import describe_machine
+from emcheck.report.files import write_all
 
 #: Seconds for one contest in one process.
 SECONDS = 0.6
@@ -39,6 +40,8 @@ def run_contests(
     """
     if processes < 1 or not threads or min(threads) < 1:
         raise ValueError(f"expected at least 1 process and thread, got {processes} and {threads}")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise ValueError(f"expected a file to write, got {out}")
     header = {"kind": "contests", **describe_machine(), "date": time.strftime("%Y-%m-%d")}
     header |= {"threads": list(threads), "processes": processes}
     records: list[Record] = []
@@ -47,9 +50,8 @@ def run_contests(
         advance(done, len(jobs))
         records += _one_process(process, count)
     advance(len(jobs), len(jobs))
-    part = out.with_name(out.name + ".part")
-    part.write_text("".join(json.dumps(row) + "\n" for row in [header, *records]), encoding="utf-8")
-    part.replace(out)
+    lines = "".join(json.dumps(row) + "\n" for row in [header, *records])
+    write_all(out.parent, {out.name: lines.encode()})
     return out
 
 

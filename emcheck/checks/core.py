@@ -92,10 +92,17 @@ def yes(fine: bool, detail: str = "") -> Measure:
 
 
 def agree(got: Array, expected: Array, bound: Array, detail: str = "") -> Measure:
-    """Two computed values, each within ``bound`` of the truth; no bound, no judgement."""
-    ratio = bounds.ratio(bounds.difference(got, expected), 2 * bound)
-    unbounded = not np.isfinite(np.asarray(bound, np.float64)).all()
-    return Measure(ratio, "AGREE", detail=detail, ill_conditioned=unbounded)
+    """Two computed values, each within ``bound`` of the truth.
+
+    Entries without a finite bound are judged last: they excuse no other entry.
+    """
+    error = bounds.difference(got, expected)
+    error, limit = np.broadcast_arrays(error, 2 * np.asarray(bound))
+    bounded = np.isfinite(limit)
+    judged = Measure(bounds.ratio(error[bounded], limit[bounded]), "AGREE", detail=detail)
+    if bounded.all() or not judged.ok:
+        return judged
+    return replace(judged, ratio=bounds.ratio(error, limit), ill_conditioned=True)
 
 
 def agree_tensors(got: Tensor, expected: Tensor, bound: Array, detail: str = "") -> Measure:

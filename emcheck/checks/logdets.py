@@ -81,11 +81,13 @@ def logdets_cancel(trial: Trial) -> Measure:
     # The inverse evaluates its log-det at what forward returned, rounding included: judged
     # only where that is still invertible (a gate may have vanished).
     x, xh = as_extended(trial.x), as_extended(returned)
-    trip = trial.definition.round_trip_error(x, xh, trial.arithmetic)
     run = trial.definition.running(x, np.abs(bounds.difference(xh, x)), trial.arithmetic)
-    bound = np.maximum(bound, run.logdet_error)
-    measure = agree(as_extended(there), -as_extended(back), bound + size)
-    return replace(measure, condition=trip.condition, ill_conditioned=trip.ill_conditioned)
+    bound = np.maximum(bound, run.logdet_error) + size
+    for n in range(len(x)):
+        sample = slice(n, n + 1)
+        trip = trial.definition.round_trip_error(x[sample], xh[sample], trial.arithmetic)
+        bound[sample] = np.inf if trip.ill_conditioned else bound[sample]
+    return agree(as_extended(there), -as_extended(back), bound)
 
 
 @check("logdet", Trait.LINEAR)

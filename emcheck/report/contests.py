@@ -116,7 +116,7 @@ WHY = {
         "operations of torch, 60 us, beside 60 to 140 us for the substitution; conv2d alone has "
         "none of them."
     ),
-    "inverse / forward, batch 1": (
+    "inverse with log-det / forward, batch 1": (
         "One sample has 16 rows to fill a vector with, behind a ramp of 15 columns: 47 steps for "
         "32 columns. At 12x32x32 the substitution itself takes 40 us, and checking the input, the "
         "log-det and masking the weights, ten small operations of torch, as much again."
