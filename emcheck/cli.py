@@ -11,6 +11,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +65,7 @@ def run(
     threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
 ) -> None:
     """Canaries, properties, benchmarks and the report, in one go."""
+    _chosen("--bench-profile", bench_profile, ("quick", "full"))
     codes = [_properties(profile), _benches(bench_profile, threads, None)]
     print(f"report: {_write_report([], None, REPORTS)}")
     raise typer.Exit(max(codes))
@@ -163,11 +165,21 @@ def doctor(
     raise typer.Exit(0 if all(canary.ok for canary in canaries) else FAILED)
 
 
+def _chosen(name: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise ValueError(f"expected {name} to be one of {', '.join(known)}, got {value!r}")
+    return value
+
+
 def _properties(profile: str) -> int:
+    _chosen("--profile", profile, ("dev", "ci", "deep"))
     return _pytest("properties", f"--hypothesis-profile={profile}", threads=0)
 
 
 def _benches(profile: str, threads: int, json: Path | None) -> int:
+    _chosen("--profile", profile, ("quick", "full"))
+    if threads < 0:
+        raise ValueError(f"expected --threads to be 0 or more, got {threads}")
     options = [f"--bench-profile={profile}"]
     if json is not None:
         options.append(f"--benchmark-json={json.resolve()}")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
+from emcheck.checks.trial import Trial, call
 from emcheck.result import Result, Verdict, merge
 from emcheck.spec import options_of
 
@@ -114,12 +115,14 @@ def check_layer(
         progress: called with each check and its result as it finishes.
 
     Raises:
-        ValueError: something that is not such a module, or a shape that is not ``(C, H, W)``.
+        ValueError: something that is not such a module, a shape that is not ``(C, H, W)``, or
+            a layer whose ``forward`` refuses that shape in every dtype.
 
     Cost: a few hundred calls of the layer and ``C H W`` backward passes per Jacobian.
     """
     _validate(layer, shape)
     subject = Subject.of_layer(layer)
+    _try_forward(subject, layer, tuple(shape), seed, dtypes)
     results = []
     for check in CHECKS.values():
         if not check.applies(subject):
@@ -143,6 +146,29 @@ def _validate(layer: nn.Module, shape: Sequence[int]) -> None:
     whole = all(isinstance(size, int) and size >= 1 for size in shape)
     if len(shape) != 3 or not whole:
         raise ValueError(f"expected shape (C, H, W) of whole numbers >= 1, got {tuple(shape)}")
+
+
+def _try_forward(
+    subject: Subject,
+    layer: nn.Module,
+    shape: tuple[int, ...],
+    seed: int,
+    dtypes: Sequence[torch.dtype],
+) -> None:
+    """Nothing can be judged of a layer that takes no input of the shape at all."""
+    C, H, W = shape
+    refusal = None
+    for dtype in dtypes:
+        case = Case((C, H, W), 3, dtype, "cpu", "initial", "unit", seed, options_of(layer))
+        trial = Trial(subject, case)
+        try:
+            call(trial.layer, trial.x)
+            return
+        except Exception as error:  # a layer may raise anything, and that is the answer
+            refusal = " ".join(str(error).split())[:200] or type(error).__name__
+    if refusal is not None:
+        name = subject.name
+        raise ValueError(f"expected a shape that {name} accepts, got {shape}: {refusal}")
 
 
 def _cases(
