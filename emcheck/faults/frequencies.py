@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from emcheck.faults.core import Faulty, OtherLogdet, fault
 from emcheck.layers import PeriodicConv2d
-from emcheck.layers._tools import slogdet_each
+from emcheck.solve.frequencies import slogdet_frequencies
 
 
 class _Weighted(OtherLogdet[PeriodicConv2d]):
@@ -21,7 +21,7 @@ class _Weighted(OtherLogdet[PeriodicConv2d]):
     def total(self, H: int, W: int) -> Tensor:
         weights = self.layer.weight.new_ones(W // 2 + 1)
         self.weigh(weights)
-        columns = slogdet_each(self.layer._spectrum(H, W)).reshape(H, -1)
+        columns = slogdet_frequencies(self.layer._spectrum(H, W)).reshape(H, -1)
         return (columns * weights).sum()
 
 
@@ -70,7 +70,7 @@ class KernelCropped(PeriodicConv2d):
         index = ((-rows % H)[:, None] * W + (-columns % W)[None, :]).reshape(-1)
         image = weight.new_zeros(C, C, H * W).index_add(2, index, weight.flatten(2))
         spectrum: Tensor = torch.fft.rfft2(image.reshape(C, C, H, W))
-        return spectrum.permute(2, 3, 0, 1).reshape(-1, C, C)
+        return spectrum.flatten(2)
 
 
 @fault(

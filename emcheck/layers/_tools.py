@@ -5,10 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: From this size on, batched LU in torch can be silently wrong on the CPU (pytorch issues
-#: 142815 and 141358, oneMKL builds after ``set_num_threads``); matrices are taken one by one.
-BATCHED_LU_LIMIT = 150
-
 
 def random_orthogonal(n: int, generator: torch.Generator | None) -> Tensor:
     """A Haar-distributed orthogonal ``(n, n)`` matrix: QR of Gaussians with ``diag(R) > 0``.
@@ -42,33 +38,6 @@ def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:
     """``matrix (C, C)`` applied to every pixel of ``x (B, C, H, W)``, without copies."""
     # Not matmul, which turns x around and copies it where the matrix is a parameter.
     return torch.bmm(matrix.expand(x.shape[0], -1, -1), x.flatten(2)).reshape(x.shape)
-
-
-def slogdet_each(matrices: Tensor) -> Tensor:
-    """``log|det|`` of matrices ``(F, n, n)`` as ``(F,)``; see ``BATCHED_LU_LIMIT``."""
-    if matrices.shape[-1] < BATCHED_LU_LIMIT:
-        return torch.linalg.slogdet(matrices).logabsdet
-    return torch.stack([torch.linalg.slogdet(matrix).logabsdet for matrix in matrices])
-
-
-def solve_and_slogdet_each(matrices: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """``matrices^-1 right (F, n, m)`` and ``log|det| (F,)`` from one LU each.
-
-    Raises:
-        ValueError: a pivot is exactly zero.
-    """
-    if matrices.shape[-1] < BATCHED_LU_LIMIT:
-        return _solve_and_slogdet(matrices, right)
-    pairs = [_solve_and_slogdet(*pair) for pair in zip(matrices, right, strict=True)]
-    return torch.stack([x for x, _ in pairs]), torch.stack([logdet for _, logdet in pairs])
-
-
-def _solve_and_slogdet(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    LU, pivots, failed = torch.linalg.lu_factor_ex(matrix)
-    if bool((failed > 0).any()):
-        raise ValueError("expected an invertible weight, got a singular one")
-    logabsdet = torch.diagonal(LU, dim1=-2, dim2=-1).abs().log().sum(dim=-1)
-    return torch.linalg.lu_solve(LU, pivots, right), logabsdet
 
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:

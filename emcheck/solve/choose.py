@@ -16,6 +16,7 @@ import functools
 import importlib
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -30,24 +31,28 @@ Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 def choose(z: Tensor) -> Solver:
     """The fastest solver for a latent of this device and dtype."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
-        return choose_on_cpu()
+        lanes = compiled_on_cpu("lanes")
+        if lanes is not None:
+            solve: Solver = lanes.substitute
+            return solve
     return tiles.substitute
 
 
-@functools.lru_cache(maxsize=1)
-def choose_on_cpu() -> Solver:
-    """``lanes``, or ``tiles`` with one warning where it cannot be had."""
+@functools.cache
+def compiled_on_cpu(name: str) -> ModuleType | None:
+    """A module of compiled code, or None with one warning where it cannot be had.
+
+    Raises nothing: whatever goes wrong, plain torch can do the work.
+    """
     try:
-        solve: Solver = importlib.import_module("emcheck.solve.lanes").substitute
+        return importlib.import_module(f"emcheck.solve.{name}")
     except Exception as error:  # no Numba, or one that does not know this CPU
         told = f"{type(error).__name__}: {error}"
+        what = "inverses of masked convolutions" if name == "lanes" else "periodic convolutions"
         warnings.warn(
-            f"inverses of masked convolutions use plain torch, which is slower ({told})",
-            RuntimeWarning,
-            stacklevel=2,
+            f"{what} use plain torch, which is slower ({told})", RuntimeWarning, stacklevel=3
         )
-        return tiles.substitute
-    return solve
+        return None
 
 
 def _by_lanes(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from emcheck.solve.choose import choose
 from emcheck.solve.masks import Mask, validate_mask
+from emcheck.solve.watched import watched
 
 
 @torch.library.custom_op("emcheck::substitute", mutates_args=())
@@ -110,21 +110,7 @@ def solve_masked(weight: Tensor, z: Tensor, *, mask: Mask, reverse: bool, dilati
     ``weight (C, C, k, k)`` has its dead taps set to zero and a nonzero diagonal in its centre
     tap. Differentiable with respect to ``weight`` and ``z``.
     """
-    if not _watched(weight, z):
+    if not watched(weight, z):
         return choose(z)(weight, z, mask, reverse, dilation)
     x: Tensor = MaskedSolve.apply(weight, z, mask, reverse, dilation)
     return x
-
-
-def _watched(weight: Tensor, z: Tensor) -> bool:
-    """Whether a derivative, a functional transform or the compiler looks on.
-
-    If none does, the solver is called directly: ``autograd.Function`` costs as much as
-    inverting a small image.
-    """
-    return (
-        (torch.is_grad_enabled() and (weight.requires_grad or z.requires_grad))
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or torch.compiler.is_compiling()
-    )

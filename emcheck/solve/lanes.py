@@ -40,11 +40,10 @@ _CACHE = 1 << 18
 #: A diagonal outside of this range is divided by; a reciprocal could leave the range.
 _SAFE = 2.0**100
 
-#: A task is 17 integers, one block of memory for every thread: the next group; B, C, H, W;
-#: whether to divide, whether reversed, slope, lanes, whether lanes are samples, groups; then,
-#: for a team, address and size of the packed weights, addresses of z and x, address and
-#: length of what the taps reach.
-_FIELDS, _DIVIDE, _REVERSE, _ADDRESSES = 17, 5, 6, 11
+#: A task is 16 integers, one block of memory for every thread: the next group; B, C, H, W;
+#: whether to divide, whether reversed, slope, lanes, groups; then address and size of the
+#: packed weights, addresses of z and x, address and length of what the taps reach.
+_FIELDS, _DIVIDE, _REVERSE, _ADDRESSES = 16, 5, 6, 10
 
 #: Numbers in a latent that pay for one more thread.
 _WORTH_A_THREAD = 1 << 14
@@ -54,10 +53,18 @@ _RAMP = 1.2
 
 
 @njit(nogil=True, cache=True)
-def _pack_weights(weight, taps, reverse, divide):
-    """Blocks of ``BLOCK`` outputs: taps, earlier inputs of the centre, triangle, diagonal."""
+def _prepare(weight, taps, task):
+    """Blocks of ``BLOCK`` outputs: taps, earlier inputs of the centre, triangle, diagonal.
+
+    The task says whether to reverse, and learns whether to divide by the diagonal because an
+    entry is out of range for its reciprocal.
+    """
     C, k = weight.shape[0], weight.shape[2]
-    r, size = k // 2, 0
+    r, size, outside = k // 2, 0, 0
+    for c in range(C):
+        outside += not 1 / _SAFE < abs(weight[c, c, r, r]) < _SAFE
+    task[_DIVIDE] = outside > 0
+    reverse, divide = task[_REVERSE] != 0, outside > 0
     for o in range(0, C, BLOCK):
         K = min(BLOCK, C - o)
         size += K * (len(taps) * C + o + K + 1)
@@ -223,48 +230,11 @@ def _solve_rows(z, x, C, H, W, weights, divide, reach, reverse, begin, slope, L)
 
 
 @njit(nogil=True, cache=True)
-def _divides(weight):
-    """Whether a diagonal entry is out of range for its reciprocal."""
-    r, outside = weight.shape[2] // 2, 0
-    for c in range(len(weight)):
-        outside += not 1 / _SAFE < abs(weight[c, c, r, r]) < _SAFE
-    return outside > 0
-
-
-@njit(nogil=True, cache=True)
-def _work(task, packed, z, x, reach):
-    """Take groups, of ``lanes`` samples each or of one, until none is left."""
-    B, C, H, W, divide, reverse, slope, lanes, samples, groups = task[1:11]
-    starts = np.empty(lanes, np.int64)
-    while True:
-        group = take_next(task)
-        if group >= groups:
-            return
-        if samples:
-            for l in range(lanes):  # lanes without a sample repeat the last one
-                starts[l] = min(group * lanes + l, B - 1) * C * H * W
-            _solve_samples(z, x, C, H, W, packed, divide != 0, reach, reverse != 0, starts)
-        else:
-            first = group * C * H * W
-            _solve_rows(
-                z, x, C, H, W, packed, divide != 0, reach, reverse != 0, first, slope, lanes
-            )
-
-
-@njit(nogil=True, cache=True)
-def _prepare(weight, taps, task):
-    """The packed weights; the task learns whether to divide."""
-    task[_DIVIDE] = _divides(weight)
-    return _pack_weights(weight, taps, task[_REVERSE] != 0, task[_DIVIDE] != 0)
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _work_at(task, dtype):
-    """``_work`` on arrays whose addresses and sizes stand at the end of the task."""
+def _arrays(task, dtype):
+    """What a task's addresses point to: packed weights, latent, result, reach of the taps."""
     B, C, H, W = task[1:5]
     packed, size, z, x, reach, taps = task[_ADDRESSES:]
-    _work(
-        task,
+    return (
         carray(as_pointer(packed), (size,), dtype),
         carray(as_pointer(z), (B * C * H * W,), dtype),
         carray(as_pointer(x), (B * C * H * W,), dtype),
@@ -272,19 +242,41 @@ def _work_at(task, dtype):
     )
 
 
-def _thread_of_float32(address):
-    _work_at(carray(address, (_FIELDS,), np.int64), np.float32)
-
-
-def _thread_of_float64(address):
-    _work_at(carray(address, (_FIELDS,), np.int64), np.float64)
-
-
 @functools.cache
-def _thread_of(size: int):
-    """The C function that works on a task in numbers of 4 or 8 bytes; compiled when asked for."""
-    function = _thread_of_float32 if size == 4 else _thread_of_float64
-    return cfunc(types.void(types.voidptr), cache=True)(function)
+def _thread_of(samples: bool, size: int):
+    """The C function that takes groups of a task, numbers of ``size`` bytes, until none is left.
+
+    Compiled when asked for: a call compiles only the kind of lanes and the dtype that it needs.
+    """
+    dtype = np.float32 if size == 4 else np.float64
+
+    def by_samples(address):
+        task = carray(address, (_FIELDS,), np.int64)
+        B, C, H, W, divide, reverse, _, lanes, groups = task[1:10]
+        packed, z, x, reach = _arrays(task, dtype)
+        starts = np.empty(lanes, np.int64)
+        while True:
+            group = take_next(task)
+            if group >= groups:
+                return
+            for l in range(lanes):  # lanes without a sample repeat the last one
+                starts[l] = min(group * lanes + l, B - 1) * C * H * W
+            _solve_samples(z, x, C, H, W, packed, divide != 0, reach, reverse != 0, starts)
+
+    def by_rows(address):
+        task = carray(address, (_FIELDS,), np.int64)
+        C, H, W, divide, reverse, slope, lanes, groups = task[2:10]
+        packed, z, x, reach = _arrays(task, dtype)
+        while True:
+            group = take_next(task)
+            if group >= groups:
+                return
+            begin = group * C * H * W
+            _solve_rows(
+                z, x, C, H, W, packed, divide != 0, reach, reverse != 0, begin, slope, lanes
+            )
+
+    return cfunc(types.void(types.voidptr), cache=True)(by_samples if samples else by_rows)
 
 
 @functools.lru_cache(maxsize=128)
@@ -313,13 +305,13 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     samples = samples_are_cheaper(B, H, W, slope, L)
     groups = -(-B // L) if samples else B
     threads = min(groups, torch.get_num_threads(), 1 + z.numel() // _WORTH_A_THREAD)
-    task = np.array([0, B, C, H, W, 0, reverse, slope, L, samples, groups, *[0] * 6], np.int64)
-    source, target = z.contiguous().numpy().reshape(-1), x.numpy().reshape(-1)
-    kernel = weight.contiguous().numpy()
+    task = np.array([0, B, C, H, W, 0, reverse, slope, L, groups, *[0] * 6], np.int64)
+    source, target = z.resolve_neg().contiguous().numpy().reshape(-1), x.numpy().reshape(-1)
+    kernel = weight.resolve_neg().contiguous().numpy()
     packed = _prepare(kernel, taps, task)
     addresses = packed.ctypes.data, packed.size, source.ctypes.data, target.ctypes.data
     task[_ADDRESSES:] = *addresses, reach.ctypes.data, len(reach)
-    run_team(_thread_of(z.element_size()).address, task.ctypes.data, threads)
+    run_team(_thread_of(samples, z.element_size()).address, task.ctypes.data, threads)
     return x
 
 

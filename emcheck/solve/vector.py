@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_I64 = ir.IntType(64)
+I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
 
 #: Output channels whose sums are held in registers at once.
@@ -34,7 +34,7 @@ def _register_bytes() -> int:
 LANES = {4: _register_bytes() // 4, 8: _register_bytes() // 8}
 
 
-class _Memory:
+class Memory:
     """Unaligned vectors and scalars of an array by index of its first element."""
 
     def __init__(self, context: Any, builder: Any, kind: types.Array, value: Any) -> None:
@@ -68,15 +68,15 @@ def _spread(builder: Any, value: Any, lanes: int) -> Any:
     vector = ir.VectorType(value.type, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, value, _I32(0))
-    return builder.shuffle_vector(one, undefined, _places([0] * lanes))
+    return builder.shuffle_vector(one, undefined, places([0] * lanes))
 
 
-def _places(lanes: list[int]) -> ir.Constant:
+def places(lanes: list[int]) -> ir.Constant:
     """The third operand of a shuffle."""
     return ir.Constant(ir.VectorType(_I32, len(lanes)), [_I32(lane) for lane in lanes])
 
 
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """``a b + c`` with one rounding, for vectors (the builder's own takes scalars alone)."""
     name = f"llvm.fma.v{a.type.count}{'f32' if a.type.element == ir.FloatType() else 'f64'}"
     kind = ir.FunctionType(a.type, [a.type] * 3)
@@ -115,12 +115,12 @@ def substitute_block(
     )
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        buf = _Memory(context, builder, sig.args[0], args[0])
-        offs = _Memory(context, builder, sig.args[3], args[3])
-        w = _Memory(context, builder, sig.args[5], args[5])
+        buf = Memory(context, builder, sig.args[0], args[0])
+        offs = Memory(context, builder, sig.args[3], args[3])
+        w = Memory(context, builder, sig.args[5], args[5])
         _, base, stride, _, first, _, at, channels, done, count, divide, low, high = args
         taps = context.make_array(sig.args[3])(context, builder, args[3]).nitems
-        lane = ir.Constant(ir.VectorType(_I64, buf.lanes), [_I64(l) for l in range(buf.lanes)])
+        lane = ir.Constant(ir.VectorType(I64, buf.lanes), [I64(l) for l in range(buf.lanes)])
         after = builder.icmp_signed(">=", lane, _spread(builder, low, buf.lanes))
         before = builder.icmp_signed("<", lane, _spread(builder, high, buf.lanes))
         keep = builder.and_(after, before)
@@ -130,11 +130,11 @@ def substitute_block(
         sums = [cgutils.alloca_once(builder, buf.vector) for _ in range(BLOCK)]
 
         def row(k: int) -> Any:
-            return builder.add(start, builder.mul(_I64(k), stride))
+            return builder.add(start, builder.mul(I64(k), stride))
 
         def minus(weight: Any, x: Any, k: int) -> None:
             """``sums[k] -= weight x`` with one rounding."""
-            total = _fma(builder, w.splat(weight), builder.fneg(x), builder.load(sums[k]))
+            total = fma(builder, w.splat(weight), builder.fneg(x), builder.load(sums[k]))
             builder.store(total, sums[k])
 
         def take(source: Any, inputs: Any, K: int) -> None:
@@ -143,20 +143,20 @@ def substitute_block(
                 here = builder.load(place)
                 x = buf.load_vector(builder.add(source, builder.mul(loop.index, stride)))
                 for k in range(K):
-                    minus(builder.add(here, _I64(k)), x, k)
-                builder.store(builder.add(here, _I64(K)), place)
+                    minus(builder.add(here, I64(k)), x, k)
+                builder.store(builder.add(here, I64(K)), place)
 
         answer = cgutils.alloca_once(builder, buf.vector)
 
         def solve(K: int) -> None:
             for k in range(K):
                 builder.store(buf.load_vector(row(k)), sums[k])
-            with cgutils.for_range_slice(builder, first, taps, _I64(1), inc=True) as (tap, _):
+            with cgutils.for_range_slice(builder, first, taps, I64(1), inc=True) as (tap, _):
                 take(builder.add(base, offs.load(tap)), channels, K)
             take(base, done, K)
             triangle = builder.load(place)
             for k in range(K):
-                d = w.splat(builder.add(triangle, _I64(K * K + k)))
+                d = w.splat(builder.add(triangle, I64(K * K + k)))
                 total = builder.load(sums[k])
                 with builder.if_else(divide) as (then, otherwise):
                     with then:
@@ -166,10 +166,10 @@ def substitute_block(
                 x = builder.select(keep, builder.load(answer), zero)
                 buf.store_vector(x, row(k))
                 for m in range(k + 1, K):
-                    minus(builder.add(triangle, _I64(k * K + m)), x, m)
+                    minus(builder.add(triangle, I64(k * K + m)), x, m)
 
         for K in range(1, BLOCK + 1):
-            with builder.if_then(builder.icmp_signed("==", count, _I64(K))):
+            with builder.if_then(builder.icmp_signed("==", count, I64(K))):
                 solve(K)
         return context.get_dummy_value()
 
@@ -186,8 +186,8 @@ def _transposed(builder: Any, rows: list[Any], lanes: int) -> list[Any]:
         for i in range(lanes):
             if not i & distance:
                 a, b = rows[i], rows[i + distance]
-                moved[i] = builder.shuffle_vector(a, b, _places(upper))
-                moved[i + distance] = builder.shuffle_vector(a, b, _places(lower))
+                moved[i] = builder.shuffle_vector(a, b, places(upper))
+                moved[i + distance] = builder.shuffle_vector(a, b, places(lower))
         rows, distance = moved, 2 * distance
     return rows
 
@@ -200,15 +200,13 @@ def transpose_in(
     signature = types.void(source, starts, types.int64, buffer, where, types.int64, types.int64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        src = _Memory(context, builder, sig.args[0], args[0])
-        begin = _Memory(context, builder, sig.args[1], args[1])
-        dst = _Memory(context, builder, sig.args[3], args[3])
-        table = _Memory(context, builder, sig.args[4], args[4])
-        rows = [
-            src.load_vector(builder.add(begin.load(_I64(l)), args[2])) for l in range(src.lanes)
-        ]
+        src = Memory(context, builder, sig.args[0], args[0])
+        begin = Memory(context, builder, sig.args[1], args[1])
+        dst = Memory(context, builder, sig.args[3], args[3])
+        table = Memory(context, builder, sig.args[4], args[4])
+        rows = [src.load_vector(builder.add(begin.load(I64(l)), args[2])) for l in range(src.lanes)]
         for q, column in enumerate(_transposed(builder, rows, src.lanes)):
-            place = table.load(builder.add(args[5], _I64(q)))
+            place = table.load(builder.add(args[5], I64(q)))
             dst.store_vector(column, builder.add(place, args[6]))
         return context.get_dummy_value()
 
@@ -223,16 +221,16 @@ def transpose_out(
     signature = types.void(buffer, where, types.int64, types.int64, target, starts, types.int64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        src = _Memory(context, builder, sig.args[0], args[0])
-        table = _Memory(context, builder, sig.args[1], args[1])
-        dst = _Memory(context, builder, sig.args[4], args[4])
-        begin = _Memory(context, builder, sig.args[5], args[5])
+        src = Memory(context, builder, sig.args[0], args[0])
+        table = Memory(context, builder, sig.args[1], args[1])
+        dst = Memory(context, builder, sig.args[4], args[4])
+        begin = Memory(context, builder, sig.args[5], args[5])
         columns = []
         for q in range(src.lanes):
-            place = table.load(builder.add(args[2], _I64(q)))
+            place = table.load(builder.add(args[2], I64(q)))
             columns.append(src.load_vector(builder.add(place, args[3])))
         for l, row in enumerate(_transposed(builder, columns, src.lanes)):
-            dst.store_vector(row, builder.add(begin.load(_I64(l)), args[6]))
+            dst.store_vector(row, builder.add(begin.load(I64(l)), args[6]))
         return context.get_dummy_value()
 
     return signature, generate
@@ -244,7 +242,7 @@ def take_next(typing: Any, counter: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.atomic_rmw("add", data, _I64(1), "monotonic")
+        return builder.atomic_rmw("add", data, I64(1), "monotonic")
 
     return types.int64(counter), generate
 

@@ -1,0 +1,21 @@
+"""Whether anybody looks on: a derivative, a functional transform or the compiler."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def watched(*tensors: Tensor) -> bool:
+    """Whether an operation on these must be one that torch knows.
+
+    If not, compiled code is called directly: ``autograd.Function`` costs as much as inverting
+    a small image.
+    """
+    return (
+        (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch.compiler.is_compiling()
+    )
