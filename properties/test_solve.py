@@ -132,20 +132,26 @@ def test_any_memory_layout(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("batch", "side"), [(80, 16), (3, 64)])  # lanes of samples, of rows
-def test_threads_do_not_change_a_bit(batch: int, side: int, dtype: torch.dtype) -> None:
-    """Every group of lanes is solved by one thread, whichever team it belongs to."""
-    given = problem((batch, 4, side, side), dtype=dtype)
+@pytest.mark.parametrize("lanes", ["samples", "rows"])
+@pytest.mark.parametrize("mask", ["square", "raster"])
+def test_threads_do_not_change_a_bit(lanes: str, mask: Mask, dtype: torch.dtype) -> None:
+    """Samples in groups; bands of rows of a few samples, each following the one above it."""
+    shape = (80, 4, 16, 16) if lanes == "samples" else (2, 4, 100, 80)
+    given = problem(shape, mask=mask, dtype=dtype, reverse=mask == "raster")
     found = []
     for threads, team in ((1, run_team), (3, torch_team()), (3, python_team)):
         with (
             patch("torch.get_num_threads", return_value=threads),
+            patch("emcheck.solve.lanes.samples_are_cheaper", return_value=lanes == "samples"),
             patch("emcheck.solve.lanes.run_team", wraps=team) as run,
         ):
             found.append(SOLVERS["lanes"](*given))
         assert run.call_args.args[2] == threads
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+    other = "emcheck.solve.lanes.samples_are_cheaper"
+    with patch(other, return_value=lanes != "samples"):
+        assert torch.equal(found[0], SOLVERS["lanes"](*given))
 
 
 @pytest.mark.parametrize(("reverse", "mask"), [(False, "square"), (True, "raster")])

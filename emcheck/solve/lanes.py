@@ -28,10 +28,12 @@ from emcheck.solve.vector import (
     BLOCK,
     LANES,
     as_pointer,
+    publish,
     substitute_block,
     take_next,
     transpose_in,
     transpose_out,
+    wait_for,
 )
 
 #: Bytes of one thread's buffer of rows: half of a usual second-level cache.
@@ -40,16 +42,18 @@ _CACHE = 1 << 18
 #: A diagonal outside of this range is divided by; a reciprocal could leave the range.
 _SAFE = 2.0**100
 
-#: A task is 16 integers, one block of memory for every thread: the next group; B, C, H, W;
-#: whether to divide, whether reversed, slope, lanes, groups; then address and size of the
-#: packed weights, addresses of z and x, address and length of what the taps reach.
-_FIELDS, _DIVIDE, _REVERSE, _ADDRESSES = 16, 5, 6, 10
+#: A task is one block of integers for every thread: the next group; B, C, H, W; whether to
+#: divide, whether reversed, slope, lanes, groups, blocks between two looks at the band above;
+#: then address and size of the packed weights, addresses of z and x, address and length of
+#: what the taps reach, address of the progress of the groups.
+_FIELDS, _DIVIDE, _REVERSE, _GROUPS, _ADDRESSES = 18, 5, 6, 9, 11
 
 #: Numbers in a latent that pay for one more thread.
 _WORTH_A_THREAD = 1 << 14
 
-#: Cost of a vector of rows in vectors of samples: skewing copies every row once more.
-_RAMP = 1.2
+#: Products that take as long as skewing one number of a vector of rows, measured at 12 and at
+#: 48 channels: rows cost 2.5 and 1.4 times as much for a vector as samples.
+_SKEW = 72
 
 
 @njit(nogil=True, cache=True)
@@ -158,8 +162,14 @@ def _solve_samples(z, x, C, H, W, weights, divide, reach, reverse, starts):
 
 
 @njit(nogil=True, cache=True)
-def _solve_rows(z, x, C, H, W, weights, divide, reach, reverse, begin, slope, L):
-    """One sample at ``begin``, bands of ``L`` rows; lane ``l`` is at column ``t - slope l``."""
+def _solve_bands(task, z, x, weights, reach, progress):
+    """Bands of ``L`` rows until none is left; lane ``l`` is at column ``t - slope l``.
+
+    A band follows the one above it ``chunk`` blocks of ``L`` steps at a time; ``progress``
+    tells how many columns of each are done. Bands are taken in order, so that somebody works
+    on whatever is waited for.
+    """
+    B, C, H, W, divide, reverse, slope, L, groups, chunk = task[1:_ADDRESSES]
     T = len(reach)
     halo, early = 0, 0
     for t in range(T):
@@ -169,8 +179,7 @@ def _solve_rows(z, x, C, H, W, weights, divide, reach, reverse, begin, slope, L)
     blocks = (steps + L - 1) // L
     width = halo + L
     step = C * width
-    # Reading the band above goes slope L steps ahead.
-    buffer = np.zeros((early + blocks * L + slope * L) * step, z.dtype)
+    buffer = np.zeros((early + blocks * L) * step, z.dtype)
     margin = slope * (L - 1)
     length = margin + blocks * L + L
     band = np.zeros(C * L * length, z.dtype)
@@ -183,62 +192,82 @@ def _solve_rows(z, x, C, H, W, weights, divide, reach, reverse, begin, slope, L)
         where[t] = (early + t) * step + halo
     for l in range(L):
         starts[l] = l * length + margin - slope * l
-    for top in range(0, H, L):
+    while True:
+        group = take_next(task)
+        if group >= groups:
+            return
+        begin, top = group % B * C * H * W, group // B * L
         n = min(L, H - top)
-        for e in range(early + blocks * L):
-            for c in range(C):
-                for h in range(halo):
-                    # lane L - halo + h of the band above, slope L steps later
-                    buffer[e * step + c * width + h] = buffer[
-                        (e + slope * L) * step + c * width + L + h
-                    ]
         for c in range(C):
+            plane = begin + (C - 1 - c if reverse else c) * H * W
             for l in range(L):
                 row = (c * L + l) * length + margin
-                if l < n:
-                    i = H - 1 - top - l if reverse else top + l
-                    start = begin + ((C - 1 - c if reverse else c) * H + i) * W
-                    if reverse:
-                        for j in range(W):
-                            band[row + j] = z[start + W - 1 - j]
-                    else:
-                        for j in range(W):
-                            band[row + j] = z[start + j]
-                else:
+                if l >= n:
                     for j in range(W):
                         band[row + j] = 0
+                elif reverse:
+                    last = plane + (H - top - l) * W - 1
+                    for j in range(W):
+                        band[row + j] = z[last - j]
+                else:
+                    start = plane + (top + l) * W
+                    for j in range(W):
+                        band[row + j] = z[start + j]
             for b in range(blocks):
                 transpose_in(band, starts, c * L * length + b * L, buffer, where, b * L, c * width)
-        for t in range(steps):
-            # column t - slope l inside [0, W): lanes from low to high - 1
-            low = max(0, (t - W + slope) // slope)
-            high = min(n, t // slope + 1)
-            _substitute(buffer, where[t], width, offsets, 0, weights, C, divide, low, high)
-        for c in range(C):
-            for b in range(blocks):
-                transpose_out(buffer, where, b * L, c * width, band, starts, c * L * length + b * L)
-            for l in range(n):
-                row = (c * L + l) * length + margin
-                i = H - 1 - top - l if reverse else top + l
-                start = begin + ((C - 1 - c if reverse else c) * H + i) * W
-                if reverse:
-                    for j in range(W):
-                        x[start + W - 1 - j] = band[row + j]
-                else:
-                    for j in range(W):
-                        x[start + j] = band[row + j]
+        for block in range(0, blocks, chunk):
+            until = min(block + chunk, blocks)
+            if top:
+                wait_for(progress, group - B, min(W, until * L + slope * halo))
+            for c in range(C):
+                plane = begin + (C - 1 - c if reverse else c) * H * W
+                for h in range(halo):  # lane h - halo: a row of the band above
+                    i, ahead = top + h - halo, slope * (halo - h) - early
+                    last = plane + (H - i) * W - 1
+                    for e in range(block * L + (early if block else 0), early + until * L):
+                        j = e + ahead
+                        place = e * step + c * width + h
+                        if i < 0 or j < 0 or j >= W:
+                            buffer[place] = 0
+                        else:
+                            buffer[place] = x[last - j] if reverse else x[plane + i * W + j]
+            for t in range(block * L, min(until * L, steps)):
+                # column t - slope l inside [0, W): lanes from low to high - 1
+                low = max(0, (t - W + slope) // slope)
+                high = min(n, t // slope + 1)
+                _substitute(buffer, where[t], width, offsets, 0, weights, C, divide != 0, low, high)
+            for c in range(C):
+                plane = begin + (C - 1 - c if reverse else c) * H * W
+                for b in range(block, until):
+                    transpose_out(
+                        buffer, where, b * L, c * width, band, starts, c * L * length + b * L
+                    )
+                for l in range(n):
+                    row = (c * L + l) * length + margin
+                    first = max(0, block * L - slope * l)
+                    after = min(W, until * L - slope * l)
+                    if reverse:
+                        last = plane + (H - top - l) * W - 1
+                        for j in range(first, after):
+                            x[last - j] = band[row + j]
+                    else:
+                        start = plane + (top + l) * W
+                        for j in range(first, after):
+                            x[start + j] = band[row + j]
+            publish(progress, group, W if until == blocks else until * L - margin)
 
 
 @njit(nogil=True, cache=True)
 def _arrays(task, dtype):
-    """What a task's addresses point to: packed weights, latent, result, reach of the taps."""
+    """What a task's addresses point to: packed weights, latent, result, reach, progress."""
     B, C, H, W = task[1:5]
-    packed, size, z, x, reach, taps = task[_ADDRESSES:]
+    packed, size, z, x, reach, taps, progress = task[_ADDRESSES:]
     return (
         carray(as_pointer(packed), (size,), dtype),
         carray(as_pointer(z), (B * C * H * W,), dtype),
         carray(as_pointer(x), (B * C * H * W,), dtype),
         carray(as_pointer(reach), (taps, 2), np.int64),
+        carray(as_pointer(progress), (task[_GROUPS],), np.int64),
     )
 
 
@@ -252,8 +281,8 @@ def _thread_of(samples: bool, size: int):
 
     def by_samples(address):
         task = carray(address, (_FIELDS,), np.int64)
-        B, C, H, W, divide, reverse, _, lanes, groups = task[1:10]
-        packed, z, x, reach = _arrays(task, dtype)
+        B, C, H, W, divide, reverse, _, lanes, groups, _ = task[1:_ADDRESSES]
+        packed, z, x, reach, _ = _arrays(task, dtype)
         starts = np.empty(lanes, np.int64)
         while True:
             group = take_next(task)
@@ -265,16 +294,8 @@ def _thread_of(samples: bool, size: int):
 
     def by_rows(address):
         task = carray(address, (_FIELDS,), np.int64)
-        C, H, W, divide, reverse, slope, lanes, groups = task[2:10]
-        packed, z, x, reach = _arrays(task, dtype)
-        while True:
-            group = take_next(task)
-            if group >= groups:
-                return
-            begin = group * C * H * W
-            _solve_rows(
-                z, x, C, H, W, packed, divide != 0, reach, reverse != 0, begin, slope, lanes
-            )
+        packed, z, x, reach, progress = _arrays(task, dtype)
+        _solve_bands(task, z, x, packed, reach, progress)
 
     return cfunc(types.void(types.voidptr), cache=True)(by_samples if samples else by_rows)
 
@@ -302,21 +323,30 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     k, L = weight.shape[-1], LANES[z.element_size()]
     taps, reach = _geometry(k, mask, dilation, H, W)
     slope = 1 if mask == "square" else k // 2 + 1
-    samples = samples_are_cheaper(B, H, W, slope, L)
-    groups = -(-B // L) if samples else B
-    threads = min(groups, torch.get_num_threads(), 1 + z.numel() // _WORTH_A_THREAD)
-    task = np.array([0, B, C, H, W, 0, reverse, slope, L, groups, *[0] * 6], np.int64)
+    threads = min(torch.get_num_threads(), 1 + z.numel() // _WORTH_A_THREAD)
+    samples = samples_are_cheaper((B, C, H, W), len(taps), slope, L, threads)
+    groups = -(-B // L) if samples else B * -(-H // L)
+    threads = min(groups, threads)
+    chunk = 1 if threads > 1 else W + slope * L  # alone, nobody waits
+    task = np.array([0, B, C, H, W, 0, reverse, slope, L, groups, chunk, *[0] * 7], np.int64)
     source, target = z.resolve_neg().contiguous().numpy().reshape(-1), x.numpy().reshape(-1)
     kernel = weight.resolve_neg().contiguous().numpy()
-    packed = _prepare(kernel, taps, task)
+    packed, progress = _prepare(kernel, taps, task), np.zeros(groups, np.int64)
     addresses = packed.ctypes.data, packed.size, source.ctypes.data, target.ctypes.data
-    task[_ADDRESSES:] = *addresses, reach.ctypes.data, len(reach)
+    task[_ADDRESSES:] = *addresses, reach.ctypes.data, len(reach), progress.ctypes.data
     run_team(_thread_of(samples, z.element_size()).address, task.ctypes.data, threads)
     return x
 
 
-def samples_are_cheaper(B: int, H: int, W: int, slope: int, lanes: int) -> bool:
-    """Which costs fewer vectors: lanes of samples (the last ones idle) or of rows (a ramp)."""
-    of_samples = -(-B // lanes) * H * W
-    of_rows = B * -(-H // lanes) * (W + slope * (lanes - 1))
-    return of_samples <= _RAMP * of_rows
+def samples_are_cheaper(
+    shape: tuple[int, int, int, int], taps: int, slope: int, lanes: int, threads: int
+) -> bool:
+    """Which takes less time: lanes of samples (the last ones idle) or of rows (a ramp, skewed).
+
+    Groups of samples are few, bands of rows are many: only the latter keep many threads busy.
+    """
+    B, C, H, W = shape
+    groups, bands = -(-B // lanes), B * -(-H // lanes)
+    of_samples = groups * H * W / min(groups, threads)
+    of_rows = bands * (W + slope * (lanes - 1)) / min(bands, threads)
+    return of_samples <= (1 + _SKEW / (C * (taps + 1))) * of_rows

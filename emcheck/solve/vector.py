@@ -248,6 +248,38 @@ def take_next(typing: Any, counter: Any) -> Any:
 
 
 @intrinsic
+def publish(typing: Any, progress: Any, index: Any, value: Any) -> Any:
+    """``progress[index] = value``, seen by others after everything written before."""
+    signature = types.void(progress, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = Memory(context, builder, sig.args[0], args[0]).at(args[1])
+        builder.store_atomic(args[2], place, "release", 8)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def wait_for(typing: Any, progress: Any, index: Any, value: Any) -> Any:
+    """Wait until ``progress[index] >= value``; then what its publisher wrote can be read."""
+    signature = types.void(progress, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = Memory(context, builder, sig.args[0], args[0]).at(args[1])
+        look = builder.append_basic_block("look")
+        go_on = builder.append_basic_block("go_on")
+        builder.branch(look)
+        builder.position_at_end(look)
+        seen = builder.load_atomic(place, "acquire", 8)
+        builder.cbranch(builder.icmp_signed(">=", seen, args[2]), go_on, look)
+        builder.position_at_end(go_on)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
 def as_pointer(typing: Any, address: Any) -> Any:
     """An address as a pointer to nothing in particular."""
 
