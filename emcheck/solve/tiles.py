@@ -11,12 +11,12 @@ rule T2 is that of plain substitution.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from emcheck.solve.masks import Mask, live_offsets
 
@@ -35,21 +35,23 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     if z.numel() == 0:
         return torch.zeros_like(z)
     if reverse:
-        weight, z = weight.flip(0, 1, 2, 3), z.flip(1)
+        weight = weight.flip(0, 1, 2, 3)
     plan = _plan(C, H, W, weight.shape[-1], mask, reverse, dilation, z.device)
     taps = torch.cat([weight.flatten(2), weight.new_zeros(C, C, 1)], dim=2)  # the last is dead
-    inner, border = _matrix(taps, plan.inner), _matrix(taps, plan.border)
-    # Pixels, then one of zeros for what lies outside and one of waste: (B, H W + 2, C).
-    x = F.pad(z.flatten(2).transpose(1, 2), (0, 0, 0, 2))
-    for unknown, known in plan.steps:
-        rows = x.index_select(1, unknown).reshape(-1, len(inner))  # (B n, p C)
+    inner, border = _matrix(taps, plan.inner).T.contiguous(), _matrix(taps, plan.border)
+    # One row for each number of a sample, tiles of a step side by side, then one row of zeros.
+    numbers = z.new_zeros(C * H * W + 1, B)
+    numbers[:-1] = z.reshape(B, -1).T
+    x = numbers.index_select(0, plan.order)
+    unknowns = x[:-1].reshape(len(inner), -1)  # (p C, tiles B)
+    for first, last, known in plan.steps:
+        rows = unknowns[:, first * B : last * B]  # (p C, n B)
         if len(known):
-            earlier = x.index_select(1, known).reshape(len(rows), -1)  # (B n, q C)
-            rows = torch.addmm(rows, earlier, border.T, alpha=-1)
-        solved = torch.linalg.solve_triangular(inner.T, rows, upper=True, left=False)
-        x.index_copy_(1, unknown, solved.reshape(B, -1, C))
-    x = x[:, :-2].transpose(1, 2).reshape(B, C, H, W)
-    return x.flip(1) if reverse else x.contiguous()
+            earlier = x.index_select(0, known).reshape(-1, rows.shape[1])  # (q C, n B)
+            rows.addmm_(border, earlier, alpha=-1)
+        solved = torch.linalg.solve_triangular(inner, rows.T, upper=True, left=False)
+        rows.copy_(solved.T)
+    return x.index_select(0, plan.back).T.reshape(B, C, H, W)
 
 
 def _matrix(taps: Tensor, index: Tensor) -> Tensor:
@@ -62,13 +64,17 @@ def _matrix(taps: Tensor, index: Tensor) -> Tensor:
 class _Plan:
     """Geometry alone, nothing of the weights: it cannot go stale.
 
-    ``inner (p, p)`` and ``border (p, q)`` number the tap between two pixels; every step has
-    the pixels ``(n p,)`` of its ``n`` tiles and ``(n q,)`` of their borders.
+    ``inner (p, p)`` and ``border (p, q)`` number the tap between two pixels. ``order`` are the
+    numbers of a sample by (pixel of a tile, channel, tile), tiles in the order of their steps,
+    and then one zero; ``back`` is the way back. Every step has its first tile, the tile after
+    its last, and the rows ``(q C n,)`` of what flows into its ``n`` tiles.
     """
 
     inner: Tensor
     border: Tensor
-    steps: tuple[tuple[Tensor, Tensor], ...]
+    order: Tensor
+    back: Tensor
+    steps: tuple[tuple[int, int, Tensor], ...]
 
 
 @functools.lru_cache(maxsize=32)
@@ -90,20 +96,35 @@ def _plan(
     rightmost = max((dj for _, dj in offsets.values()), default=0)
     slope = 1 if mask == "square" else 1 - (-max(rightmost, 0) // w)
     tiles_down, tiles_across = -(-H // h), -(-W // w)
-    I = torch.arange(tiles_down).repeat_interleave(tiles_across)
-    J = torch.arange(tiles_across).repeat(tiles_down)
-    time = slope * I + J
+    tiles = torch.cartesian_prod(torch.arange(tiles_down), torch.arange(tiles_across))
+    time, places = (slope * tiles[:, 0] + tiles[:, 1]).sort(stable=True)
+    corners = tiles[places] * torch.tensor([h, w])  # (tiles, 2)
+
+    pixels = _pixels(inside, corners, H, W)  # (p, tiles)
+    channels = torch.arange(C)[:, None]
+    numbers = torch.where(pixels[:, None] < H * W, channels * H * W + pixels[:, None], C * H * W)
+    if reverse:  # flips of rows, columns and channels turn the order of the numbers around
+        numbers = torch.where(numbers < C * H * W, C * H * W - 1 - numbers, numbers)
+    order = torch.cat([numbers.reshape(-1), torch.tensor([C * H * W])])
+    back = torch.empty(C * H * W + 1, dtype=torch.long)
+    back[order] = torch.arange(len(order))
+
+    # The row of (pixel, channel): where the numbers of that pixel stand in the new order.
+    rows = torch.full((C, H * W + 1), len(order) - 1)
+    row = torch.arange(len(order) - 1).reshape(numbers.shape).transpose(0, 1)  # (C, p, tiles)
+    rows[:, pixels] = row
+    rows[:, H * W] = len(order) - 1  # what lies outside is zero
+    sources = rows[:, _pixels(around, corners, H, W)].transpose(0, 1)  # (q, C, tiles)
+    ends = [0, *((time[1:] != time[:-1]).nonzero()[:, 0] + 1).tolist(), len(time)]
     steps = []
-    for t in range(int(time.max()) + 1):
-        chosen = (time == t).nonzero()[:, 0]
-        if len(chosen):
-            top, left = I[chosen] * h, J[chosen] * w
-            rows = [
-                _pixels(pixels, top, left, H, W, reverse, outside).to(device)
-                for pixels, outside in ((inside, 1), (around, 0))
-            ]
-            steps.append((rows[0], rows[1]))
-    return _Plan(between(inside), between(around), tuple(steps))
+    for first, last in itertools.pairwise(ends):
+        known = sources[:, :, first:last].reshape(-1)
+        if bool((known == len(order) - 1).all()):
+            known = known[:0]
+        steps.append((first, last, known.to(device)))
+    return _Plan(
+        between(inside), between(around), order.to(device), back[:-1].to(device), tuple(steps)
+    )
 
 
 def _tile(C: int, H: int, W: int, mask: Mask) -> tuple[int, int]:
@@ -115,20 +136,9 @@ def _tile(C: int, H: int, W: int, mask: Mask) -> tuple[int, int]:
     return h, min(W, max(1, pixels // h))
 
 
-def _pixels(
-    inside: list[tuple[int, int]],
-    top: Tensor,
-    left: Tensor,
-    H: int,
-    W: int,
-    reverse: bool,
-    outside: int,
-) -> Tensor:
-    """Flat pixels, tile by tile ``(n len(inside),)``; ``H W + outside`` outside the image."""
-    P = torch.tensor(inside, dtype=torch.long).reshape(-1, 2)
-    i, j = top[:, None] + P[:, 0], left[:, None] + P[:, 1]  # (n, p)
-    flat = i * W + j
-    if reverse:  # flips of rows and columns turn the order of pixels around
-        flat = H * W - 1 - flat
+def _pixels(inside: list[tuple[int, int]], corners: Tensor, H: int, W: int) -> Tensor:
+    """Flat pixels ``(len(inside), tiles)``; ``H W`` outside the image."""
+    P = torch.tensor(inside, dtype=torch.long).reshape(-1, 1, 2)
+    i, j = (corners + P).unbind(-1)
     known = (i >= 0) & (i < H) & (j >= 0) & (j < W)
-    return torch.where(known, flat, H * W + outside).reshape(-1)
+    return torch.where(known, i * W + j, H * W)
