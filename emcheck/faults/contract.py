@@ -125,6 +125,9 @@ class LengthUnderflows(Conv1x1QR):
             M = M - 2 * torch.outer(v, v @ M) / v.dot(v)
         return M
 
+    def _matrix(self) -> Tensor:
+        return self._reflect(self._triangle())
+
 
 class _Normalised(Faulty[Conv1x1]):
     """Divides each sample by its size, applies the layer, and multiplies again."""

@@ -78,8 +78,8 @@ class AutoregressiveConv2d(InvertibleLayer):
         )
         weight[:, :, kernel_size // 2, kernel_size // 2] += torch.eye(channels)
         self.weight = nn.Parameter(weight)  # (C, C, k, k), dead taps are not used
-        self.live: Tensor
-        live = live_taps(channels, kernel_size, self.mask, self.reverse)
+        self.live: Tensor  # in numbers: a product with booleans takes four times as long
+        live = live_taps(channels, kernel_size, self.mask, self.reverse).to(weight)
         self.register_buffer("live", live, persistent=False)
 
     def _diagonal(self) -> Tensor:

@@ -17,8 +17,13 @@ from emcheck.layers._tools import (
 )
 from emcheck.oracle import DiagonalLogdet, PointwiseDefinition, householder, to_numpy
 from emcheck.oracle.precision import matmul
+from emcheck.solve.choose import runs_compiled
 from emcheck.spec import LayerSpec, Trait
 from emcheck.styles import normal, off_diagonal, random_diagonal, scale_parameters, set_parameter
+
+#: Up to here reflections one after the other in compiled code are faster than their compact
+#: form in torch: 10 us to 42 at 12 channels, 42 to 77 at 48, 83 to 110 at 64.
+SMALL = 48
 
 
 class Conv1x1QR(InvertibleLayer):
@@ -77,9 +82,20 @@ class Conv1x1QR(InvertibleLayer):
     def _triangle(self) -> Tensor:
         return self.upper.triu(1) + torch.diag(self.scale)
 
+    def _matrix(self) -> Tensor:
+        """``W (C, C)``: a small one at once by compiled code, unless a derivative is asked for."""
+        own = self.vectors, self.upper, self.scale
+        if self.channels <= SMALL and runs_compiled("reflections", *own):
+            from emcheck.solve import reflections  # imports Numba
+
+            W, zero = reflections.product(*(parameter.detach() for parameter in own))
+            if zero < 0:
+                return W
+        return self._reflect(self._triangle())
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.log_det(x)
-        return mix_channels(self._reflect(self._triangle()), x), logdet
+        return mix_channels(self._matrix(), x), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.log_det(z)

@@ -24,6 +24,7 @@ from torch import Tensor
 from emcheck.solve import scalar, tiles
 from emcheck.solve.masks import Mask
 from emcheck.solve.numba_or_not import HAS_NUMBA
+from emcheck.solve.watched import watched
 
 Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 
@@ -38,21 +39,36 @@ def choose(z: Tensor) -> Solver:
     return tiles.substitute
 
 
+def runs_compiled(name: str, *tensors: Tensor) -> bool:
+    """Whether compiled code that torch does not know may work on these."""
+    real = {torch.float32, torch.float64, torch.complex64, torch.complex128}
+    return (
+        all(tensor.device.type == "cpu" and tensor.dtype in real for tensor in tensors)
+        and not watched(*tensors)
+        and compiled_on_cpu(name) is not None
+    )
+
+
 @functools.cache
 def compiled_on_cpu(name: str) -> ModuleType | None:
-    """A module of compiled code, or None with one warning where it cannot be had.
+    """A module of compiled code, or None where it cannot be had: one warning for each reason.
 
     Raises nothing: whatever goes wrong, plain torch can do the work.
     """
     try:
         return importlib.import_module(f"emcheck.solve.{name}")
     except Exception as error:  # no Numba, or one that does not know this CPU
-        told = f"{type(error).__name__}: {error}"
-        what = "inverses of masked convolutions" if name == "lanes" else "periodic convolutions"
-        warnings.warn(
-            f"{what} use plain torch, which is slower ({told})", RuntimeWarning, stacklevel=3
-        )
+        _tell(f"{type(error).__name__}: {error}")
         return None
+
+
+@functools.cache
+def _tell(reason: str) -> None:
+    warnings.warn(
+        f"layers use plain torch, which is slower, instead of compiled code ({reason})",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def _by_lanes(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
