@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from emcheck.report import ReportError, default_inputs, write_report
-from emcheck.report.contests import bar_frame
+from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE, bar_frame
 from emcheck.report.load import read_contests
 from emcheck.report.statistics import fit_growth, ratio_interval, resampled_medians, spread
 
@@ -465,6 +465,9 @@ def _contests(path: Path, inverse: float) -> Path:
                 lines.append(common | row)
         memory = {"contest": "peak memory", "batch": 1, "event": "1x1x1", "competitor": "inverse"}
         lines.append(common | memory | {"seconds": None, "peak_memory": 3.0 - process})
+        for contest, cost in ((EMPTY_CACHE, 3.25), (CACHE_ON_DISK, 0.125)):
+            call = {"contest": contest, "batch": 32, "event": "12x16x16", "competitor": "QR"}
+            lines.append(common | call | {"seconds": 1e-4, "first": cost, "peak_memory": None})
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     return path
 
@@ -494,6 +497,10 @@ def test_contests_alone_make_a_report(tmp_path: Path) -> None:
     page = write_report([], None, tmp_path / "out", contests).read_text(encoding="utf-8")
     assert "## Side by side" in page
     assert "bars met" in page
+    rows = [line for line in page.splitlines() if line.startswith("| QR")]
+    cells = ["QR", "12x16x16", "32", "3.25 s", "125 ms", "100 µs"]
+    assert [cell.strip() for cell in rows[0].strip("|").split("|")] == cells
+    assert len(rows) == 1  # not among the times
     assert (tmp_path / "out" / "figures" / "solvers.svg").exists()
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,10 +20,14 @@ import torch
 
 from emcheck.bench.contests import compete, contests, peak_memory
 from emcheck.machine import describe_machine
+from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE
 from emcheck.report.files import write_all
 
 #: Seconds for one contest in one process.
 SECONDS = 0.6
+
+#: Processes that measure first calls: compiling takes long and varies little.
+FIRST_CALLS = 3
 
 Record = dict[str, Any]
 
@@ -49,6 +54,7 @@ def run_contests(
     for done, (process, count) in enumerate(jobs):
         advance(done, len(jobs))
         records += _one_process(process, count)
+    records += _first_calls(min(processes, FIRST_CALLS))
     advance(len(jobs), len(jobs))
     lines = "".join(json.dumps(row) + "\n" for row in [header, *records])
     write_all(out.parent, {out.name: lines.encode()})
@@ -56,16 +62,33 @@ def run_contests(
 
 
 def _one_process(process: int, threads: int) -> list[Record]:
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "emcheck.bench.compare"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    rows = _output("emcheck.bench.compare", {"OMP_NUM_THREADS": str(threads)})
+    return [{"kind": "contest", "process": process, "threads": threads, **row} for row in rows]
+
+
+def _first_calls(processes: int) -> list[Record]:
+    """Every compiled call with an empty cache, and again with what that left on the disk."""
+    records = []
+    for process in range(processes):
+        with tempfile.TemporaryDirectory() as folder:
+            for contest in (EMPTY_CACHE, CACHE_ON_DISK):
+                environment = {"OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": folder}
+                common = {"kind": "contest", "process": process, "threads": 1, "contest": contest}
+                rows = _output("emcheck.bench.first_calls", environment)
+                records += [{**common, **row} for row in rows]
+    return records
+
+
+def _output(module: str, environment: dict[str, str]) -> list[Record]:
+    """The records that a module prints in a process of its own."""
+    command = [sys.executable, "-m", module]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ValueError(
             f"expected a process of contests to end, got exit {done.returncode}: {last}"
         )
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return [{"kind": "contest", "process": process, "threads": threads, **row} for row in rows]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def main() -> None:

@@ -184,13 +184,14 @@ def contests(large: int = 256) -> Iterator[Contest]:
 def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
     """Run a contest for about ``seconds``; one record for each competitor.
 
-    ``first`` is the cold call, compilation included, ``seconds`` the median of the warm ones.
+    ``first`` is the first call of a competitor in this process, ``seconds`` the median of the
+    warm ones.
     A competitor slower than ``SLOWEST`` is measured once.
     """
     first, reach = {}, {}
     for name, call in contest.calls.items():
-        first[name] = _time(call, 1)
-        reach[name] = _time(call, 1) if first[name] < SLOWEST else first[name]
+        first[name] = seconds_of(call, 1)
+        reach[name] = seconds_of(call, 1) if first[name] < SLOWEST else first[name]
     calls = {name: max(1, round(2e-3 / once)) for name, once in reach.items()}
     quick = [name for name in contest.calls if reach[name] < SLOWEST]
     one_round = sum(max(2e-3, reach[name]) for name in quick)
@@ -199,7 +200,7 @@ def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
     for _ in range(rounds):
         for name in quick:
             if reach[name] < 0.2 or len(times[name]) < 3:  # slow ones need no more
-                times[name].append(_time(contest.calls[name], calls[name]))
+                times[name].append(seconds_of(contest.calls[name], calls[name]))
     for name in contest.calls:
         yield {
             "contest": contest.name,
@@ -212,7 +213,8 @@ def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
         }
 
 
-def _time(call: Call, repetitions: int) -> float:
+def seconds_of(call: Call, repetitions: int) -> float:
+    """Seconds for one of several calls in a row."""
     start = time.perf_counter()
     for _ in range(repetitions):
         call()

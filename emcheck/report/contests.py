@@ -13,6 +13,9 @@ GROWTH_SIDE, GROWTH_BATCH = 16, 4
 
 FORWARD = ("forward, cropped", "forward, masked")
 
+#: The contests of compiled calls: their first one, in a fresh process.
+EMPTY_CACHE, CACHE_ON_DISK = "first call, empty cache", "first call, cache on disk"
+
 
 @dataclass(frozen=True)
 class Bar:
