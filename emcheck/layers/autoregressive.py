@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -97,8 +99,11 @@ class AutoregressiveConv2d(InvertibleLayer):
         return F.conv2d(F.pad(x, (lead, trail, lead, trail)), quadrant, dilation=D), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        logdet = -self.log_det(z)
-        refuse_zero(self._diagonal(), "diagonal of the centre tap")
+        validate_images(z, self.channels, self.weight)
+        diagonal = self._diagonal()
+        logabsdet = diagonal.abs().log().sum()
+        if not math.isfinite(logabsdet.detach()):
+            refuse_zero(diagonal, "diagonal of the centre tap")
         x = solve_masked(
             self.weight * self.live,
             z,
@@ -106,7 +111,7 @@ class AutoregressiveConv2d(InvertibleLayer):
             reverse=self.reverse,
             dilation=self.dilation,
         )
-        return x, logdet
+        return x, per_sample(-z.shape[2] * z.shape[3] * logabsdet, z)
 
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels, self.weight)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emcheck.layer import Event, InvertibleLayer
+from emcheck.layer import Event, InvertibleLayer, validate_images
 from emcheck.layers.autoregressive import (
     AutoregressiveConv2d,
     log_diagonal,
@@ -71,11 +71,10 @@ class EmergingConv2d(InvertibleLayer):
         return z + self.bias[:, None, None], logdet_first + logdet_second
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        # log_det first: it validates z before the bias is taken off.
-        logdet = -self.log_det(z)
-        y, _ = self.second.inverse(z - self.bias[:, None, None])
-        x, _ = self.first.inverse(y)
-        return x, logdet
+        validate_images(z, self.second.channels, self.bias)
+        y, logdet_second = self.second.inverse(z - self.bias[:, None, None])
+        x, logdet_first = self.first.inverse(y)
+        return x, logdet_first + logdet_second
 
     def log_det(self, x: Tensor) -> Tensor:
         return self.first.log_det(x) + self.second.log_det(x)
