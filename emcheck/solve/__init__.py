@@ -1,6 +1,7 @@
 """Solvers of masked convolutions: one algorithm per file, one signature, one choice.
 
-``solve_masked`` is what layers call; ``choose.py`` says which algorithm it takes.
+``solve_masked`` is what layers call; ``choose.py`` says which algorithm it takes. Periodic
+convolutions have ``solve_frequencies`` in ``frequencies.py``.
 """
 
 from emcheck.solve.choose import SOLVERS as SOLVERS

@@ -7,7 +7,9 @@
 | by name alone (`SOLVERS["scalar"]`)               | `scalar` | the reference, and the baseline  |
 
 All have one signature, ``substitute(weight, z, mask, reverse, dilation) -> x``, and obey the
-same rounding rule (T2).
+same rounding rule (T2). Two other tasks have compiled code beside plain torch, which
+``runs_compiled`` allows: the systems of a periodic convolution (``frequencies.py``) and small
+products of Householder reflections (``layers/conv1x1_qr.py``).
 """
 
 from __future__ import annotations
@@ -41,9 +43,9 @@ def choose(z: Tensor) -> Solver:
 
 def runs_compiled(name: str, *tensors: Tensor) -> bool:
     """Whether compiled code that torch does not know may work on these."""
-    real = {torch.float32, torch.float64, torch.complex64, torch.complex128}
+    known = {torch.float32, torch.float64, torch.complex64, torch.complex128}
     return (
-        all(tensor.device.type == "cpu" and tensor.dtype in real for tensor in tensors)
+        all(tensor.device.type == "cpu" and tensor.dtype in known for tensor in tensors)
         and not watched(*tensors)
         and compiled_on_cpu(name) is not None
     )

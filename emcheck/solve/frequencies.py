@@ -1,10 +1,10 @@
 """One dense complex system per frequency, and its log-determinant from the same LU.
 
-| where                                        | how               | because                    |
-|----------------------------------------------|-------------------|----------------------------|
-| CPU, Numba, up to `LARGEST_IN_LANES` channels | `frequency_lanes` | 2 to 4 times as fast       |
-| otherwise, below `BATCHED_LU_LIMIT` channels | torch's batched LU | any device, any derivative |
-| otherwise                                    | one by one        | a fault of the batched LU  |
+| where                                         | how                | because                    |
+|-----------------------------------------------|--------------------|----------------------------|
+| CPU, Numba, up to `LARGEST_IN_LANES` channels | `frequency_lanes`  | 2 to 4 times as fast       |
+| otherwise, below `BATCHED_LU_LIMIT` channels  | torch's batched LU | any device, any derivative |
+| otherwise                                     | one by one         | a fault of the batched LU  |
 
 All factorise with partial pivoting. Where a derivative is asked for, torch answers.
 """
