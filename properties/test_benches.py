@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -29,11 +30,12 @@ from emcheck.bench.cells import (
     all_cells,
     variants,
 )
+from emcheck.bench.compare import run_contests
 from emcheck.bench.contests import compete, contests, masked
 from emcheck.bench.timing import Budget
 from emcheck.layers import AutoregressiveConv2d, Conv1x1
 from emcheck.registry import REGISTRY
-from emcheck.report.contests import BARS, KEYS
+from emcheck.report.contests import BARS, CACHE_ON_DISK, EMPTY_CACHE, KEYS
 from emcheck.solve.choose import Solver
 
 SIDES = {side for _, side in PYRAMID}
@@ -184,3 +186,21 @@ def test_every_bar_is_measured_by_some_contest() -> None:
         sides = {int(part) for part in re.findall(r"(?<=x)\d+", bar.size)}
         if max(sides) <= 32:
             assert not math.isnan(bar.measure(times)), (bar.what, bar.size)
+
+
+def test_first_calls_belong_to_a_thread_count_that_was_measured(tmp_path: Path) -> None:
+    """Else the report would show every bar of a thread count that nobody asked for."""
+    seen = []
+
+    def output(module: str, environment: dict[str, str]) -> list[dict[str, object]]:
+        seen.append((module, environment["OMP_NUM_THREADS"]))
+        return [{"contest": "x"}] if module.endswith("compare") else [{"competitor": "y"}]
+
+    told: list[tuple[int, int]] = []
+    with patch("emcheck.bench.compare._output", output):
+        run_contests(tmp_path / "out.jsonl", 1, [2, 3], lambda *step: told.append(step))
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert {row["threads"] for row in rows[1:]} == {2, 3}
+    assert [row["contest"] for row in rows[3:]] == [EMPTY_CACHE, CACHE_ON_DISK]
+    assert [threads for module, threads in seen if module.endswith("first_calls")] == ["2", "2"]
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]

@@ -52,10 +52,11 @@ def run_contests(
     records: list[Record] = []
     jobs = [(process, count) for process in range(processes) for count in threads]
     for done, (process, count) in enumerate(jobs):
-        advance(done, len(jobs))
+        advance(done, len(jobs) + 1)
         records += _one_process(process, count)
-    records += _first_calls(min(processes, FIRST_CALLS))
-    advance(len(jobs), len(jobs))
+    advance(len(jobs), len(jobs) + 1)
+    records += _first_calls(min(processes, FIRST_CALLS), min(threads))
+    advance(len(jobs) + 1, len(jobs) + 1)
     lines = "".join(json.dumps(row) + "\n" for row in [header, *records])
     write_all(out.parent, {out.name: lines.encode()})
     return out
@@ -66,16 +67,16 @@ def _one_process(process: int, threads: int) -> list[Record]:
     return [{"kind": "contest", "process": process, "threads": threads, **row} for row in rows]
 
 
-def _first_calls(processes: int) -> list[Record]:
+def _first_calls(processes: int, threads: int) -> list[Record]:
     """Every compiled call with an empty cache, and again with what that left on the disk."""
     records = []
     for process in range(processes):
         with tempfile.TemporaryDirectory() as folder:
             for contest in (EMPTY_CACHE, CACHE_ON_DISK):
-                environment = {"OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": folder}
-                common = {"kind": "contest", "process": process, "threads": 1, "contest": contest}
+                environment = {"OMP_NUM_THREADS": str(threads), "NUMBA_CACHE_DIR": folder}
+                common = {"kind": "contest", "process": process, "threads": threads}
                 rows = _output("emcheck.bench.first_calls", environment)
-                records += [{**common, **row} for row in rows]
+                records += [{**common, "contest": contest, **row} for row in rows]
     return records
 
 

@@ -119,7 +119,7 @@ class PeriodicConv2d(InvertibleLayer):
 
 
 def _waves(k: int, H: int, W: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """``exp(2 pi i (u a_y / H + v a_x / W))`` real parts, then imaginary, ``(k k, 2 F)``.
+    """``exp(2 pi i (u a_y / H + v a_x / W))``: real parts, then imaginary, ``(k k, 2 F)``.
 
     Geometry alone: it cannot go stale.
     """

@@ -6,6 +6,7 @@ number side by side, as torch and NumPy do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numba import types
@@ -95,9 +96,8 @@ def divide_complex(typing: Any, target: Any, at: Any, count: Any, by: Any, first
     return signature, generate
 
 
-@intrinsic
-def take_complex(typing: Any, source: Any, index: Any, target: Any, at: Any) -> Any:
-    """One vector of complex numbers from ``source[index:]`` in pairs to ``target[at:]``."""
+def _reordered(source: Any, target: Any, order: Callable[[int], list[int]]) -> Any:
+    """``(source, from, target, to)``: two vectors, their numbers in the order of ``order(L)``."""
     signature = types.void(source, types.int64, target, types.int64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -105,28 +105,24 @@ def take_complex(typing: Any, source: Any, index: Any, target: Any, at: Any) -> 
         dst = Memory(context, builder, sig.args[2], args[2])
         L = src.lanes
         a, b = (src.load_vector(builder.add(args[1], I64(k * L))) for k in range(2))
-        for part in range(2):
-            chosen = builder.shuffle_vector(a, b, places([2 * l + part for l in range(L)]))
-            dst.store_vector(chosen, builder.add(args[3], I64(part * L)))
+        numbers = order(L)
+        for half in range(2):
+            chosen = builder.shuffle_vector(a, b, places(numbers[half * L : (half + 1) * L]))
+            dst.store_vector(chosen, builder.add(args[3], I64(half * L)))
         return context.get_dummy_value()
 
     return signature, generate
+
+
+@intrinsic
+def take_complex(typing: Any, source: Any, index: Any, target: Any, at: Any) -> Any:
+    """One vector of complex numbers from ``source[index:]`` in pairs to ``target[at:]``."""
+    return _reordered(
+        source, target, lambda L: [2 * l + part for part in range(2) for l in range(L)]
+    )
 
 
 @intrinsic
 def put_complex(typing: Any, source: Any, at: Any, target: Any, index: Any) -> Any:
     """One vector of complex numbers from ``source[at:]`` to ``target[index:]`` in pairs."""
-    signature = types.void(source, types.int64, target, types.int64)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        src = Memory(context, builder, sig.args[0], args[0])
-        dst = Memory(context, builder, sig.args[2], args[2])
-        L = src.lanes
-        a, b = (src.load_vector(builder.add(args[1], I64(k * L))) for k in range(2))
-        order = [l // 2 + L * (l % 2) for l in range(2 * L)]
-        for half in range(2):
-            chosen = builder.shuffle_vector(a, b, places(order[half * L : (half + 1) * L]))
-            dst.store_vector(chosen, builder.add(args[3], I64(half * L)))
-        return context.get_dummy_value()
-
-    return signature, generate
+    return _reordered(source, target, lambda L: [l // 2 + L * (l % 2) for l in range(2 * L)])

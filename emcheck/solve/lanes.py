@@ -314,7 +314,8 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     """The ``x (B, C, H, W)`` with ``conv(weight, x) = z``, for masked ``weight (C, C, k, k)``.
 
     As many threads as torch may use share the groups. Cost: ``B H W C^2`` times the number of
-    live taps; memory: the result and, for each thread, a quarter of a megabyte or one row.
+    live taps; memory: the result and, for each thread, a quarter of a megabyte or one
+    band of rows.
     """
     B, C, H, W = z.shape
     x = torch.empty_like(z, memory_format=torch.contiguous_format)

@@ -68,7 +68,7 @@ def _first_calls(frames: Frames) -> list[str]:
     assert frames.contests is not None
     found: dict[str, dict[str, dict[str, object]]] = {}
     for row in records(frames.contests):
-        if row["contest"] in (EMPTY_CACHE, CACHE_ON_DISK):
+        if row["contest"] in _FIRST:
             found.setdefault(str(row["competitor"]), {})[str(row["contest"])] = row
     rows = []
     for name, both in found.items():
@@ -78,7 +78,7 @@ def _first_calls(frames: Frames) -> list[str]:
     if not rows:
         return []
     text = (
-        "**The first call** in a fresh process, one thread. Compiled code is kept on the disk, for "
+        "**The first call** in a fresh process. Compiled code is kept on the disk, for "
         "one dtype and one kind of lanes at a time. No time above includes it."
     )
     head = ["code", "size", "batch", "empty cache", "cache on disk", "later calls"]
