@@ -57,6 +57,14 @@ FINITE_DIFFERENCE_STEPS = (2.0**-16, 2.0**-21, 2.0**-26)
 QUADRATURE = 1e-8
 
 
+#: A change of the other samples that moves a latent by this share of its size is no rounding:
+#: rows are coupled. Rounding in float64 stays below it up to a condition number of 1e9.
+COUPLED = 2.0**-20
+
+#: Most dimensions of an explicit Jacobian: 4096 rows are 128 MiB, and one LU takes seconds.
+MOST_EXPLICIT = 4096
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """The arithmetic a layer computes in: unit roundoff and smallest normal number."""
@@ -79,13 +87,21 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class Measure:
-    """Error over bound by one rule, and the condition number that belongs to it."""
+    """Error over bound by one rule, and the condition number that belongs to it.
+
+    ``got``, ``expected`` and ``bound`` are those of the worst entry: ``ratio`` is
+    ``|got - expected| / bound``. A normwise rule has the norm of the error for ``got`` and 0
+    for ``expected``; a yes-or-no answer has none of the three (NaN).
+    """
 
     ratio: float
     rule: str
     condition: float = float("nan")
     ill_conditioned: bool = False
     detail: str = ""
+    got: float = float("nan")
+    expected: float = float("nan")
+    bound: float = float("nan")
 
     @property
     def threshold(self) -> float:
@@ -98,12 +114,36 @@ class Measure:
 
 def ratio(error: Any, bound: Any) -> float:
     """Largest ``|error| / bound``: 0/0 is 0, x/0 and NaN are infinite, no entries at all is 0."""
-    error, bound = np.broadcast_arrays(np.abs(np.asarray(error)), np.asarray(bound))
-    if error.size == 0:
-        return 0.0
+    quotients = _quotients(*np.broadcast_arrays(np.asarray(error), np.asarray(bound)))
+    return float(quotients.max()) if quotients.size else 0.0
+
+
+def _quotients(error: Array, bound: Array) -> Array:
+    """``|error| / bound`` entry by entry: 0/0 is 0, x/0 and NaN are infinite."""
+    error = np.abs(error)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = np.where(error == 0, 0.0, error / bound)
-    return float(np.max(np.where(np.isnan(quotient), np.inf, quotient)))
+    return np.asarray(np.where(np.isnan(quotient), np.inf, quotient))
+
+
+def compare(
+    got: Any,
+    expected: Any,
+    bound: Any,
+    rule: str,
+    condition: float = float("nan"),
+    ill_conditioned: bool = False,
+    detail: str = "",
+) -> Measure:
+    """``|got - expected| / bound`` entry by entry as a measure, with the numbers of the worst."""
+    got, expected, bound = np.broadcast_arrays(*map(np.asarray, (got, expected, bound)))
+    quotients = _quotients(difference(got, expected), bound)
+    if quotients.size == 0:
+        return Measure(0.0, rule, condition, ill_conditioned, detail)
+    worst = np.unravel_index(int(np.argmax(quotients)), quotients.shape)
+    numbers = (float(np.real(values[worst])) for values in (quotients, got, expected, bound))
+    quotient, *three = numbers
+    return Measure(quotient, rule, condition, ill_conditioned, detail, *three)
 
 
 def difference(got: Any, expected: Any) -> Array:
@@ -169,11 +209,23 @@ def jacobian_round_trip(J: Array, x: Array, z: Array, arithmetic: Arithmetic) ->
     return float(arithmetic.u * np.sqrt(len(J)) * carried)
 
 
+def jacobian_forward(J: Array, x: Array, z: Array, arithmetic: Arithmetic) -> Array:
+    """T8 going forward: ``5 u (|J| |x| + |z|)`` entry by entry, at least its norm over sqrt n.
+
+    A layer that is stable in norm only (an FFT, a product of reflections) spreads its errors
+    over all entries alike.
+    """
+    narrow = [np.abs(np.asarray(v, np.float64)).reshape(-1) for v in (x, z)]
+    size = np.abs(J) @ narrow[0] + narrow[1]
+    size = np.maximum(size, np.linalg.norm(size) / np.sqrt(max(len(size), 1)))
+    return np.asarray(THRESHOLDS["T8"] * arithmetic.u * size)
+
+
 def too_ill(condition: float, weight: float) -> bool:
     """Whether first-order error bounds have lost their meaning: ``weight cond >= 0.1``."""
     return not weight * condition < ILL_CONDITIONED_FROM
 
 
-def numerically_singular(singular: Array, arithmetic: Arithmetic) -> bool:
-    """Whether the smallest singular value is below ``n u s_max`` (or not finite)."""
-    return not singular.min() >= singular.size * arithmetic.u * singular.max()
+def numerically_singular(largest: float, smallest: float, n: int, arithmetic: Arithmetic) -> bool:
+    """Whether the smallest of ``n`` singular values is below ``n u s_max`` (or not finite)."""
+    return not smallest >= n * arithmetic.u * largest

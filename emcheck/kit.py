@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
-from emcheck.checks.trial import Trial, call
+from emcheck.checks.calling import call
+from emcheck.checks.trial import Trial
 from emcheck.result import Result, Verdict, merge
 from emcheck.spec import options_of
 

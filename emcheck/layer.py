@@ -15,7 +15,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from emcheck.spec import LayerSpec
 
-Event = tuple[int, int, int]
+#: The shape of one sample: ``(D,)``, ``(C, L)``, ``(C, H, W)`` or ``(C, D, H, W)``.
+Event = tuple[int, ...]
 
 
 class InvertibleLayer(nn.Module, ABC):

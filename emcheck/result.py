@@ -45,6 +45,8 @@ class Result:
     ``condition`` is the condition number that the check used (NaN where it needs none);
     ``examples`` counts the examples that ran, ``ill_conditioned`` those among them that
     were too ill-conditioned to judge; ``rule`` names the bound in :mod:`emcheck.bounds`.
+    ``got``, ``expected`` and ``bound`` are the numbers of the worst entry (NaN for a yes or
+    no), and ``reproduce`` is one line of Python that repeats a failure.
     """
 
     check: str
@@ -61,12 +63,16 @@ class Result:
     detail: str = ""
     seed: int = 0
     rule: str = ""
+    got: float = math.nan
+    expected: float = math.nan
+    bound: float = math.nan
+    reproduce: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """A flat dictionary of JSON types (non-finite numbers become strings)."""
         record = asdict(self)
         record["verdict"] = self.verdict.value
-        for key in ("ratio", "threshold", "condition"):
+        for key in ("ratio", "threshold", "condition", "got", "expected", "bound"):
             value = record[key]
             record[key] = value if math.isfinite(value) else str(value)
         return record

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from emcheck.layer import Event, InvertibleLayer
+from emcheck.oracle import Definition
 from emcheck.spec import LayerSpec, Trait, options_of, spec_of
+from emcheck.styles import STYLES
 
 #: Magnitude of the input as a power of two, by name and dtype: far from overflow only by
 #: what one layer can amplify, and below the smallest normal number.
@@ -26,8 +30,9 @@ SCALES = {
 class Case:
     """One situation: the size of things by name, everything random from ``seed``.
 
-    ``event`` is ``(C, H, W)``; ``style`` one of :data:`emcheck.styles.STYLES`; ``scale`` one of
-    :data:`SCALES`; ``options`` the constructor's keywords.
+    ``event`` is the shape of one sample, ``(C, H, W)`` for images; ``style`` one of
+    :data:`emcheck.styles.STYLES`; ``scale`` one of :data:`SCALES`; ``options`` the
+    constructor's keywords. ``str(case)`` and ``Case.parse`` are inverse to each other.
     """
 
     event: Event
@@ -51,11 +56,53 @@ class Case:
     def magnitude(self) -> float:
         return float(2.0 ** SCALES[self.scale][self.dtype])
 
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        """The case that prints as ``text``, on the CPU.
+
+        Raises:
+            ValueError: a text that no case prints.
+        """
+        found = _PRINTED.fullmatch(text.strip())
+        if found is None:
+            wanted = "(B, *event) dtype style [scale] [option=value ...] seed=N"
+            raise ValueError(f"expected a case like {wanted!r}, got {text!r}")
+        batch, *event = ast.literal_eval(found["shape"])
+        words = (word.split("=", 1) for word in found["options"].split())
+        return cls(
+            event=tuple(event),
+            batch=batch,
+            dtype=getattr(torch, found["dtype"]),
+            style=found["style"],
+            scale=found["scale"] or "unit",
+            seed=int(found["seed"]),
+            options={key: _literal(value) for key, value in words},
+        )
+
     def __str__(self) -> str:
         options = "".join(f" {key}={value}" for key, value in self.options.items())
         scale = "" if self.scale == "unit" else f" {self.scale}"
         shape = (self.batch, *self.event)
         return f"{shape} {self.dtype_name} {self.style}{scale}{options} seed={self.seed}"
+
+
+_PRINTED = re.compile(
+    r"(?P<shape>\(\d+(?:, \d+)+\)) (?P<dtype>float32|float64)"
+    rf" (?P<style>{'|'.join(STYLES)})(?: (?P<scale>{'|'.join(SCALES)}))?"
+    r"(?P<options>(?: \w+=\S+)*?) seed=(?P<seed>\d+)"
+)
+
+
+def _literal(text: str) -> Any:
+    """A number or truth value as such, anything else as text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+#: ``draw(batch, event, generator)``: float64 data ``(batch, *event)`` in a layer's domain.
+Draw = Callable[[int, Event, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -70,6 +117,13 @@ class Subject:
         unwrap: from the layer under test to the module that the spec describes.
         any_channels: whether ``build`` follows the channel count of the case.
         any_size: whether layers work at any H and W that ``multiple`` divides.
+        definition: the definition of a layer at its present parameters, or None; without one
+            it is the spec's.
+        draw: data in the layer's domain; None for standard normal numbers.
+        lacks: capability -> why; checks that need it are UNSUPPORTED.
+        broken: capability -> why; checks that need it are NOT RUN, another one has failed.
+        coupled: why rows of a batch depend on each other, empty if they do not.
+        memo: Jacobians that several checks of one case share; None keeps nothing.
     """
 
     name: str
@@ -79,6 +133,21 @@ class Subject:
     unwrap: Callable[[nn.Module], nn.Module] = lambda layer: layer
     any_channels: bool = True
     any_size: bool = True
+    definition: Callable[[nn.Module, Event], Definition] | None = None
+    draw: Draw | None = None
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    coupled: str = ""
+    memo: dict[Any, Any] | None = None
+
+    def define(self, layer: nn.Module, event: Event) -> Definition | None:
+        """The definition of ``layer`` at its present parameters, where there is one."""
+        defined = self.definition or (self.spec.define if self.spec else None)
+        return defined(self.unwrap(layer), event) if defined else None
+
+    @property
+    def is_defined(self) -> bool:
+        return self.definition is not None or self.spec is not None
 
     @classmethod
     def of_class(cls, name: str, layer_class: type[InvertibleLayer]) -> Subject:
@@ -122,8 +191,9 @@ class Subject:
         C, *space = case.event
         multiple = self.multiple(case)
         most = max(multiple, pixels - pixels % multiple)
-        H, W = (min(size, most) for size in space) if self.any_size else space
-        return replace(case, event=(min(C, max(channels, self.fewest_channels(case))), H, W))
+        if self.any_size:
+            space = [min(size, most) for size in space]
+        return replace(case, event=(min(C, max(channels, self.fewest_channels(case))), *space))
 
     def multiple(self, case: Case) -> int:
         """What H and W must be divisible by in this case."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,17 +13,16 @@ from torch import Tensor
 
 from emcheck import bounds
 from emcheck.bounds import Measure
+from emcheck.checks.capabilities import CAPABILITIES
 from emcheck.checks.case import Case, Subject
+from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.checks.trial import Trial
+from emcheck.checks.unsupported import Unsupported as Unsupported
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Result, Verdict
 from emcheck.spec import Trait
 
 Function = Callable[[Trial], Measure]
-
-
-class Unsupported(Exception):
-    """Raised by a check when the layer lacks a capability; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,11 @@ class Check:
 
     Args:
         family: the column group of the report.
-        needs: traits of the layer, or names of what its spec must offer.
+        needs: traits of the layer, names of what its spec must offer, or capabilities.
         house: binding for this project's layers, a NOTE for others.
         adapt: from a drawn case to one this check can use.
+        optional: only where it is asked for: it costs seconds.
+        couples: judges the dependence of rows itself; all others take it as absent.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Check:
     needs: tuple[Trait | str, ...]
     house: bool
     adapt: Callable[[Case, Subject], Case]
+    optional: bool = False
+    couples: bool = False
 
     @property
     def summary(self) -> str:
@@ -49,7 +53,19 @@ class Check:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
     def applies(self, subject: Subject) -> bool:
-        return all(_offers(subject, need) for need in self.needs)
+        """Whether the check makes sense for the subject; what it lacks is said on running."""
+        return all(_offers(subject, need) for need in self.needs if need not in CAPABILITIES)
+
+    def hindered(self, subject: Subject) -> tuple[Verdict, str] | None:
+        """The verdict without running, and why, where the subject lacks what is needed."""
+        if subject.coupled and not self.couples:
+            return Verdict.UNSUPPORTED, subject.coupled
+        for need in self.needs:
+            if need in subject.broken:
+                return Verdict.NOT_RUN, subject.broken[str(need)]
+            if need in subject.lacks:
+                return Verdict.UNSUPPORTED, subject.lacks[str(need)]
+        return None
 
 
 #: name -> check, in the order of the families' modules.
@@ -61,6 +77,8 @@ def check(
     *needs: Trait | str,
     house: bool = False,
     adapt: Callable[[Case, Subject], Case] = lambda case, subject: case,
+    optional: bool = False,
+    couples: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as a check; its name is the function's."""
 
@@ -68,7 +86,7 @@ def check(
         name = function.__name__
         if name in CHECKS:
             raise ValueError(f"expected a new name for a check, got {name!r} twice")
-        CHECKS[name] = Check(name, family, function, needs, house, adapt)
+        CHECKS[name] = Check(name, family, function, needs, house, adapt, optional, couples)
         return function
 
     return register
@@ -78,7 +96,7 @@ def _offers(subject: Subject, need: Trait | str) -> bool:
     """Whether the spec has a trait, or the capability of that name."""
     spec = subject.spec
     if need == "definition":
-        return spec is not None
+        return subject.is_defined
     if spec is None:
         return False
     if isinstance(need, Trait):
@@ -96,13 +114,13 @@ def agree(got: Array, expected: Array, bound: Array, detail: str = "") -> Measur
 
     Entries without a finite bound are judged last: they excuse no other entry.
     """
-    error = bounds.difference(got, expected)
-    error, limit = np.broadcast_arrays(error, 2 * np.asarray(bound))
+    got, expected, limit = np.broadcast_arrays(got, expected, 2 * np.asarray(bound))
     bounded = np.isfinite(limit)
-    judged = Measure(bounds.ratio(error[bounded], limit[bounded]), "AGREE", detail=detail)
+    parts = (got[bounded], expected[bounded], limit[bounded])
+    judged = bounds.compare(*parts, "AGREE", detail=detail)
     if bounded.all() or not judged.ok:
         return judged
-    return replace(judged, ratio=bounds.ratio(error, limit), ill_conditioned=True)
+    return bounds.compare(got, expected, limit, "AGREE", ill_conditioned=True, detail=detail)
 
 
 def agree_tensors(got: Tensor, expected: Tensor, bound: Array, detail: str = "") -> Measure:
@@ -126,8 +144,11 @@ def worst(*measures: Measure) -> Measure:
     return max(measures, key=closeness)
 
 
-def run_check(check: Check, subject: Subject, case: Case) -> Result:
-    """One check on one case; whatever a layer does, the answer is a result."""
+def run_check(check: Check, subject: Subject, case: Case, seconds: float | None = None) -> Result:
+    """One check on one case; whatever a layer does, the answer is a result.
+
+    A check that has not ended after ``seconds`` is NOT RUN; None sets no limit.
+    """
     case = check.adapt(case, subject)
     result = Result(
         check=check.name,
@@ -138,13 +159,22 @@ def run_check(check: Check, subject: Subject, case: Case) -> Result:
         verdict=Verdict.FAIL,
         seed=case.seed,
     )
+    hindered = check.hindered(subject)
+    if hindered is not None:
+        return replace(result, verdict=hindered[0], detail=hindered[1], examples=0)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), time_limit(seconds) if seconds else nullcontext():
             measure = check.function(Trial(subject, case))
             measure = _excuse_cancellation(check, subject, case, measure)
     except Unsupported as reason:
         return replace(result, verdict=Verdict.UNSUPPORTED, detail=str(reason))
+    except TimeLimit:
+        told = f"not finished after {seconds:g} s"
+        return replace(result, verdict=Verdict.NOT_RUN, detail=told, examples=0)
     except Exception as error:  # a layer may raise anything, and that is an answer
+        if isinstance(error, NotImplementedError) and not subject.own:
+            told = " ".join(str(error).split()) or "the layer raised NotImplementedError"
+            return replace(result, verdict=Verdict.UNSUPPORTED, detail=told)
         detail = f"raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return replace(result, verdict=_failure(check, subject), detail=detail, ratio=math.inf)
     verdict = Verdict.PASS
@@ -160,6 +190,9 @@ def run_check(check: Check, subject: Subject, case: Case) -> Result:
         condition=measure.condition,
         detail=measure.detail,
         rule=measure.rule,
+        got=measure.got,
+        expected=measure.expected,
+        bound=measure.bound,
         ill_conditioned=int(verdict is Verdict.ILL_CONDITIONED),
     )
 

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from emcheck import bounds
 from emcheck.bounds import FINITE_DIFFERENCE, FINITE_DIFFERENCE_STEPS, Measure, too_ill
+from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, agree_tensors, check, worst, yes
-from emcheck.checks.trial import Trial, call, condition_number
+from emcheck.checks.trial import Trial
+from emcheck.oracle import condition_number
 
 #: ``output(layer, x)`` is one of the four outputs of a layer, ``(B, ...)``.
 Output = Callable[[nn.Module, Tensor], Tensor]
@@ -30,19 +32,19 @@ def _smooth(case: Case, subject: Subject) -> Case:
 @check("gradients", adapt=_smooth)
 def gradient_of_latent(trial: Trial) -> Measure:
     """Gradients of ``z`` for x and every parameter equal central differences (clause 7)."""
-    return _against_differences(trial, lambda layer, x: layer(x)[0], trial.x)
+    return _against_differences(trial, lambda layer, x: forward_of(layer, x)[0], trial.x)
 
 
-@check("gradients", adapt=_smooth)
+@check("gradients", "exact_logdet", adapt=_smooth)
 def gradient_of_logdet(trial: Trial) -> Measure:
     """Gradients of the log-det alone equal central differences (clause 7)."""
-    return _against_differences(trial, lambda layer, x: layer(x)[1], trial.x)
+    return _against_differences(trial, lambda layer, x: forward_of(layer, x)[1], trial.x)
 
 
-@check("gradients", adapt=_smooth)
+@check("gradients", "inverse_logdet", "inverse_gradient", "exact_logdet", adapt=_smooth)
 def gradient_of_inverse_logdet(trial: Trial) -> Measure:
     """Gradients of the inverse's log-det equal central differences (clause 7)."""
-    return _against_differences(trial, lambda layer, z: layer.inverse(z)[1], trial.latent)  # type: ignore[operator]
+    return _against_differences(trial, lambda layer, z: inverse_of(layer, z)[1], trial.latent)
 
 
 def _against_differences(trial: Trial, output: Output, x: Tensor) -> Measure:
@@ -102,7 +104,7 @@ def _best_step(
     return Measure(best, "FD", detail=detail)
 
 
-@check("gradients", adapt=_smooth)
+@check("gradients", "inverse", "inverse_gradient", "exact_inverse", adapt=_smooth)
 def gradient_of_inverse(trial: Trial) -> Measure:
     """Gradients through ``inverse`` equal the implicit formula ``J^-T g`` (clause 7).
 
@@ -110,7 +112,7 @@ def gradient_of_inverse(trial: Trial) -> Measure:
     """
     layer = copy.deepcopy(trial.layer)
     z = trial.latent[:1].clone().requires_grad_(True)
-    x = layer.inverse(z)[0]  # type: ignore[operator]
+    x = inverse_of(layer, z)[0]
     g = torch.randn(x.shape, generator=trial.case.generator(8), dtype=torch.float64).to(x)
     parameters = {n: p for n, p in layer.named_parameters() if p.requires_grad}
     found = _grad_or_zeros((g * x).sum(), [z, *parameters.values()])
@@ -122,7 +124,7 @@ def gradient_of_inverse(trial: Trial) -> Measure:
     adjoint = np.linalg.solve(J.T, g.detach().numpy().reshape(-1))
     pull = torch.from_numpy(adjoint).reshape(z.shape)
     fixed = x.detach()
-    forward = (-pull * layer(fixed)[0]).sum()
+    forward = (-pull * forward_of(layer, fixed)[0]).sum()
     expected = [pull, *_grad_or_zeros(forward, list(parameters.values()))]
     size = float(pull.norm()) * (1 + float(fixed.norm()) + float(z.detach().norm()))
     measures = []
@@ -167,7 +169,7 @@ def no_dead_parameter(trial: Trial) -> Measure:
             break
         x = trial.sample(10 + draw, batch=4)
         trial.move(layer, 30 + draw)
-        z, logdet = layer(x)
+        z, logdet = forward_of(layer, x)
         weight = torch.randn(z.shape, generator=trial.case.generator(50), dtype=z.dtype)
         names = sorted(waiting)
         parameters = [layer.get_parameter(name) for name in names]
@@ -181,6 +183,8 @@ def jvp_agrees(trial: Trial) -> Measure:
     """Forward-mode derivatives equal the Jacobian times the direction, in both directions."""
     v = trial.sample(9, batch=1)
     forward = _pushed(trial, trial.x[:1], v, inverse=False)
+    if not (trial.has("inverse_gradient") and trial.has("exact_inverse")):
+        return forward
     w = trial.forward[0][:1]
     backward = _pushed(trial, w, v.reshape(w.shape), inverse=True)
     return worst(forward, backward)
@@ -188,9 +192,9 @@ def jvp_agrees(trial: Trial) -> Measure:
 
 def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
     """``jvp`` at ``x`` along ``v`` against the explicit Jacobian by reverse mode."""
-    f = trial.layer.inverse if inverse else trial.layer
+    layer, direction = trial.layer, inverse_of if inverse else forward_of
     try:
-        _, (dz, _) = torch.func.jvp(f, (x,), (v,))  # type: ignore[arg-type, misc]
+        _, dz = torch.func.jvp(lambda one: direction(layer, one)[0], (x,), (v,))  # type: ignore[misc]
     except (RuntimeError, NotImplementedError) as error:
         raise _unless_own(trial, "forward-mode derivatives", error) from error
     J = trial.jacobian(x[0], inverse=inverse)
@@ -206,11 +210,12 @@ def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
 @check("gradients", adapt=_smooth)
 def vmap_agrees(trial: Trial) -> Measure:
     """``vmap`` over an extra dimension equals a loop, in both directions."""
-    stack = torch.stack([trial.x, trial.sample(9)])
+    layer, stack = trial.layer, torch.stack([trial.x, trial.sample(9)])
     try:
         with torch.no_grad():
-            z, logdet = torch.func.vmap(trial.layer)(stack)
-            xh, _ = torch.func.vmap(trial.layer.inverse)(z)  # type: ignore[arg-type]
+            z, logdet = torch.func.vmap(lambda x: forward_of(layer, x))(stack)
+            if trial.has("inverse"):
+                xh, _ = torch.func.vmap(lambda z: inverse_of(layer, z))(z)
     except (RuntimeError, NotImplementedError) as error:
         raise _unless_own(trial, "vmap", error) from error
     measures = []
@@ -219,10 +224,10 @@ def vmap_agrees(trial: Trial) -> Measure:
         of_z, of_logdet = trial.forward_bound(stack[n])
         measures.append(agree_tensors(z[n], expected, of_z))
         measures.append(agree_tensors(logdet[n], expected_logdet, of_logdet))
-        limit = trial.inverse_bound(stack[n], z[n])
-        with torch.no_grad():
-            back, _ = trial.layer.inverse(z[n])  # type: ignore[operator]
-        measures.append(agree_tensors(xh[n], back, limit))
+        if trial.has("inverse"):
+            limit = trial.inverse_bound(stack[n], z[n])
+            back, _ = call_inverse(trial.layer, z[n])
+            measures.append(agree_tensors(xh[n], back, limit))
     return worst(*measures)
 
 

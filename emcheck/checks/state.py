@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.bounds import Measure
+from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import agree_tensors, check, identical, worst, yes
-from emcheck.checks.trial import Trial, call, call_inverse
+from emcheck.checks.trial import Trial
 from emcheck.oracle import as_extended
 from emcheck.spec import Trait
 
 
 def _outputs(layer: nn.Module, trial: Trial) -> tuple[Tensor, ...]:
-    z, logdet = call(layer, trial.x)
-    return (z, logdet, *call_inverse(layer, trial.latent))
+    forward = call(layer, trial.x)
+    if not trial.has("inverse"):
+        return forward
+    return (*forward, *call_inverse(layer, trial.latent))
 
 
 def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
@@ -94,24 +97,26 @@ def _one_graph(case: Case, subject: Subject) -> Case:
     return subject.clip(small, 2, 3)
 
 
-@check("state", adapt=_one_graph)
+@check("state", adapt=_one_graph, optional=True)
 def compiled_agrees(trial: Trial) -> Measure:
     """``torch.compile`` gives the same values (graph capture and AOT; no code generation).
 
     Compiling is what costs: odd seeds take the inverse, even ones forward.
     """
-    z, logdet = trial.forward
+    layer, (z, logdet) = trial.layer, trial.forward
     of_z, of_logdet = trial.forward_bound(trial.x)
-    if trial.case.seed % 2 == 0:
-        got, got_logdet = _compiled(trial.layer, trial.x)
+    if trial.case.seed % 2 == 0 or not trial.has("inverse"):
+        got, got_logdet = _compiled(lambda x: forward_of(layer, x), trial.x)
         return worst(agree_tensors(got, z, of_z), agree_tensors(got_logdet, logdet, of_logdet))
-    got, got_logdet = _compiled(trial.layer.inverse, z)  # type: ignore[arg-type]
+    got, got_logdet = _compiled(lambda z: inverse_of(layer, z), z)
     of_x = trial.inverse_bound(trial.back[0], z)
     if trial.definition is not None and not trial.definition.linear:
         # The inverse's log-det is taken where its own rounding has led.
         run = trial.definition.running(as_extended(trial.x), of_x, trial.arithmetic)
         of_logdet = np.maximum(of_logdet, run.logdet_error)
     values = agree_tensors(got, trial.back[0], of_x, "the compiled inverse differs")
+    if not trial.has("inverse_logdet"):
+        return values
     return worst(values, agree_tensors(got_logdet, trial.back[1], of_logdet, "its log-det differs"))
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emcheck.bounds import Arithmetic, Measure, difference, ratio
+from emcheck.bounds import Arithmetic, Measure, compare
+from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import agree, agree_tensors, check, identical, worst, yes
-from emcheck.checks.trial import Trial, call, call_inverse
+from emcheck.checks.trial import Trial
 from emcheck.oracle import as_extended
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.spec import Trait
@@ -48,7 +49,7 @@ def jacobian_matches_definition(trial: Trial) -> Measure:
     matrix = getattr(definition, "matrix", None)
     expected = definition.jacobian(as_extended(trial.x[:1])) if matrix is None else matrix
     bound = bound + definition.jacobian_uncertainty(as_extended(trial.x[:1]))
-    return Measure(ratio(difference(J, expected), bound), "AGREE")
+    return compare(J, expected, bound, "AGREE")
 
 
 @check("structure", Trait.PERIODIC, adapt=_float64)
@@ -105,7 +106,7 @@ def map_is_affine(trial: Trial) -> Measure:
     limits = [trial.forward_bound(point)[0] for point in points]
     left, right = values[0], 2 * values[1] + values[2] - 2 * values[3]
     bound = limits[0] + 2 * limits[1] + limits[2] + 2 * limits[3]
-    return Measure(ratio(difference(left, right), bound), "AGREE")
+    return compare(left, right, bound, "AGREE")
 
 
 @check("structure", Trait.REVERSIBLE)

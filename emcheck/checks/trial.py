@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -10,26 +11,30 @@ import torch
 from torch import Tensor, nn
 
 from emcheck import bounds
-from emcheck.bounds import THRESHOLDS, Arithmetic
+from emcheck.bounds import MOST_EXPLICIT, THRESHOLDS, Arithmetic
+from emcheck.checks.calling import Pair, call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
-from emcheck.oracle import Definition, as_extended, explicit_jacobian
+from emcheck.checks.unsupported import Unsupported
+from emcheck.oracle import Definition, as_extended, condition_number, explicit_jacobian
 from emcheck.oracle.precision import Array
-from emcheck.styles import move_parameters
-
-_U64 = Arithmetic.of(torch.float64)
+from emcheck.styles import move_parameters, optimise
 
 
 class Trial:
     """A built layer with its input, its definition and its Jacobians.
 
-    Layers returned by ``layer`` and ``fresh_copy`` belong to the trial; nothing outside it is
-    touched. ``x`` is ``(B, C, H, W)`` in the dtype of the case.
+    Layers returned by ``layer`` and ``new_layer`` belong to the trial; nothing outside it is
+    touched. ``x`` is ``(B, *event)`` in the dtype of the case.
     """
 
     def __init__(self, subject: Subject, case: Case) -> None:
         self.subject = subject
         self.case = case
         self.arithmetic = Arithmetic.of(case.dtype, case.device)
+
+    def has(self, capability: str) -> bool:
+        """Whether the layer offers a capability, as far as is known."""
+        return capability not in self.subject.lacks and capability not in self.subject.broken
 
     def new_layer(self, purpose: int = 1, style: str | None = None) -> nn.Module:
         """A layer built for the case and moved to a style with its own random numbers."""
@@ -42,10 +47,13 @@ class Trial:
         """Move the parameters of ``layer`` to a style, in place."""
         style, spec = style or self.case.style, self.subject.spec
         generator = self.case.generator(purpose)
+        moved = "trained" if style == "optimised" else style
         if spec is None:
-            move_parameters(layer, style, generator)
+            move_parameters(layer, moved, generator)
         elif spec.move is not None and style != "initial":
-            spec.move(self.subject.unwrap(layer), style, generator)
+            spec.move(self.subject.unwrap(layer), moved, generator)
+        if style == "optimised":
+            optimise(layer, lambda x: forward_of(layer, x), self.sample(40 + purpose, batch=8))
 
     @cached_property
     def layer(self) -> nn.Module:
@@ -57,10 +65,14 @@ class Trial:
         return copy.deepcopy(self.new_layer()).double()
 
     def sample(self, purpose: int = 2, batch: int | None = None) -> Tensor:
-        """Standard normal data of the case's magnitude, ``(B, C, H, W)``."""
+        """Data of the case's magnitude, ``(B, *event)``: standard normal, or drawn by the user."""
         case = self.case
-        shape = (case.batch if batch is None else batch, *case.event)
-        x = torch.randn(shape, generator=case.generator(purpose), dtype=torch.float64)
+        B = case.batch if batch is None else batch
+        generator = case.generator(purpose)
+        if self.subject.draw is None:
+            x = torch.randn((B, *case.event), generator=generator, dtype=torch.float64)
+        else:
+            x = self.subject.draw(B, case.event, generator)
         return (x * case.magnitude).to(device=case.device, dtype=case.dtype)
 
     @cached_property
@@ -78,11 +90,11 @@ class Trial:
         return (z * self.case.magnitude).to(image)
 
     @cached_property
-    def forward(self) -> tuple[Tensor, Tensor]:
+    def forward(self) -> Pair:
         return call(self.layer, self.x)
 
     @cached_property
-    def back(self) -> tuple[Tensor, Tensor]:
+    def back(self) -> Pair:
         """The inverse of the forward image."""
         return call_inverse(self.layer, self.forward[0])
 
@@ -92,15 +104,40 @@ class Trial:
 
     def define(self, layer: nn.Module, case: Case | None = None) -> Definition | None:
         """The definition at the present parameters of ``layer``."""
-        spec = self.subject.spec
-        if spec is None:
-            return None
-        return spec.define(self.subject.unwrap(layer), (case or self.case).event)
+        return self.subject.define(layer, (case or self.case).event)
+
+    @cached_property
+    def _inverse_has_gradient(self) -> bool:
+        """Whether autograd sees through the inverse; one under ``no_grad`` it does not."""
+        z = self.latent[:1].double().requires_grad_(True)
+        return inverse_of(self.layer64, z)[0].requires_grad
 
     def jacobian(self, x: Tensor, inverse: bool = False) -> Array:
-        """The explicit Jacobian at one sample ``x (C, H, W)``, float64."""
-        f = self.layer64.inverse if inverse else self.layer64.forward
-        return explicit_jacobian(f, x.double())  # type: ignore[arg-type]
+        """The explicit Jacobian at one sample ``x (*event)``, ``(n, n)`` in float64.
+
+        That of an inverse without gradients is the inverse of the forward one.
+
+        Raises:
+            Unsupported: a map between spaces of different dimension, or one too large.
+        """
+        if x.numel() > MOST_EXPLICIT:
+            raise Unsupported(f"an explicit Jacobian of {x.numel()} dimensions is too large")
+        memo = self.subject.memo if self.subject.memo is not None else {}
+        key = (str(self.case), inverse, x.detach().cpu().numpy().tobytes())
+        if key not in memo:
+            memo[key] = self._explicit(x, inverse)
+        return memo[key]
+
+    def _explicit(self, x: Tensor, inverse: bool) -> Array:
+        if inverse and not self._inverse_has_gradient:
+            xh, _ = call_inverse(self.layer64, x[None].double())
+            return inverse_matrix(self._explicit(xh[0], inverse=False))
+        f: Callable[[nn.Module, Tensor], Pair] = inverse_of if inverse else forward_of
+        J = explicit_jacobian(lambda one: f(self.layer64, one), x.double())
+        if J.shape[0] != J.shape[1]:
+            m, n = J.shape
+            raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
+        return J
 
     def forward_bound(self, x: Tensor) -> tuple[Array, Array]:
         """What a correct ``forward(x)`` may err by: z entry by entry, and log-det ``(B,)``."""
@@ -109,14 +146,11 @@ class Trial:
             run = self.definition.running(X, np.zeros_like(X), self.arithmetic)
             return np.broadcast_to(run.error, run.value.shape), run.logdet_error
         z, logdet = call(self.layer, x)
-        errors, of_logdet = [], []
+        errors, of_logdet, u = [], [], self.arithmetic
         for n in range(len(x)):
             J = self.jacobian(x[n])
-            size = np.abs(J) @ _flat(x[n]) + _flat(z[n])
-            errors.append(THRESHOLDS["T8"] * self.arithmetic.u * size)
-            of_logdet.append(
-                self.jacobian_logdet_bound(J, float(np.ravel(_flat(logdet))[n % logdet.numel()]))
-            )
+            errors.append(bounds.jacobian_forward(J, as_extended(x[n]), as_extended(z[n]), u))
+            of_logdet.append(self.jacobian_logdet_bound(J, float(logdet[n])))
         return np.reshape(errors, z.shape), np.array(of_logdet)
 
     def jacobian_logdet_bound(self, J: Array, logdet: float) -> float:
@@ -138,34 +172,10 @@ class Trial:
                 size = np.asarray(np.broadcast_to(residual, Z.shape), np.float64).reshape(-1)
             else:
                 J = self.jacobian(xh[n])
-                size = np.abs(J) @ _flat(xh[n]) + _flat(z[n])
-                size = size * THRESHOLDS["T8"] * self.arithmetic.u
+                size = bounds.jacobian_forward(J, X, Z, self.arithmetic)
             errors.append(np.abs(inverse_matrix(J)) @ size)
         bound = np.reshape(errors, xh.shape)
         return np.where(bound <= torch.finfo(xh.dtype).max, bound, np.inf)
-
-
-def call(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``layer(x)`` without gradients."""
-    with torch.no_grad():
-        z, logdet = layer(x)
-    return z, logdet
-
-
-def call_inverse(layer: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
-    """``layer.inverse(z)`` without gradients."""
-    with torch.no_grad():
-        x, logdet = layer.inverse(z)  # type: ignore[operator]
-    return x, logdet
-
-
-def _flat(x: Tensor) -> Array:
-    return np.abs(np.asarray(as_extended(x), dtype=np.float64).reshape(-1))
-
-
-def condition_number(J: Array) -> float:
-    """2-norm condition number; infinite if singular or not finite."""
-    return float(np.linalg.cond(J)) if np.isfinite(J).all() else np.inf
 
 
 def inverse_matrix(J: Array) -> Array:

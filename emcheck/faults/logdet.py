@@ -102,7 +102,7 @@ class GateWithoutOffset(Faulty[AffineCoupling2d]):
 
 
 @fault(
-    "shapes_and_dtypes",
+    "logdet_per_sample",
     Conv1x1,
     "Several published flow libraries return a number instead of one log-det per sample.",
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from emcheck.bounds import Arithmetic, Measure, difference, ratio, too_ill
+from emcheck.bounds import Arithmetic, Measure, compare, too_ill
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.precision import Array, as_extended
 
@@ -48,20 +49,25 @@ class ChainDefinition(Definition):
 
     def backward_error(self, z: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
         bound = self.local_residual(xh, z, arithmetic)
-        return self._measure(difference(self.value(xh), z), bound, xh, arithmetic)
+        return self._measure(self.value(xh), z, bound, xh, arithmetic)
 
-    def _measure(self, error: Array, bound: Array, x: Array, arithmetic: Arithmetic) -> Measure:
+    def _measure(
+        self, got: Array, expected: Array, bound: Array, x: Array, arithmetic: Arithmetic
+    ) -> Measure:
         condition = max((_condition(self.jacobian(x[i : i + 1])) for i in range(len(x))), default=1)
-        return Measure(ratio(error, bound), "RUN", condition, too_ill(condition, arithmetic.u))
+        return compare(got, expected, bound, "RUN", condition, too_ill(condition, arithmetic.u))
 
     def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
         """``sum_l |J_{1..l}^-1| (e_l + r_l)``: each part's forward error and residual."""
-        worst, condition = 0.0, 1.0
+        measures = [Measure(0.0, "RUN", 1.0)]
         for sample in range(len(x)):
             bound, own = self._round_trip_bound(x[sample : sample + 1], arithmetic)
-            error = difference(xh[sample], x[sample]).reshape(-1)
-            worst, condition = max(worst, ratio(error, bound)), max(condition, own)
-        return Measure(worst, "RUN", condition, too_ill(condition, arithmetic.u))
+            got, expected = (v[sample].reshape(-1) for v in (xh, x))
+            measures.append(compare(got, expected, bound, "RUN", own))
+        condition = max(measure.condition for measure in measures)
+        worst = max(measures, key=lambda measure: measure.ratio)
+        ill = too_ill(condition, arithmetic.u)
+        return replace(worst, condition=condition, ill_conditioned=ill)
 
     def _round_trip_bound(self, x: Array, arithmetic: Arithmetic) -> tuple[Array, float]:
         J = np.eye(x.size)
@@ -78,7 +84,7 @@ class ChainDefinition(Definition):
     def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
         forward = self.running(xh, np.zeros_like(xh), arithmetic).error
         bound = forward + self.local_residual(xh, z, arithmetic)
-        return self._measure(difference(zh, z), bound, xh, arithmetic)
+        return self._measure(zh, z, bound, xh, arithmetic)
 
 
 def _condition(J: Array) -> float:
@@ -166,7 +172,7 @@ class InverseDefinition(Definition):
         bound = self.inner.local_residual(y, x, arithmetic)
         bound = bound + self.inner.running(y, np.zeros_like(y), arithmetic).error
         condition = _condition(self.inner.jacobian(y[:1]))
-        return Measure(ratio(difference(xh, x), bound), "RUN", condition, too_ill(condition, _U64))
+        return compare(xh, x, bound, "RUN", condition, too_ill(condition, _U64))
 
     def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
         return self.inner.round_trip_error(z, zh, arithmetic)

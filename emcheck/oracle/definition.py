@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emcheck.bounds import Arithmetic, Measure, difference, ratio
+from emcheck.bounds import Arithmetic, Measure, compare
 from emcheck.layer import Event
 from emcheck.oracle.precision import EXTENDED, Array
 
@@ -67,12 +67,12 @@ class Definition(ABC):
     def forward_error(self, x: Array, z: Array, arithmetic: Arithmetic) -> Measure:
         """``z - f(x)`` for a computed ``z``."""
         run = self.running(x, np.zeros_like(x), arithmetic)
-        return Measure(ratio(difference(z, run.value), run.error), "RUN")
+        return compare(z, run.value, run.error, "RUN")
 
     def logdet_error(self, x: Array, logdet: Array, arithmetic: Arithmetic) -> Measure:
         """``logdet - log|det J(x)|`` for a computed ``logdet (B,)``."""
         run = self.running(x, np.zeros_like(x), arithmetic)
-        return Measure(ratio(difference(logdet, run.logdet), run.logdet_error), "RUN")
+        return compare(logdet, run.logdet, run.logdet_error, "RUN")
 
     def jacobian_uncertainty(self, x: Array) -> float:
         """What the entries of ``jacobian(x)`` themselves may err by; 0 where they are exact."""

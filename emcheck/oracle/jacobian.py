@@ -10,6 +10,9 @@ from torch import Tensor
 
 from emcheck.oracle.precision import Array
 
+#: Backward passes that run side by side; more would cost memory, not save time.
+_CHUNK = 256
+
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -27,7 +30,7 @@ def explicit_jacobian(f: Map, x: Tensor) -> Array:
         return f(event[None])[0][0]
 
     try:
-        J = torch.func.jacrev(event_map)(x)
+        J = torch.func.jacrev(event_map, chunk_size=_CHUNK)(x)
     except (RuntimeError, NotImplementedError, TypeError):
         J = torch.autograd.functional.jacobian(event_map, x)
     return np.asarray(J.detach().reshape(-1, x.numel()).cpu().numpy(), dtype=np.float64)

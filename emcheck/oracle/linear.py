@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from emcheck.bounds import THRESHOLDS, Arithmetic, Measure, difference, norm2, ratio, too_ill
+from emcheck.bounds import THRESHOLDS, Arithmetic, Measure, compare, difference, norm2, too_ill
 from emcheck.layer import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.logdets import FourierLogdet, LogdetRule
@@ -83,9 +83,8 @@ class LinearDefinition(Definition):
 
     def logdet_error(self, x: Array, logdet: Array, arithmetic: Arithmetic) -> Measure:
         rule = self.logdet_rule
-        error = difference(logdet, self.logdet(x))
-        quotient = ratio(error, rule.bound(arithmetic))
-        return Measure(quotient, rule.rule, rule.condition)
+        bound = rule.bound(arithmetic)
+        return compare(logdet, self.logdet(x), bound, rule.rule, rule.condition)
 
     @abstractmethod
     def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
@@ -130,12 +129,10 @@ class Componentwise(LinearDefinition):
         return arithmetic.gamma(self.m + 1) * size + self._underflow(arithmetic)
 
     def forward_error(self, x: Array, z: Array, arithmetic: Arithmetic) -> Measure:
-        error = difference(z, self.value(x))
-        return Measure(ratio(error, self.local_error(x, arithmetic)), "T1")
+        return compare(z, self.value(x), self.local_error(x, arithmetic), "T1")
 
     def backward_error(self, z: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
-        error = difference(self.value(xh), z)
-        return Measure(ratio(error, self.local_residual(xh, z, arithmetic)), "T2")
+        return compare(self.value(xh), z, self.local_residual(xh, z, arithmetic), "T2")
 
     @cached_property
     def condition(self) -> float:
@@ -147,14 +144,14 @@ class Componentwise(LinearDefinition):
         gamma = arithmetic.gamma(self.m) + arithmetic.gamma(self.m + 1)
         inner = gamma * self._size(x) + self._underflow(arithmetic)
         bound = inner.reshape(len(x), -1) @ np.abs(self.inverse_matrix).T
-        error = difference(xh, x).reshape(len(x), -1)
+        flat, flat_x = xh.reshape(len(x), -1), x.reshape(len(x), -1)
         ill = too_ill(self.condition, arithmetic.gamma(self.m))
-        return Measure(ratio(error, bound), "T3", self.condition, ill)
+        return compare(flat, flat_x, bound, "T3", self.condition, ill)
 
     def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
         # zh - z = (f(xh) - z) + (zh - f(xh)): T2 and T1 added, both at xh.
         bound = self.local_residual(xh, z, arithmetic) + self.local_error(xh, arithmetic)
-        return Measure(ratio(difference(zh, z), bound), "T2")
+        return compare(zh, z, bound, "T2")
 
 
 class Normwise(LinearDefinition):
@@ -181,7 +178,7 @@ class Normwise(LinearDefinition):
     def _measure(self, error: Array, size: Array, arithmetic: Arithmetic) -> Measure:
         bound = arithmetic.u * size + self._floor(arithmetic)
         ill = too_ill(self.condition, arithmetic.u * self.event[0])
-        return Measure(ratio(self.norm(error), bound), self.rule, self.condition, ill)
+        return compare(self.norm(error), 0.0, bound, self.rule, self.condition, ill)
 
     def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
         size = arithmetic.u * self.size(x) + self._floor(arithmetic)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emcheck.bounds import ELEMENTARY, Arithmetic, Measure, difference, ratio, too_ill
+from emcheck.bounds import ELEMENTARY, Arithmetic, Measure, compare, too_ill
 from emcheck.layer import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.matrices import ConvFactor
@@ -164,17 +164,17 @@ class CouplingDefinition(Definition):
 
     def backward_error(self, z: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
         at = self._exactly_gated(xh, arithmetic)
-        error = difference(self._value(xh, at), z)
-        return _measure(error, self._residual(xh, at, arithmetic), at, arithmetic)
+        residual = self._residual(xh, at, arithmetic)
+        return _measure(self._value(xh, at), z, residual, at, arithmetic)
 
     def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
         bound, at = self._both_ways(x, arithmetic)
         bound[:, self.split :] /= at.g
-        return _measure(difference(xh, x), bound, at, arithmetic)
+        return _measure(xh, x, bound, at, arithmetic)
 
     def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
         bound, at = self._both_ways(xh, arithmetic)
-        return _measure(difference(zh, z), bound, at, arithmetic)
+        return _measure(zh, z, bound, at, arithmetic)
 
     def _both_ways(self, x: Array, arithmetic: Arithmetic) -> tuple[Array, Gated]:
         """Errors of forward and inverse at ``x``, both in the latent."""
@@ -183,8 +183,10 @@ class CouplingDefinition(Definition):
         return there + self._residual(x, at, arithmetic), at
 
 
-def _measure(error: Array, bound: Array, at: Gated, arithmetic: Arithmetic) -> Measure:
+def _measure(
+    got: Array, expected: Array, bound: Array, at: Gated, arithmetic: Arithmetic
+) -> Measure:
     """A small gate divides: its reciprocal is the condition number."""
     with np.errstate(divide="ignore"):
         condition = float((1 / at.g).max(initial=1.0))
-    return Measure(ratio(error, bound), "RUN", condition, too_ill(condition, arithmetic.u))
+    return compare(got, expected, bound, "RUN", condition, too_ill(condition, arithmetic.u))

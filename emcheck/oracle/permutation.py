@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from emcheck.bounds import Arithmetic, Measure, difference, ratio
+from emcheck.bounds import Arithmetic, Measure, compare
 from emcheck.layer import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.precision import EXTENDED, Array
@@ -56,4 +56,4 @@ class PermutationDefinition(Definition):
 
 
 def _exact(got: Array, expected: Array) -> Measure:
-    return Measure(ratio(difference(got, expected), 0.0), "EXACT", 1.0)
+    return compare(got, expected, 0.0, "EXACT", 1.0)

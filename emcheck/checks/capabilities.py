@@ -1,0 +1,37 @@
+"""What a layer may lack without being wrong, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: name -> what it is. A check that needs one which a layer lacks is UNSUPPORTED, visibly.
+CAPABILITIES = {
+    "inverse": "an inverse",
+    "inverse_logdet": "a log-det of the inverse",
+    "inverse_gradient": "gradients through the inverse",
+    "exact_inverse": "an inverse that is exact up to rounding (not an iteration with a tolerance)",
+    "exact_logdet": "a log-det that is exact up to rounding (not an estimate)",
+    "other_sizes": "inputs of another size than the one it was built for",
+}
+
+#: What goes with what: without an inverse there is no log-det of it.
+_IMPLIED = {"inverse": ("inverse_logdet", "inverse_gradient", "exact_inverse")}
+
+
+def missing(declared: Mapping[str, bool], reason: str = "declared") -> dict[str, str]:
+    """name -> why it is missing, for every capability declared as False and what follows.
+
+    Raises:
+        ValueError: a name that is no capability, or a value that is not True or False.
+    """
+    lacks: dict[str, str] = {}
+    for name, offered in declared.items():
+        if name not in CAPABILITIES:
+            known = ", ".join(CAPABILITIES)
+            raise ValueError(f"expected capabilities among {known}, got {name!r}")
+        if not isinstance(offered, bool):
+            raise ValueError(f"expected True or False for capability {name}, got {offered!r}")
+        if not offered:
+            for one in (name, *_IMPLIED.get(name, ())):
+                lacks.setdefault(one, f"the layer has not {CAPABILITIES[name]} ({reason})")
+    return lacks

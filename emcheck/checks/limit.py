@@ -1,0 +1,70 @@
+"""A time limit for code of unknown make."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+#: Seconds after which the limit is said again to code that swallowed it.
+_AGAIN = 0.5
+
+
+class TimeLimit(BaseException):
+    """Raised inside code that ran too long; no ``except Exception`` can swallow it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`TimeLimit` in the body once it has run for ``seconds``.
+
+    In the main thread by a timer signal, which also interrupts a sleep; elsewhere by an
+    asynchronous exception, which takes effect between two steps of the interpreter. A
+    compiled kernel that never returns cannot be interrupted from within the process.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    limited = _by_signal if main and hasattr(signal, "setitimer") else _by_exception
+    with limited(seconds):
+        yield
+
+
+@contextmanager
+def _by_signal(seconds: float) -> Iterator[None]:
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGALRM, stop)
+    outer, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if outer:  # somebody else's timer goes on
+            signal.setitimer(signal.ITIMER_REAL, outer, interval)
+
+
+@contextmanager
+def _by_exception(seconds: float) -> Iterator[None]:
+    thread, done = threading.get_ident(), threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        while not done.wait(wait):
+            _raise_in(thread)
+            wait = _AGAIN
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _raise_in(thread: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TimeLimit))
