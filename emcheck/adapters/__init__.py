@@ -1,0 +1,6 @@
+"""Invertible layers of other libraries as layers of the contract; peers load only when used."""
+
+from emcheck.adapters.core import Adapted as Adapted
+from emcheck.adapters.core import Logdet as Logdet
+from emcheck.adapters.core import Sampler as Sampler
+from emcheck.adapters.core import adapt as adapt

@@ -1,0 +1,184 @@
+"""An invertible layer of another library as a layer of the contract, and which adapter it needs."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.adapters.held import prepare_copy
+
+#: What others return for a log-det: a number, a 0-d tensor or ``(B,)``, passed on as it is.
+Logdet = Tensor | float
+
+#: ``sample(batch, event, generator)``: float64 draws ``(batch, *event)`` inside the domain.
+Sampler = Callable[[int, tuple[int, ...], torch.Generator], Tensor]
+
+#: A prefix of ``__module__`` and the module here that adapts its classes.
+_LIBRARIES = {
+    "normflows": "normflows",
+    "nflows": "nflows",
+    "FrEIA": "freia",
+    "zuko": "zuko",
+    "torch.distributions.transforms": "torch_transforms",
+}
+
+
+class Adapted(nn.Module):
+    """A bijection of another library as a layer of the contract.
+
+    ``forward`` is the direction that the library calls forward. Values and log-dets are passed
+    on as the library returns them; nothing is repaired on the way.
+
+    Args:
+        name: library and class, for reports.
+        lacks: what the library does not offer, of ``"inverse"`` and ``"inverse_logdet"``, as far
+            as it can be told without a call. What shows only in a call is raised there as
+            ``NotImplementedError`` with one line that names it.
+    """
+
+    #: Constants of the layer were computed in this dtype once: in a wider one their rounding
+    #: would be judged, not the layer. None: there are none such.
+    widest: torch.dtype | None = None
+
+    #: Classes, as (start of ``__module__``, name), that set their parameters from the first batch.
+    first_batch: ClassVar[frozenset[tuple[str, str]]] = frozenset()
+
+    def __init__(self, name: str, lacks: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.name = name
+        self.lacks = lacks
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Logdet]:
+        """``x (B, *event)`` to ``z (B, *event_out)`` and ``log|det dz/dx|``."""
+        raise NotImplementedError(f"{self.name} has no forward")
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Logdet | None]:
+        """``z`` to ``x`` and ``log|det dx/dz|``; None if there is no log-det of the inverse."""
+        raise NotImplementedError(f"{self.name} has no inverse")
+
+    @property
+    def sample(self) -> Sampler | None:
+        """Draws from inside the domain of ``forward``, or None where that is all of R^n."""
+        return None
+
+    def warm_up(self, x: Tensor) -> None:
+        """Let a layer set itself from ``x`` where its class is known to do so at its first batch.
+
+        One call of ``forward`` in training mode without gradients; the mode is restored. Any
+        other layer is left alone.
+        """
+        if not any(map(self._sets_itself, self.modules())):
+            return
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            with torch.no_grad():
+                self.train().forward(x.clone())
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    def _sets_itself(self, module: nn.Module) -> bool:
+        known = [(cls.__module__, cls.__name__) for cls in type(module).__mro__]
+        return any(
+            name == wanted and where.startswith(prefix)
+            for where, name in known
+            for prefix, wanted in self.first_batch
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Adapted:
+        prepare_copy(self, memo)
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__({key: copy.deepcopy(value, memo) for key, value in vars(self).items()})
+        return copied
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+def adapt(
+    layer: object = None,
+    *,
+    forward: Callable[..., Any] | None = None,
+    inverse: Callable[..., Any] | None = None,
+    log_det: Callable[..., Any] | None = None,
+) -> nn.Module:
+    """Anybody's bijection as a layer with ``forward(x) -> (z, logdet)`` and ``inverse(z)``.
+
+    Three forms:
+
+    - ``adapt(layer)``: a layer of normflows, nflows, FrEIA, zuko or
+      ``torch.distributions.transforms``, known by its class; a module that has forward and
+      inverse already is returned as it is.
+    - ``adapt(layer, forward=lambda layer, x: ..., inverse=lambda layer, z: ...)``: any module;
+      the functions take it as their first argument. This form is the one for functions that
+      need parameters: a copy of the result acts on a copy of the module.
+    - ``adapt(forward=f, inverse=g)``: functions without parameters, modules, or methods bound
+      to a module (``model.encode``), which is found and registered.
+
+    Args:
+        layer: the layer or module, or None.
+        forward: returns ``z`` or ``(z, logdet)``.
+        inverse: returns ``x`` or ``(x, logdet)``; missing: the result lacks ``"inverse"``.
+        log_det: ``log|det dz/dx|`` at ``x``, needed where ``forward`` returns ``z`` alone.
+
+    Raises:
+        ValueError: an object of no known kind; functions that reach modules or tensors through
+            a closure, a default or a global, which no copy could separate.
+
+    Example:
+        >>> doubled = adapt(
+        ...     forward=lambda x: (2 * x, 0.6931471805599453 * x[0].numel()),
+        ...     inverse=lambda z: z / 2,
+        ... )
+        >>> doubled(torch.ones(1, 3))
+        (tensor([[2., 2., 2.]]), 2.0794415416798357)
+    """
+    functions = {"forward": forward, "inverse": inverse, "log_det": log_det}
+    if any(function is not None for function in functions.values()):
+        from emcheck.adapters.functions import adapt_functions
+
+        return adapt_functions(layer, functions)
+    if isinstance(layer, type):
+        raise ValueError(f"expected a layer, got the class {layer.__name__}: call it first")
+    for cls in type(layer).__mro__:
+        for library, module in _LIBRARIES.items():
+            if cls.__module__ == library or cls.__module__.startswith(library + "."):
+                return importlib.import_module(f"emcheck.adapters.{module}").adapt(layer)
+    if is_native(layer):
+        return layer
+    raise ValueError(
+        "expected a layer of normflows, nflows, FrEIA, zuko or torch.distributions, or a module "
+        f"with forward and inverse, got {type(layer).__name__}: adapt(layer, forward=..., "
+        "inverse=...) takes anything else"
+    )
+
+
+def is_native(layer: object) -> TypeGuard[nn.Module]:
+    """Whether ``layer`` is a module that offers forward and inverse itself."""
+    return (
+        isinstance(layer, nn.Module)
+        and type(layer).forward is not nn.Module.forward
+        and callable(getattr(layer, "inverse", None))
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception, or its class, in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def class_name(layer: object) -> str:
+    """The library and the class of ``layer``: ``normflows.ActNorm``."""
+    return f"{type(layer).__module__.partition('.')[0]}.{type(layer).__name__}"
+
+
+def lacking(layer: Adapted, capability: str, error: BaseException) -> NotImplementedError:
+    """The one exception for what a library does not offer."""
+    reason = f": {one_line(error)}" if str(error) else ""
+    return NotImplementedError(f"{layer.name} has no {capability}{reason}")

@@ -1,0 +1,92 @@
+"""Plain functions, bound methods and functions of a module as a layer of the contract."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from emcheck.adapters.core import Adapted, Logdet
+from emcheck.adapters.held import Held
+
+Function = Callable[..., Any]
+
+
+class Functions(Adapted):
+    """``forward``, ``inverse`` and ``log_det`` as they were given.
+
+    Args:
+        layer: handed to every function as its first argument; None: they take ``x`` alone.
+        functions: by name. Modules that they are, or are bound to, are registered under ``held``.
+    """
+
+    def __init__(self, name: str, layer: nn.Module | None, functions: dict[str, Function]) -> None:
+        super().__init__(name, frozenset() if "inverse" in functions else frozenset({"inverse"}))
+        self.layer = layer
+        self.functions = functions
+        self.held = Held(functions)
+
+    def _call(self, name: str, x: Tensor) -> Any:
+        self.held.put()
+        function = self.functions[name]
+        return function(x) if self.layer is None else function(self.layer, x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Logdet]:
+        z, logdet = self._split("forward", self._call("forward", x))
+        if logdet is None and "log_det" in self.functions:
+            logdet = self._call("log_det", x)
+            if not isinstance(logdet, (Tensor, float, int)):
+                kind = type(logdet).__name__
+                raise ValueError(f"expected log_det to return a tensor or a number, got {kind}")
+        if logdet is None:
+            raise ValueError("expected forward to return (z, logdet), or log_det=, got z alone")
+        return z, logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Logdet | None]:
+        if "inverse" not in self.functions:
+            raise NotImplementedError(f"{self.name} has no inverse: none was given")
+        return self._split("inverse", self._call("inverse", z))
+
+    def _split(self, name: str, output: Any) -> tuple[Tensor, Logdet | None]:
+        value, logdet = output, None
+        if isinstance(output, (tuple, list)) and len(output) == 2:
+            value, logdet = output
+        known = logdet is None or isinstance(logdet, (Tensor, float, int))
+        if isinstance(value, Tensor) and known:
+            return value, logdet
+        got = type(output).__name__
+        if isinstance(output, (tuple, list)):
+            got = f"{got} of {', '.join(type(v).__name__ for v in output) or 'nothing'}"
+        letter = "z" if name == "forward" else "x"
+        raise ValueError(f"expected {name} to return {letter} or ({letter}, logdet), got {got}")
+
+
+def adapt_functions(layer: object, functions: Mapping[str, Function | None]) -> Functions:
+    """``Functions`` of what was given, or ``ValueError`` in one line."""
+    given = {name: function for name, function in functions.items() if function is not None}
+    if layer is not None and not isinstance(layer, nn.Module):
+        kind = type(layer).__name__
+        raise ValueError(f"expected a module for the functions to take first, got {kind}")
+    if "forward" not in given:
+        raise ValueError(
+            f"expected forward=, got only {' and '.join(f'{name}=' for name in given)}"
+        )
+    for name, function in given.items():
+        if isinstance(function, type) or not callable(function):
+            kind = function.__name__ if isinstance(function, type) else type(function).__name__
+            raise ValueError(f"expected {name} to be a function, got {kind}")
+    return Functions(_name(given["forward"] if layer is None else layer), layer, given)
+
+
+def _name(source: object) -> str:
+    """The class of the module behind a function, or the function's own name."""
+    while isinstance(source, functools.partial):
+        source = source.func
+    if isinstance(source, types.MethodType):
+        source = source.__self__
+    if isinstance(source, nn.Module):
+        return type(source).__name__
+    return str(getattr(source, "__name__", type(source).__name__))

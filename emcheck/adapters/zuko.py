@@ -1,0 +1,72 @@
+"""Transforms, lazy transforms and flows of zuko as layers of the contract."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributions import Transform
+
+from emcheck.adapters.core import Adapted, Sampler, class_name
+from emcheck.adapters.domains import Within
+from emcheck.adapters.torch_transforms import TorchTransform
+
+
+class ZukoTransform(TorchTransform):
+    """A transform of zuko, by ``call_and_ladj``: one pass for the image and the log-det.
+
+    A bare one keeps results of the tensors that it was given; ``widest`` is their dtype.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__(transform)
+        kept = [b.dtype for b in self.held.buffers() if b.is_floating_point()]
+        self.widest = min(kept, key=lambda dtype: dtype.itemsize, default=None)
+
+    def both(self, transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = transform.call_and_ladj(x)  # type: ignore[attr-defined]
+        return z, logdet
+
+
+class ZukoLazy(ZukoTransform):
+    """A lazy transform, or the transform of a flow, made anew for every call without context.
+
+    Args:
+        layer: the module; its parameters are those of the result.
+        interval: what every feature is assumed to lie in, where the transform does not say.
+    """
+
+    def __init__(self, layer: nn.Module, name: str, interval: tuple[float, float] | None) -> None:
+        Adapted.__init__(self, name)
+        self.layer = layer
+        self.interval = interval
+
+    @property
+    def transform(self) -> Transform:
+        transform = self.layer()
+        assert isinstance(transform, Transform)
+        return transform
+
+    @property
+    def sample(self) -> Sampler | None:
+        return super().sample if self.interval is None else Within(*self.interval)
+
+
+def adapt(layer: Any) -> Adapted:
+    """An adapter for a transform, a lazy transform or a flow.
+
+    Raises:
+        ValueError: anything else of zuko.
+    """
+    if isinstance(layer, Transform):
+        return ZukoTransform(layer)
+    from zuko.flows.spline import NCSF
+    from zuko.lazy import Flow, LazyTransform
+
+    if isinstance(layer, Flow):
+        interval = (-math.pi, math.pi) if isinstance(layer, NCSF) else None
+        return ZukoLazy(layer.transform, class_name(layer), interval)
+    if isinstance(layer, LazyTransform):
+        return ZukoLazy(layer, class_name(layer), None)
+    raise ValueError(f"expected a transform or flow of zuko, got {class_name(layer)}")

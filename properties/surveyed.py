@@ -1,0 +1,65 @@
+"""The surveyed layers of other libraries, adapted, with inputs and outputs to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from emcheck.adapters import Adapted, adapt
+from emcheck.survey import LIBRARIES, Entry, entries
+from emcheck.survey.entries import seeded
+
+#: What the libraries warn of when they are built or called.
+QUIET = [
+    pytest.mark.filterwarnings("ignore:torch.lu is deprecated:UserWarning"),
+    pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Using non-full backward hooks:FutureWarning"),
+]
+
+libraries = pytest.mark.parametrize("library", LIBRARIES)
+
+
+def listed(library: str) -> tuple[Entry, ...]:
+    package = library.partition(".")[0]
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    return entries(library)
+
+
+def draw(layer: nn.Module, entry: Entry, batch: int = 3, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    sample = getattr(layer, "sample", None)
+    if sample is not None:
+        return sample(batch, entry.event, generator)  # type: ignore[no-any-return]
+    return torch.randn((batch, *entry.event), generator=generator, dtype=torch.float64)
+
+
+def adapted(library: str) -> Iterator[tuple[Entry, nn.Module, Tensor]]:
+    """Adapted entries in float64, warmed up, with an input of the domain."""
+    for entry in listed(library):
+        layer = adapt(entry.build(None)).double()
+        if isinstance(layer, Adapted):
+            layer.warm_up(draw(layer, entry, batch=5, seed=1))
+        yield entry, layer, draw(layer, entry)
+
+
+def outputs(layer: nn.Module, x: Tensor) -> list[Any]:
+    """Image and log-det, those of the inverse at the image, and what was raised instead."""
+    found: list[Any] = []
+    try:
+        with seeded(5):  # some draw random numbers in a call
+            found += layer(x.clone())
+        with seeded(6):
+            found += layer.inverse(found[0].detach().clone())  # type: ignore[operator]
+    except (NotImplementedError, RuntimeError, ValueError) as error:
+        found.append(str(error))
+    return found
+
+
+def same(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(
+        torch.equal(p, q) if isinstance(p, Tensor) else p == q for p, q in zip(a, b, strict=True)
+    )
