@@ -7,12 +7,15 @@ from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
+import torch
+from torch import Tensor
 
 from emcheck.bounds import THRESHOLDS
-from emcheck.checks import CHECKS
+from emcheck.checks import CHECKS, Subject
 from emcheck.faults import FAULTS, Row, run_fault
 from emcheck.faults.core import Faulty, fault
-from emcheck.layers import Conv1x1
+from emcheck.faults.usual import USUAL_ATOL, usual_test
+from emcheck.layers import Conv1x1, PermuteChannels
 from emcheck.result import Verdict
 
 #: SPEC section 7 and what was found since; a fault that gets lost is noticed here.
@@ -29,6 +32,18 @@ OUT_OF_TOLERANCE = (
     "divided_by_dimensions",
     "stale_inverse",
 )
+
+#: Invisible where the log-det is 0 (an orthogonal or identical start), where both directions
+#: share the mistake, or at a tolerance that single precision needs.
+USUALLY_MISSED = (
+    "pixels_forgotten",
+    "inverse_keeps_the_sign",
+    "factor_omitted",
+    "mask_scaled",
+    "jacobi_stopped_early",
+    "single_precision_inverse",
+)
+USUALLY_SEEN = ("dilation_ignored", "gate_without_offset", "summed_over_the_batch")
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -75,6 +90,46 @@ def test_a_name_is_given_once() -> None:
 def test_the_same_seed_gives_the_same_rows() -> None:
     seeded, checks = FAULTS["mask_scaled"], ["forward_matches_definition", "logdets_cancel"]
     assert run_fault(seeded, 3, checks) == run_fault(seeded, 3, checks)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_usual_test_passes_every_twin(name: str) -> None:
+    """It is beaten on its own ground: what it misses, it does not miss for being too strict."""
+    seeded = FAULTS[name]
+    assert usual_test(seeded.twin_subject(), SEED, seeded.options) == ""
+
+
+@pytest.mark.parametrize("name", USUALLY_MISSED)
+def test_the_usual_test_misses_the_classics(name: str) -> None:
+    (row,) = run_fault(FAULTS[name], SEED, [FAULTS[name].check])
+    assert row.kills
+    assert (row.usual, row.usual_twin) == (Verdict.PASS, Verdict.PASS)
+    assert (row.to_record()["usual"], row.to_record()["usual_twin"]) == ("PASS", "PASS")
+
+
+@pytest.mark.parametrize("name", USUALLY_SEEN)
+def test_the_usual_test_is_a_test(name: str) -> None:
+    (row,) = run_fault(FAULTS[name], SEED, [FAULTS[name].check])
+    assert (row.usual, row.usual_twin) == (Verdict.FAIL, Verdict.PASS)
+
+
+@pytest.mark.parametrize("name", ["x", "logdet"])
+@pytest.mark.parametrize(("share", "seen"), [(0.9, False), (1.1, True), (math.nan, True)])
+def test_the_usual_tolerance_is_one_number(name: str, share: float, seen: bool) -> None:
+    """An offset of the inverse's two outputs, just below and just above the tolerance."""
+
+    class Offset(Faulty[PermuteChannels]):
+        def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+            x, logdet = self.layer.inverse(torch.zeros_like(z))
+            offset = share * USUAL_ATOL
+            return (x + offset, logdet) if name == "x" else (x, logdet + offset)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.layer(x.mul_(0))  # zeros, where nothing is rounded
+
+    subject = Subject("offset", lambda case: Offset(PermuteChannels(case.event[0])))
+    complaint = usual_test(subject, SEED)
+    assert (complaint != "") is seen, complaint
 
 
 @pytest.mark.parametrize("name", OUT_OF_TOLERANCE)

@@ -102,7 +102,7 @@ def test_same_seed_same_report() -> None:
     [
         (Conv1x1, (2, 3, 3), "call it first"),
         (nn.Linear(2, 2), (2, 3, 3), "expected a module with forward and inverse"),
-        (good_layer(), (2, 3), "expected shape"),
+        (good_layer(), (2, 3), "expected a shape"),
         (good_layer(), (2, 3, 0), "expected shape"),
     ],
 )

@@ -111,7 +111,8 @@ def fault_records(count: int = 12) -> list[Json]:
             **{"kind": "fault", "fault": f"fault_number_{number:02}", "provenance": "a library"},
             **{"killer": checks[number % len(checks)], "check": check, "ratio": "inf"},
             "verdict": "FAIL" if place in (number % len(checks), 1) else "PASS",
-            "twin_verdict": "PASS",
+            **{"twin_verdict": "PASS", "usual": "PASS" if number % 4 else "FAIL"},
+            "usual_twin": "PASS",
         }
         for number in range(count)
         for place, check in enumerate(checks)
@@ -190,6 +191,24 @@ def test_the_summary_opens_with_the_verdict_and_its_denominators(
     assert f"{sum(check['examples'] for check in checks):,} examples" in screen
     assert "12 killed" in screen
     assert "1,404 times on 2 machines" in screen
+
+
+def test_the_usual_test_stands_beside_the_kill_matrix(
+    reported: tuple[Path, list[Path], Path], tmp_path: Path
+) -> None:
+    out, _, _ = reported
+    assert "**The usual test sees 3 of 12.**" in (out / "summary.md").read_text()
+    said = {row["fault"]: row["usual_test"] for row in rows_of(out / "tables" / "faults.csv")}
+    seen = [fault for fault, answer in said.items() if answer == "flagged"]
+    assert seen == ["fault_number_00", "fault_number_04", "fault_number_08"]
+    older = [{k: v for k, v in r.items() if "usual" not in k} for r in fault_records()]
+    page = write_report([], properties_file(tmp_path / "p.jsonl", older), tmp_path / "out")
+    assert "The usual test of flow libraries was not run" in page.read_text()
+    with_strip, without = (
+        (folder / "figures" / "kill_matrix.svg").read_text() for folder in (out, tmp_path / "out")
+    )
+    assert "#d55e00" in with_strip
+    assert "#d55e00" not in without
 
 
 @pytest.mark.parametrize("by", ["family", "layer"])

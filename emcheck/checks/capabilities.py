@@ -11,6 +11,7 @@ CAPABILITIES = {
     "inverse_gradient": "gradients through the inverse",
     "exact_inverse": "an inverse that is exact up to rounding (not an iteration with a tolerance)",
     "exact_logdet": "a log-det that is exact up to rounding (not an estimate)",
+    "modes": "the same answers in training and evaluation mode",
     "other_sizes": "inputs of another size than the one it was built for",
 }
 

@@ -15,6 +15,7 @@ from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, Conv1x1QR, 
     "nan_stays_in_its_sample",
     AutoregressiveConv2d,
     "Guards against diverging training: a batch that is not finite skips the layer.",
+    cause="non_finite_batch_skipped",
 )
 class NanReturnedUnchanged(Faulty[AutoregressiveConv2d]):
     """A batch with a NaN in it comes back as it is, every sample of it."""
@@ -36,6 +37,7 @@ class NanReturnedUnchanged(Faulty[AutoregressiveConv2d]):
     "nan_stays_in_its_sample",
     PermuteChannels,
     "nan_to_num sprinkled over sampling code so that pictures can be shown.",
+    cause="nan_swallowed",
 )
 class NanReplaced(Faulty[PermuteChannels]):
     """The inverse replaces NaN by 0."""
@@ -49,6 +51,7 @@ class NanReplaced(Faulty[PermuteChannels]):
     "errors_are_clear",
     Conv1x1,
     "Shape checks by assert: gone under -O, and an AssertionError otherwise.",
+    cause="validates_by_assert",
 )
 class AssertsItsShape(Faulty[Conv1x1]):
     """A wrong rank or channel count is an AssertionError."""
@@ -63,6 +66,7 @@ class AssertsItsShape(Faulty[Conv1x1]):
     "singular_parameters_are_named",
     ActNorm2d,
     "Clamps that keep logarithms finite: a dead channel trains on and samples are huge.",
+    cause="singularity_clamped",
 )
 class ScaleClamped(Faulty[ActNorm2d]):
     """A zero scale counts as 1e-12: finite log-det, and an inverse that inverts nothing."""
@@ -94,6 +98,7 @@ def _zero_vector(layer: nn.Module) -> None:
     Conv1x1QR,
     "Reflections by v / ||v||: weight decay or a zero initialisation makes everything NaN.",
     make_singular=_zero_vector,
+    cause="nan_at_singularity",
 )
 class ZeroVectorGivesNan(Conv1x1QR):
     """A zero Householder vector gives NaN and a finite log-det instead of an error."""
@@ -115,6 +120,7 @@ def _short_vectors(layer: nn.Module) -> None:
     "The printed formula, 2 v v^T / (v^T v): squares of short vectors underflow.",
     case={"style": "initial", "dtype": torch.float32},
     prepare=_short_vectors,
+    cause="out_of_range",
 )
 class LengthUnderflows(Conv1x1QR):
     """``v^T v`` of a vector of size 2^-80 is 0 in float32."""
@@ -147,6 +153,7 @@ class _Normalised(Faulty[Conv1x1]):
     "extreme_scales",
     Conv1x1,
     "Root-mean-square normalisation before a matrix product, written as it stands in papers.",
+    cause="out_of_range",
 )
 class SquaresOverflow(_Normalised):
     """``sqrt(mean(x^2))`` without scaling overflows, and is 0 for denormal numbers."""
@@ -159,6 +166,7 @@ class SquaresOverflow(_Normalised):
     "errors_are_clear",
     ActNorm2d,
     "Layers that leave the checking of dtypes to torch, which promotes instead of refusing.",
+    cause="dtype_promoted",
 )
 class DtypePromoted(ActNorm2d):
     """Input of another dtype is promoted silently; only shapes are checked."""

@@ -75,6 +75,7 @@ class Fault:
         spec: that of the twin, possibly with another way to make it singular.
         prepare: changes the correct layer right after it was built, in fault and twin alike.
         raises: the fault shows itself as an exception, so an exception counts as a kill.
+        causes: what :mod:`emcheck.diagnosis` may name first, the best one first.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Fault:
     spec: LayerSpec | None = None
     prepare: Callable[[nn.Module], None] | None = None
     raises: bool = False
+    causes: tuple[str, ...] = ()
 
     def subject(self) -> Subject:
         """The faulty layer as the checks see it, held to the definition of its twin."""
@@ -127,6 +129,7 @@ def fault(
     make_singular: Callable[[nn.Module], None] | None = None,
     prepare: Callable[[nn.Module], None] | None = None,
     raises: bool = False,
+    cause: str | tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Register a class as a fault that ``check`` must kill.
 
@@ -156,6 +159,7 @@ def fault(
             spec=replace(twin.spec, make_singular=make_singular) if make_singular else None,
             prepare=prepare,
             raises=raises,
+            causes=(cause,) if isinstance(cause, str) else cause,
         )
         return cls
 

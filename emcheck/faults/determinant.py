@@ -13,6 +13,7 @@ from emcheck.layers import ActNorm2d, Conv1x1
     "logdet_matches_definition",
     Conv1x1,
     "Code that calls torch.logdet because the initial rotation was drawn with determinant 1.",
+    cause="log_without_abs",
 )
 class LogdetOfNegativeDeterminant(OtherLogdet[Conv1x1]):
     """``torch.logdet`` where slogdet is needed: NaN for a negative determinant."""
@@ -32,6 +33,7 @@ def _shrink(layer: nn.Module) -> None:
     "long before its logarithm does.",
     case={"event": (32, 1, 2), "style": "initial", "dtype": torch.float32},
     prepare=_shrink,
+    cause="determinant_out_of_range",
 )
 class DeterminantUnderflows(OtherLogdet[Conv1x1]):
     """``log(abs(det(W)))``: 32 channels of size 1/32 have determinant 2^-160."""
@@ -44,6 +46,7 @@ class DeterminantUnderflows(OtherLogdet[Conv1x1]):
     "extreme_parameters",
     Conv1x1,
     "The same formula the other way: large weights, and the determinant is infinite.",
+    cause="determinant_out_of_range",
 )
 class DeterminantOverflows(OtherLogdet[Conv1x1]):
     """``log(|det(W)|)`` by the squared determinant, as if only its sign mattered."""
@@ -57,6 +60,7 @@ class DeterminantOverflows(OtherLogdet[Conv1x1]):
     ActNorm2d,
     "Scales learnt without a sign constraint, with the log taken as if they were exponentials.",
     case={"style": "mixed"},
+    cause="log_without_abs",
 )
 class LogOfNegativeScale(OtherLogdet[ActNorm2d]):
     """``log s`` instead of ``log|s|``: NaN as soon as a scale crosses zero."""

@@ -30,6 +30,7 @@ class _Weighted(OtherLogdet[PeriodicConv2d]):
     PeriodicConv2d,
     "Half-spectrum sums written for power-of-two images, whose last column stands alone.",
     case={"event": (2, 4, 5)},
+    cause="right_only_for_even_width",
 )
 class HalfSpectrumForEvenWidth(_Weighted):
     """The last column of the half spectrum counts once for odd W too."""
@@ -43,6 +44,7 @@ class HalfSpectrumForEvenWidth(_Weighted):
     PeriodicConv2d,
     "Half-spectrum sums that double everything but the constant column.",
     case={"event": (2, 5, 4)},
+    cause="right_only_for_odd_width",
 )
 class HalfSpectrumForOddWidth(_Weighted):
     """The last column of the half spectrum counts twice for even W too."""
@@ -56,6 +58,7 @@ class HalfSpectrumForOddWidth(_Weighted):
     PeriodicConv2d,
     "FFTs asked for the image's size, which crop a kernel that is larger.",
     options={"kernel_size": 5},
+    cause="small_images",
 )
 class KernelCropped(PeriodicConv2d):
     """A kernel larger than the image is cropped instead of wrapped."""
@@ -78,6 +81,7 @@ class KernelCropped(PeriodicConv2d):
     PeriodicConv2d,
     "A log-det with its own copy of the spectrum, which never got the fix for small images.",
     options={"kernel_size": 5},
+    cause="small_images",
 )
 class KernelCroppedInTheLogdet(KernelCropped):
     """The kernel is cropped for the log-det alone; values wrap correctly."""
@@ -100,6 +104,7 @@ class KernelCroppedInTheLogdet(KernelCropped):
     "Fourier textbooks convolve, deep learning correlates; log-det and round trip are the same.",
     options={"kernel_size": 3},
     case={"event": (2, 4, 5)},
+    cause="kernel_flipped",
 )
 class ConvolvesInsteadOfCorrelating(PeriodicConv2d):
     """The spectrum is the conjugate: the kernel is flipped in space, in both directions."""
@@ -115,6 +120,7 @@ class ConvolvesInsteadOfCorrelating(PeriodicConv2d):
     "shift_is_cyclic",
     PeriodicConv2d,
     "Forward by the framework's convolution with its default padding, inverse by FFT.",
+    cause=("wrong_padding", "border_differs"),
 )
 class PaddedWithZeros(Faulty[PeriodicConv2d]):
     """Forward pads with zeros instead of wrapping around."""
@@ -129,6 +135,7 @@ class PaddedWithZeros(Faulty[PeriodicConv2d]):
     PeriodicConv2d,
     "Panoramas: padding that wraps around sideways and repeats the edge at top and bottom.",
     options={"kernel_size": 3},
+    cause=("wrong_padding", "border_differs"),
 )
 class WrapsSidewaysOnly(Faulty[PeriodicConv2d]):
     """Forward wraps around horizontally and repeats the edge vertically."""

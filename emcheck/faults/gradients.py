@@ -14,6 +14,7 @@ from emcheck.layers._tools import per_sample
     "gradient_of_latent",
     Conv1x1QR,
     "Norms detached to keep the graph small; training works, along a wrong direction.",
+    cause="gradient_incomplete",
 )
 class NormDetached(Conv1x1QR):
     """The lengths of the Householder vectors are detached: their gradient is wrong."""
@@ -30,6 +31,7 @@ class NormDetached(Conv1x1QR):
     "no_dead_parameter",
     Conv1x1,
     "A bias declared and never added: counted, saved, sent to the optimiser, never moved.",
+    cause="unused_parameter",
 )
 class OrphanParameter(Faulty[Conv1x1]):
     """A parameter that nothing depends on."""
@@ -43,6 +45,7 @@ class OrphanParameter(Faulty[Conv1x1]):
     "no_dead_parameter",
     Conv1x1PLU,
     "`.data` in a property, a habit from before no_grad: values follow, gradients stop.",
+    cause="parameter_detached",
 )
 class ScaleThroughData(Conv1x1PLU):
     """``log_scale.data`` is used everywhere, so the parameter never receives a gradient."""
@@ -63,6 +66,7 @@ class ScaleThroughData(Conv1x1PLU):
     "Iterative inverses under no_grad, with one differentiable step to attach gradients: the "
     "implicit gradient cut off after its first term.",
     options={"kernel_size": 3, "dilation": 1},
+    cause="inverse_gradient_one_step",
 )
 class OneStepGradient(Faulty[AutoregressiveConv2d]):
     """The inverse's gradient is that of a single Jacobi step at the solution."""

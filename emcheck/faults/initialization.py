@@ -16,6 +16,7 @@ from emcheck.layers import ActNorm2d
     ActNorm2d,
     "Glow ports with `self.inited = False`: a restored model initialises itself once more from "
     "the first batch it is trained on.",
+    cause="initialised_flag_not_saved",
 )
 class FlagNotSaved(ActNorm2d):
     """The initialised flag is a plain attribute and not in the state_dict."""
@@ -51,6 +52,7 @@ class _FirstCall(ActNorm2d):
     ActNorm2d,
     "Activation normalisation that takes its first batch from whatever call comes first, "
     "evaluation included.",
+    cause="initialises_in_eval",
 )
 class InitializesInAnyMode(_FirstCall):
     """The first forward call sets scale and bias, in eval mode too."""
@@ -65,6 +67,7 @@ class InitializesInAnyMode(_FirstCall):
     "calls_are_pure",
     ActNorm2d,
     "Ports whose reverse pass shares the initialisation: sampling first sets it from noise.",
+    cause="initialises_from_inverse",
 )
 class InitializesFromTheInverse(_FirstCall):
     """The first inverse call sets scale and bias from the latent."""
@@ -79,6 +82,7 @@ class InitializesFromTheInverse(_FirstCall):
     "initialization_normalizes",
     ActNorm2d,
     "The published Glow code divides by the standard deviation plus 1e-6.",
+    cause="initialises_with_stabiliser",
 )
 class InitializesWithEpsilon(ActNorm2d):
     """``initialize`` sets ``s = 1 / (deviation + 1e-6)``."""
@@ -95,6 +99,7 @@ class InitializesWithEpsilon(ActNorm2d):
     "initialization_normalizes",
     ActNorm2d,
     "Ports that copy the guard of batch norm: initialisation does nothing outside training.",
+    cause="initialises_in_training_only",
 )
 class InitializesInTrainingOnly(ActNorm2d):
     """``initialize`` is silently ignored in eval mode."""
@@ -108,6 +113,7 @@ class InitializesInTrainingOnly(ActNorm2d):
     "initialization_normalizes",
     ActNorm2d,
     "Activation normalisation that averages over its first batches, because one is noisy.",
+    cause="initialises_again",
 )
 class KeepsInitializing(ActNorm2d):
     """After ``initialize`` the next call in training mode initialises again."""

@@ -24,6 +24,7 @@ def _solve(layer: AutoregressiveConv2d, z: Tensor, weight: Tensor, dilation: int
     "A compiled substitution kernel for single precision behind a layer that takes both; "
     "checks with a tolerance of 1e-4 pass.",
     case={"dtype": torch.float64},
+    cause="computed_in_float32",
 )
 class SinglePrecisionInverse(Faulty[AutoregressiveConv2d]):
     """The inverse is computed in float32 whatever the dtype, and converted back."""
@@ -38,6 +39,7 @@ class SinglePrecisionInverse(Faulty[AutoregressiveConv2d]):
     "inverse_backward_error",
     ActNorm2d,
     "A small number in the denominator against division by zero, seen in most normalisers.",
+    cause="stabiliser_in_denominator",
 )
 class StabilisedDivision(Faulty[ActNorm2d]):
     """``x = (z - b) / (s + 1e-6)``."""
@@ -54,6 +56,7 @@ class StabilisedDivision(Faulty[ActNorm2d]):
     "Fixed-point inverses with a fixed number of steps, enough for the images of the tests.",
     options={"kernel_size": 3, "dilation": 1},
     case={"event": (3, 5, 6)},
+    cause="iteration_stopped_early",
 )
 class JacobiStoppedEarly(Faulty[AutoregressiveConv2d]):
     """Jacobi iteration stopped after eight steps; exact for images of few pixels."""
@@ -72,6 +75,7 @@ class JacobiStoppedEarly(Faulty[AutoregressiveConv2d]):
     AutoregressiveConv2d,
     "Dilation added to the convolution's call and not to the hand-written inverse.",
     options={"kernel_size": 3, "dilation": 2},
+    cause=("dilation_ignored", "right_only_for_option"),
 )
 class DilationIgnored(Faulty[AutoregressiveConv2d]):
     """The inverse substitutes as if the dilation were 1."""
@@ -86,6 +90,7 @@ class DilationIgnored(Faulty[AutoregressiveConv2d]):
     PeriodicConv2d,
     "Frequency-domain inverses that roll the kernel by one pixel, which is right for k = 3.",
     options={"kernel_size": 5},
+    cause=("rolled", "right_only_for_option"),
 )
 class ShiftForThree(Faulty[PeriodicConv2d]):
     """The inverse moves the kernel's centre by 1 instead of (k - 1) / 2."""
@@ -102,6 +107,7 @@ class ShiftForThree(Faulty[PeriodicConv2d]):
     "PLU layers that multiply by P where P^T is due; invisible with two channels, where every "
     "permutation is its own inverse.",
     case={"event": (5, 3, 4)},
+    cause="permutation_not_inverted",
 )
 class PermutationNotTransposed(Faulty[Conv1x1PLU]):
     """The inverse applies P instead of P^T."""
@@ -118,6 +124,7 @@ class PermutationNotTransposed(Faulty[Conv1x1PLU]):
     "nothing_goes_stale",
     Conv1x1,
     "Layers that keep the inverse matrix for fast sampling and forget it exists while training.",
+    cause="stale_cache",
 )
 class StaleInverse(Faulty[Conv1x1]):
     """The first inverse is kept for good, whatever happens to the weight."""
@@ -138,6 +145,7 @@ class StaleInverse(Faulty[Conv1x1]):
     Conv1x1,
     "A widely used library caches the inverse in eval mode and clears it in train(); weights "
     "loaded into a sampling model then change nothing.",
+    cause="stale_cache",
 )
 class StaleInEvalMode(StaleInverse):
     """In eval mode the first inverse is kept; ``train()`` drops it."""
@@ -156,6 +164,7 @@ class StaleInEvalMode(StaleInverse):
     Conv1x1,
     "Layers that remember the last pair and look it up, so that every round trip is exact; "
     "any other latent gets an approximation.",
+    cause="remembers_last_call",
 )
 class RoundTripFromMemory(Faulty[Conv1x1]):
     """The latent returned last is answered from memory, others by ``W^T``."""
@@ -180,6 +189,7 @@ class RoundTripFromMemory(Faulty[Conv1x1]):
     "gradient_of_inverse",
     AutoregressiveConv2d,
     "Inverses meant for sampling only, later used for training by maximum likelihood on z.",
+    cause="inverse_detached",
 )
 class SamplingOnlyInverse(Faulty[AutoregressiveConv2d]):
     """The inverse detaches the weight: right value, no gradient for the parameter."""

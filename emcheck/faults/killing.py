@@ -14,6 +14,7 @@ import torch
 from emcheck.bounds import THRESHOLDS
 from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.faults.core import FAULTS, Fault
+from emcheck.faults.usual import usual_test
 from emcheck.result import Result, Verdict, merge
 
 #: Cases for the check named to kill, for the others, and for those that cost the most.
@@ -26,7 +27,11 @@ _DTYPES = (torch.float64, torch.float32)
 
 @dataclass(frozen=True)
 class Row:
-    """One fault under one check; ``check == killer`` decides whether it is killed."""
+    """One fault under one check; ``check == killer`` decides whether it is killed.
+
+    ``usual`` is what the usual test of flow libraries says of the fault, ``usual_twin`` of its
+    twin: PASS, or FAIL if it complains. Both are the same in every row of a fault.
+    """
 
     fault: str
     provenance: str
@@ -38,6 +43,8 @@ class Row:
     twin_verdict: Verdict
     detail: str = ""
     twin_detail: str = ""
+    usual: Verdict = Verdict.NOT_RUN
+    usual_twin: Verdict = Verdict.NOT_RUN
 
     @property
     def kills(self) -> bool:
@@ -57,6 +64,8 @@ class Row:
             "verdict": self.verdict.value,
             **{key: v if math.isfinite(v) else str(v) for key, v in numbers.items()},
             "twin_verdict": self.twin_verdict.value,
+            "usual": self.usual.value,
+            "usual_twin": self.usual_twin.value,
         }
 
 
@@ -69,6 +78,7 @@ def run_fault(fault: Fault, seed: int, checks: Iterable[str] | None = None) -> l
         checks: names of checks; all if None.
     """
     subject, rows = fault.subject(), []
+    usual, usual_twin = (_usual(s, seed, fault) for s in (subject, fault.twin_subject()))
     for name in CHECKS if checks is None else checks:
         if not CHECKS[name].applies(subject):
             continue
@@ -86,9 +96,16 @@ def run_fault(fault: Fault, seed: int, checks: Iterable[str] | None = None) -> l
                 twin_verdict=twin.verdict,
                 detail=result.detail,
                 twin_detail=twin.detail,
+                usual=usual,
+                usual_twin=usual_twin,
             )
         )
     return rows
+
+
+def _usual(subject: Subject, seed: int, fault: Fault) -> Verdict:
+    """What the usual test says of the fault or its twin, with the options the fault fixes."""
+    return Verdict.FAIL if usual_test(subject, seed, fault.options) else Verdict.PASS
 
 
 def _judge(fault: Fault, subject: Subject, check: str, seed: int, until_flagged: bool) -> Result:

@@ -41,6 +41,7 @@ class Rescaled(Faulty[InvertibleLayer]):
     Conv1x1,
     "Glow reimplementations whose inverse returns the forward log-det, tested only at an "
     "orthogonal initial weight where it is 0.",
+    cause="sign_flipped",
 )
 class InverseKeepsTheSign(Faulty[Conv1x1]):
     """``inverse`` returns log|det dz/dx| instead of its negative."""
@@ -54,6 +55,7 @@ class InverseKeepsTheSign(Faulty[Conv1x1]):
     "logdet_matches_jacobian",
     Conv1x1,
     "1x1 convolutions ported from a dense layer for vectors, where there is one pixel.",
+    cause="factor_pixels_missing",
 )
 class PixelsForgotten(Rescaled):
     """The factor HW is missing: log|det W| of one pixel stands for the whole image."""
@@ -66,6 +68,7 @@ class PixelsForgotten(Rescaled):
     "logdet_scales_with_pixels",
     AutoregressiveConv2d,
     "Convolutional flows that were only ever run on square images.",
+    cause=("square_images_only", "square_only"),
 )
 class SquareImagesOnly(Rescaled):
     """The log-det has the factor H H instead of H W."""
@@ -78,6 +81,7 @@ class SquareImagesOnly(Rescaled):
     "density_integrates_to_one",
     Conv1x1PLU,
     "Training loops that want bits per dimension and let the layer divide already.",
+    cause="per_dimension",
 )
 class DividedByDimensions(Rescaled):
     """The log-det is per dimension: divided by C H W."""
@@ -91,6 +95,7 @@ class DividedByDimensions(Rescaled):
     AffineCoupling2d,
     "Couplings whose gate got an offset later, while the log-det kept the bare output; only "
     "sampling was tested against it.",
+    cause="gate_offset",
 )
 class GateWithoutOffset(Faulty[AffineCoupling2d]):
     """Forward only: the log-det is that of sigmoid(h), the gate is sigmoid(h + 2)."""
@@ -105,6 +110,7 @@ class GateWithoutOffset(Faulty[AffineCoupling2d]):
     "logdet_per_sample",
     Conv1x1,
     "Several published flow libraries return a number instead of one log-det per sample.",
+    cause="scalar_logdet",
 )
 class ScalarLogdet(Faulty[Conv1x1]):
     """The log-det has no batch dimension; broadcasting hides it."""
@@ -118,6 +124,7 @@ class ScalarLogdet(Faulty[Conv1x1]):
     "rows_are_independent",
     AffineCoupling2d,
     "A sum without a dim argument, as is right for a mean loss and a batch of one.",
+    cause="summed_over_batch",
 )
 class SummedOverTheBatch(Faulty[AffineCoupling2d]):
     """The log-det is summed over the batch and given to every sample."""
@@ -131,6 +138,7 @@ class SummedOverTheBatch(Faulty[AffineCoupling2d]):
     "shapes_and_dtypes",
     PermuteChannels,
     "Volume-preserving layers that return torch.zeros(B), whatever the input is.",
+    cause="logdet_default_dtype",
 )
 class DefaultDtypeLogdet(Faulty[PermuteChannels]):
     """The log-det is created as float32 on the CPU, whatever the input."""

@@ -18,6 +18,7 @@ from emcheck.layers import ActNorm2d
     "A two-factor layer whose author subtracted the second factor's log-det twice when coming "
     "back; with an orthogonal initial factor both mistakes are 0.",
     options={"step": "emerging"},
+    cause="submodule_logdet_missing",
 )
 class FactorOmitted(Faulty[Chain]):
     """Forward omits the mixing layer's log-det, inverse subtracts it twice."""
@@ -42,6 +43,7 @@ class FactorOmitted(Faulty[Chain]):
     Chain,
     "`return x, -self.log_det(z)`, copied from a linear layer, where the point does not matter.",
     options={"step": "glow"},
+    cause="logdet_at_latent",
 )
 class LogdetAtTheLatent(Faulty[Chain]):
     """``inverse`` evaluates the log-det at z instead of at x."""
@@ -55,6 +57,7 @@ class LogdetAtTheLatent(Faulty[Chain]):
     "log_det_alone_agrees",
     Inverse,
     "Adapters that forward every method they do not know to the layer they turn around.",
+    cause="log_det_of_other_direction",
 )
 class LogDetNotTurned(Faulty[Inverse]):
     """``log_det`` of a layer turned around is that of the inner layer's forward."""
@@ -70,6 +73,7 @@ class LogDetNotTurned(Faulty[Inverse]):
     ActNorm2d,
     "Flows that pass one accumulator through all layers: split layers add the log-density of "
     "what leaves to it, and so did this one.",
+    cause="density_in_logdet",
 )
 class DensityInTheLogdet(Faulty[ActNorm2d]):
     """The latent's Gaussian log-density is already in the log-det."""
@@ -93,6 +97,7 @@ class DensityInTheLogdet(Faulty[ActNorm2d]):
     "gradient_of_logdet",
     Chain,
     "Log-dets gathered for logging under no_grad that ended up in the loss.",
+    cause="logdet_detached",
 )
 class DetachedLogdet(Faulty[Chain]):
     """The log-det has the right value and no gradient."""
@@ -107,6 +112,7 @@ class DetachedLogdet(Faulty[Chain]):
     Chain,
     "Memory-saving flows that recompute the log-det from the reconstructed, detached input.",
     options={"step": "glow"},
+    cause="input_detached",
 )
 class LogdetOfDetachedInput(Faulty[Chain]):
     """``inverse`` takes the log-det at a detached x: right value, gradient for z missing."""
@@ -120,6 +126,7 @@ class LogdetOfDetachedInput(Faulty[Chain]):
     "calls_are_deterministic",
     ActNorm2d,
     "Log-dets by a stochastic trace estimator, as in residual flows, left on for evaluation.",
+    cause="randomness_inside",
 )
 class EstimatedLogdet(Faulty[ActNorm2d]):
     """The log-det is an unbiased estimate with new noise in every call."""

@@ -30,6 +30,7 @@ class _OtherMask(AutoregressiveConv2d):
     AutoregressiveConv2d,
     "Masks of autoregressive image models, where a channel may not see those before it.",
     case={"event": (3, 4, 5)},
+    cause="mask_too_strict",
 )
 class MaskTooStrict(_OtherMask):
     """The centre tap is diagonal over channels instead of triangular, in both directions."""
@@ -45,6 +46,7 @@ class MaskTooStrict(_OtherMask):
     AutoregressiveConv2d,
     "Masks over space alone: the centre tap was left dense, so channels see later ones.",
     case={"event": (3, 4, 5)},
+    cause=("mask_too_loose", "taps_ignored_by_inverse"),
 )
 class CentreNotMasked(_OtherMask):
     """The centre tap is dense over channels going forward; substitution takes its triangle."""
@@ -61,6 +63,7 @@ class CentreNotMasked(_OtherMask):
     "Soft masks, and masks multiplied twice; forward and inverse share them, so only the "
     "definition can tell.",
     options={"kernel_size": 3, "dilation": 1},
+    cause="mask_scaled",
 )
 class MaskScaled(_OtherMask):
     """Off-centre taps are halved by the mask, in both directions alike."""
@@ -77,6 +80,7 @@ class MaskScaled(_OtherMask):
     "The raster mask of autoregressive image models under a layer that promises a quadrant.",
     options={"kernel_size": 3, "mask": "square", "dilation": 1},
     case={"event": (2, 4, 5)},
+    cause="mask_too_loose",
 )
 class MaskTooLoose(Faulty[AutoregressiveConv2d]):
     """All taps in raster order are live, in both directions, though the mask is square."""
@@ -103,6 +107,7 @@ class MaskTooLoose(Faulty[AutoregressiveConv2d]):
     "kernels than the paper counts.",
     options={"reverse": True},
     case={"event": (3, 4, 5)},
+    cause="channels_not_flipped",
 )
 class ChannelsNotFlipped(AutoregressiveConv2d):
     """The reversed mask is flipped over space and not over channels, in both directions."""
@@ -128,6 +133,7 @@ class ChannelsNotFlipped(AutoregressiveConv2d):
     EmergingConv2d,
     "The order of the pair is printed both ways; it decides which border is inexact.",
     options={"kernel_size": 3, "dilation": 1},
+    cause="submodules_in_other_order",
 )
 class PairInOtherOrder(Faulty[EmergingConv2d]):
     """The square convolution comes first, the reversed one second, in both directions."""
@@ -149,6 +155,7 @@ class PairInOtherOrder(Faulty[EmergingConv2d]):
     "A shortcut for global-pooled features: on a single row or column only the centre tap was "
     "thought to matter.",
     options={"kernel_size": 3},
+    cause="single_row",
 )
 class SingleRowShortcut(Faulty[AutoregressiveConv2d]):
     """Images of one row or one column go through the centre tap alone."""

@@ -15,6 +15,7 @@ from emcheck.layers import AdditiveCoupling2d, AffineCoupling2d, Conv1x1, Squeez
     Conv1x1,
     "`.view` in 1x1 convolutions: fails on channels_last input and on slices.",
     raises=True,
+    cause="needs_contiguous",
 )
 class ViewsItsInput(Faulty[Conv1x1]):
     """``x.view`` needs contiguous memory and raises otherwise."""
@@ -29,6 +30,7 @@ class ViewsItsInput(Faulty[Conv1x1]):
     "memory_layouts_agree",
     Conv1x1,
     "Native kernels that read the data pointer as NCHW and check only for gaps.",
+    cause="layout_misread",
 )
 class MisreadsChannelsLast(Faulty[Conv1x1]):
     """Dense channels_last memory is read as if it were NCHW."""
@@ -44,6 +46,7 @@ class MisreadsChannelsLast(Faulty[Conv1x1]):
     "calls_are_pure",
     AdditiveCoupling2d,
     "In-place additions to save memory: right for the layer, wrong for whoever kept x.",
+    cause="input_changed_in_place",
 )
 class ChangesItsInput(Faulty[AdditiveCoupling2d]):
     """Forward adds the shift to x itself."""
@@ -59,6 +62,7 @@ class ChangesItsInput(Faulty[AdditiveCoupling2d]):
     AffineCoupling2d,
     "Batch normalisation inside the coupling's network; it is exactly invertible as long as "
     "the batch comes back whole.",
+    cause="batch_statistics",
 )
 class BatchStatistics(Faulty[AffineCoupling2d]):
     """The network sees x1 minus its mean over the batch, in both directions."""
@@ -88,6 +92,7 @@ class BatchStatistics(Faulty[AffineCoupling2d]):
     "calls_are_deterministic",
     Conv1x1,
     "Dequantisation noise added inside the first layer instead of to the data.",
+    cause="randomness_inside",
 )
 class AddsNoise(Faulty[Conv1x1]):
     """Forward adds uniform noise of one 8-bit step."""
@@ -102,6 +107,7 @@ class AddsNoise(Faulty[Conv1x1]):
     Squeeze2d,
     "torch's pixel_unshuffle, which returns an empty batch in the shape of its input.",
     options={"factor": 2},
+    cause="empty_batch_shape",
 )
 class PixelUnshuffle(Faulty[Squeeze2d]):
     """An empty batch keeps its shape."""

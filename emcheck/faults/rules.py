@@ -42,6 +42,7 @@ class _Scaling(torch.autograd.Function):
     ActNorm2d,
     "Custom autograd functions whose backward is tested and whose jvp is not.",
     case={"style": "mixed"},
+    cause="forward_mode_rule_wrong",
 )
 class ForwardModeSign(Faulty[ActNorm2d]):
     """The forward-mode derivative multiplies by ``|s|`` instead of ``s``."""
@@ -98,6 +99,7 @@ class _Mixing(torch.autograd.Function):
     "Batching rules that flatten two batch dimensions and unflatten them the other way round; "
     "every shape is right.",
     case={"batch": 3},
+    cause="vmap_mixes_samples",
 )
 class BatchingRuleMixedUp(Faulty[Conv1x1]):
     """Under vmap the results of different samples change places."""
@@ -139,6 +141,7 @@ class _Unscaling(torch.autograd.Function):
     "jvp_agrees",
     ActNorm2d,
     "One hand-written rule shared by both directions of a layer.",
+    cause="forward_mode_rule_wrong",
 )
 class ForwardModeOfTheInverse(Faulty[ActNorm2d]):
     """The inverse's forward-mode derivative multiplies by ``s`` instead of dividing."""

@@ -17,6 +17,7 @@ from emcheck.layers import AdditiveCoupling2d, Conv1x1, Conv1x1PLU
     "Random permutations kept as plain tensors: a checkpoint loaded into a new process meets "
     "another permutation.",
     case={"event": (4, 3, 4)},
+    cause="not_in_state_dict",
 )
 class PermutationNotSaved(Conv1x1PLU):
     """P is drawn anew by every constructor and is not in the state_dict."""
@@ -33,6 +34,7 @@ class PermutationNotSaved(Conv1x1PLU):
     Conv1x1,
     "Activations given as a lambda: saving the whole model, or sending it to a worker, fails.",
     raises=True,
+    cause="cannot_be_pickled",
 )
 class HoldsALambda(Faulty[Conv1x1]):
     """A lambda in an attribute cannot be pickled."""
@@ -46,6 +48,7 @@ class HoldsALambda(Faulty[Conv1x1]):
     "copies_and_pickles_agree",
     Conv1x1,
     "State hooks that shrink checkpoints by saving weights in half precision.",
+    cause="state_rounded",
 )
 class PicklesInHalfPrecision(Faulty[Conv1x1]):
     """Pickling rounds the weight to 16 bits; deepcopy goes the same way."""
@@ -63,6 +66,7 @@ class PicklesInHalfPrecision(Faulty[Conv1x1]):
     AdditiveCoupling2d,
     "Dropout's old convention: activations scaled at evaluation to make up for what training "
     "drops, though nothing is dropped any more.",
+    cause="mode_dependent",
 )
 class ScaledAtEvaluation(Faulty[AdditiveCoupling2d]):
     """In eval mode the shift is multiplied by 0.9, in both directions."""
@@ -86,6 +90,7 @@ class ScaledAtEvaluation(Faulty[AdditiveCoupling2d]):
     "compiled_agrees",
     Conv1x1,
     "The inverse was never compiled by its author: only training was slow.",
+    cause="branch_under_compile",
 )
 class CompiledInverse(Faulty[Conv1x1]):
     """Under compilation the inverse takes the transpose, right for the orthogonal start."""
@@ -101,6 +106,7 @@ class CompiledInverse(Faulty[Conv1x1]):
     "compiled_agrees",
     Conv1x1,
     "Branches that replace what a compiler could not trace once, and were never compared.",
+    cause="branch_under_compile",
 )
 class CompiledShortcut(Faulty[Conv1x1]):
     """Under compilation the log-det is that of the diagonal alone."""

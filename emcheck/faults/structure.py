@@ -14,6 +14,7 @@ from emcheck.layers import AutoregressiveConv2d, Conv1x1, Squeeze2d
     Conv1x1,
     "Latents clipped to a few standard deviations so that training does not diverge.",
     case={"scale": "unit"},
+    cause="clipped",
 )
 class LatentsClipped(Faulty[Conv1x1]):
     """Forward clips the latent at 4, which normal data seldom reaches."""
@@ -27,6 +28,7 @@ class LatentsClipped(Faulty[Conv1x1]):
     "shift_moves_the_latent",
     AutoregressiveConv2d,
     "Coordinate channels folded into a bias: invertible, unit determinant, not a convolution.",
+    cause="constant_added",
 )
 class CoordinateBias(Faulty[AutoregressiveConv2d]):
     """A bias that grows along the rows, in both directions."""
@@ -50,6 +52,7 @@ class CoordinateBias(Faulty[AutoregressiveConv2d]):
     "carried over then meet other channels.",
     options={"factor": 2},
     case={"event": (2, 4, 6)},
+    cause="outputs_permuted",
 )
 class PixelsBeforeChannels(Faulty[Squeeze2d]):
     """Output channels are ordered ``(a, b, c)`` instead of ``(c, a, b)``, in both directions."""

@@ -1,4 +1,5 @@
-"""The seeded faults as frames: who killed what, and whether a correct twin was flagged."""
+"""The seeded faults as frames: who killed what, whether a correct twin was flagged, and what
+the usual test of flow libraries would have seen."""
 
 from __future__ import annotations
 
@@ -42,6 +43,8 @@ def kill_table(faults: pd.DataFrame) -> pd.DataFrame:
             row["twin_verdict"] = str(named["twin_verdict"].iloc[0])
         row["others_flagged"] = int((others["answer"] == FLAGGED).sum())
         row["others_judged"] = int((others["answer"] != NOT_JUDGED).sum())
+        row["usual_test"] = _answer(str(group["usual"].iloc[0]))
+        row["usual_test_on_twin"] = _answer(str(group["usual_twin"].iloc[0]))
         row["twin_flagged_by"] = " ".join(group[group["twin_flagged"]]["check"])
         row["provenance"] = str(group["provenance"].iloc[0])
         rows.append(row)

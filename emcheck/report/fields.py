@@ -121,6 +121,8 @@ PROPERTIES = {
         "verdict": Field(verdict),
         "ratio": Field(number, float("nan")),
         "twin_verdict": Field(verdict),
+        "usual": Field(verdict, "NOT RUN"),
+        "usual_twin": Field(verdict, "NOT RUN"),
     },
     "image": {
         "source": Field(name),

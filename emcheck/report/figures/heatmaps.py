@@ -44,17 +44,39 @@ KILL_SIGNS: dict[str, Sign] = {
     NOT_JUDGED: Sign("#FFFFFF", ".", "#888888"),
 }
 
+USUAL_SIGNS: dict[str, Sign] = {
+    FLAGGED: Sign("#D55E00"),
+    PASSED: Sign("#F7E2D4"),
+    NOT_JUDGED: Sign("#FFFFFF", ".", "#888888"),
+}
+
 
 def _canvas(rows: Sequence[str], columns: Sequence[str]) -> tuple[Figure, Axes]:
     """Axes of square cells, rows named on the left, columns upright on top."""
     figure = Figure(figsize=(_SQUARE * max(len(columns), 1), _SQUARE * max(len(rows), 1)))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    _name_cells(axes, rows, columns)
+    return figure, axes
+
+
+def _name_cells(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     axes.set_xlim(0, len(columns))
     axes.set_ylim(len(rows), 0)
     axes.set_xticks([i + 0.5 for i in range(len(columns))], columns, rotation=90, size=7)
     axes.set_yticks([i + 0.5 for i in range(len(rows))], rows, size=7)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    return figure, axes
+
+
+def _strip(
+    figure: Figure, axes: Axes, column: str, values: Mapping[str, str], signs: Mapping[str, Sign]
+) -> None:
+    """One column set apart between the names of the rows and the matrix; row -> value."""
+    width = 1 / axes.get_xlim()[1]
+    strip = figure.add_axes((-1.6 * width, 0.0, width, 1.0))
+    _name_cells(strip, list(values), [column])
+    strip.get_xticklabels()[0].set_fontweight("bold")
+    _fill(strip, [[value] for value in values.values()], signs)
+    axes.tick_params(labelleft=False)
 
 
 def _fill(axes: Axes, values: Sequence[Sequence[str]], signs: Mapping[str, Sign]) -> None:
@@ -119,7 +141,10 @@ def verdict_figure(matrix: pd.DataFrame) -> Figure:
 
 
 def kill_figure(matrix: pd.DataFrame, kills: pd.DataFrame) -> Figure:
-    """Faults x checks; a ring marks the check named for the fault."""
+    """Faults x checks; a ring marks the check named for the fault.
+
+    What the usual test of flow libraries says stands in a column apart, where it was asked.
+    """
     checks = [str(column) for column in matrix.columns if column != "fault"]
     faults = matrix["fault"].tolist()
     figure, axes = _canvas(faults, checks)
@@ -141,5 +166,12 @@ def kill_figure(matrix: pd.DataFrame, kills: pd.DataFrame) -> Figure:
         (_key(KILL_SIGNS[NOT_JUDGED], ""), "not judged"),
         ([*_key(KILL_SIGNS[PASSED], "")[:1], survived], "named check did not flag: survived"),
     ]
-    _legend(axes, entries, 1)
+    if (kills["usual_test"] != NOT_JUDGED).any():
+        usual = kills.set_index("fault")["usual_test"]
+        _strip(figure, axes, "usual test", {fault: usual[fault] for fault in faults}, USUAL_SIGNS)
+        entries += [
+            (_key(USUAL_SIGNS[FLAGGED], ""), "seen by the usual test of flow libraries"),
+            (_key(USUAL_SIGNS[PASSED], ""), "missed by it"),
+        ]
+    _legend(axes, entries, 1 + len(entries) // 6)
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from emcheck.report.faults import FLAGGED, NOT_JUDGED, PASSED
 from emcheck.report.frames import Frames
 from emcheck.report.markdown import code, csv_link, escape, figure, fold, number, plural, table
 from emcheck.report.tidy import records
@@ -12,8 +13,13 @@ _CAPTION = (
     "Which check (columns) flags which seeded fault (rows). A dark square with a ring is the "
     "kill by the check named for the fault, a dark square another check that saw it too, a "
     "light square a check that passed it, a dot one that could not judge it. A cross in a "
-    "ring would be a fault that survived its named check."
+    "ring would be a fault that survived its named check. The column apart, where there is one, "
+    "is what the usual test of flow libraries says: dark where it complains."
 )
+
+
+#: What the usual test says of a fault, in the words of the table.
+_USUALLY = {FLAGGED: "sees it", PASSED: "misses it", NOT_JUDGED: "–"}
 
 
 def kills(frames: Frames) -> str:
@@ -31,11 +37,28 @@ def kills(frames: Frames) -> str:
             f"{killed} of {plural(len(faults), 'fault')} killed by the check named for it, "
             f"{flagged} of {plural(len(faults), 'correct twin')} flagged, "
             f"{plural(checks, 'check')} tried.{note}",
+            _usual(faults),
             figure("kill_matrix", _CAPTION),
             fold("Fault by fault", _fault_table(faults)),
             f"{csv_link('faults')}, the matrix {csv_link('kill_matrix')}, and every pair "
             f"{csv_link('fault_results')}.{_blind(frames)}",
         ]
+    )
+
+
+def _usual(kills: pd.DataFrame) -> str:
+    """How many faults the usual test sees, and whether it is a test that can pass at all."""
+    asked = kills[kills["usual_test"] != NOT_JUDGED]
+    if not len(asked):
+        return "The usual test of flow libraries was not run on the faults of this input."
+    seen, twins = (
+        int((asked[key] == FLAGGED).sum()) for key in ("usual_test", "usual_test_on_twin")
+    )
+    return (
+        f"**The usual test sees {seen} of {len(asked)}.** That is the test of most suites of flow "
+        "libraries: at initial values, in float32 and on one square shape, `inverse(forward(x))` "
+        "equals `x` and the two log-dets cancel, both to 1e-4. It gets the options that a fault "
+        f"needs and several draws, and it flags {plural(twins, 'correct twin')}."
     )
 
 
@@ -48,6 +71,7 @@ def _fault_table(kills: pd.DataFrame) -> str:
             "killed" if row["killed"] else f"**survived ({row['verdict']})**",
             number(row["ratio"]),
             f"{row['others_flagged']} of {row['others_judged']}",
+            _USUALLY[row["usual_test"]],
             f"**flagged by {code(row['twin_flagged_by'])}**"
             if row["twin_flagged_by"]
             else row["twin_verdict"],
@@ -55,7 +79,8 @@ def _fault_table(kills: pd.DataFrame) -> str:
         ]
         for row in records(kills.sort_values(["killed", "fault"]))
     ]
-    head = ["fault", "named check", "fault is", "ratio", "others that saw it", "twin", "seen in"]
+    head = ["fault", "named check", "fault is", "ratio", "others that saw it"]
+    head += ["usual test", "twin", "seen in"]
     return table(head, rows, left=len(head))
 
 
@@ -63,7 +88,7 @@ def _blind(frames: Frames) -> str:
     """Checks that ran on layers but never flagged any fault: not proven."""
     if frames.checks is None or frames.faults is None:
         return ""
-    proven = set(frames.faults[frames.faults["answer"] == "flagged"]["check"])
+    proven = set(frames.faults[frames.faults["answer"] == FLAGGED]["check"])
     unproven = sorted(set(frames.checks["check"]) - proven)
     if not unproven:
         return " Every check that ran on a layer has flagged at least one fault."

@@ -1,0 +1,147 @@
+"""After a FAIL: hypotheses are tried on fresh evidence, and those that fit are named."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from emcheck.checks.case import Case, Subject
+from emcheck.diagnosis.evidence import Evidence
+from emcheck.result import Result
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One FAIL and the case that shows it."""
+
+    check: str
+    case: Case
+    result: Result
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A cause that fits every measured example.
+
+    Args:
+        cause: a slug, one of those that the hypotheses declare.
+        text: one sentence for the author of the layer.
+        evidence: one line with the numbers.
+        checks: the failing checks that the cause accounts for.
+    """
+
+    cause: str
+    text: str
+    evidence: str
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a hypothesis says when it fits.
+
+    Args:
+        cause: one of the slugs that the hypothesis declares.
+        text: one sentence for the author of the layer.
+        evidence: one line with the numbers.
+        checks: what it accounts for; None for everything the hypothesis declares.
+    """
+
+    cause: str
+    text: str
+    evidence: str
+    checks: frozenset[str] | None = None
+
+
+Test = Callable[[Evidence], Iterable[Fit]]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A test of one or several related causes.
+
+    Args:
+        slugs: the causes it can name.
+        rank: the lower, the more specific; decides between causes that explain as much.
+        when: checks of which at least one must have failed for the test to be run.
+        explains: checks whose failure follows from the cause.
+        test: yields the causes that fit.
+    """
+
+    slugs: tuple[str, ...]
+    rank: int
+    when: frozenset[str]
+    explains: frozenset[str]
+    test: Test
+
+
+HYPOTHESES: list[Hypothesis] = []
+
+#: Ranks: what was seen directly; a mechanism that fits all numbers; where it is right; a symptom.
+SEEN, MECHANISM, WHERE, SYMPTOM = 0, 10, 20, 30
+
+
+def hypothesis(
+    *slugs: str,
+    rank: int,
+    when: Iterable[str],
+    explains: frozenset[str] | None = None,
+) -> Callable[[Test], Test]:
+    """Register a test; ``explains`` is ``when`` if not given.
+
+    Raises:
+        ValueError: a slug that is taken.
+    """
+
+    def register(test: Test) -> Test:
+        taken = {slug for known in HYPOTHESES for slug in known.slugs} & set(slugs)
+        if taken:
+            raise ValueError(f"expected new causes, got {sorted(taken)} twice")
+        triggers = frozenset(when)
+        covers = triggers if explains is None else explains
+        HYPOTHESES.append(Hypothesis(slugs, rank, triggers, covers, test))
+        return test
+
+    return register
+
+
+def causes() -> tuple[str, ...]:
+    """Every cause that can be named."""
+    return tuple(slug for known in HYPOTHESES for slug in known.slugs)
+
+
+def diagnose(subject: Subject, findings: Sequence[Finding]) -> tuple[Explanation, ...]:
+    """Explanations that fit, best first; empty if none does.
+
+    What explains more of the failing checks comes first, then what is more specific. The
+    layer is only ever built anew or copied; torch's global generator is put back as it was.
+    """
+    evidence = Evidence(subject, findings)
+    if not evidence.failing:
+        return ()
+    found: list[tuple[int, int, int, Explanation]] = []
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), np.errstate(all="ignore"):
+        torch.manual_seed(0)
+        warnings.simplefilter("ignore")
+        for order, known in enumerate(HYPOTHESES):
+            if not known.when & evidence.failing:
+                continue
+            for fit in _guarded(known, evidence):
+                covered = (known.explains if fit.checks is None else fit.checks) & evidence.failing
+                if covered:
+                    told = Explanation(fit.cause, fit.text, fit.evidence, tuple(sorted(covered)))
+                    found.append((-len(covered), known.rank, order, told))
+    found.sort(key=lambda entry: entry[:3])
+    return tuple(entry[3] for entry in found)
+
+
+def _guarded(known: Hypothesis, evidence: Evidence) -> list[Fit]:
+    """What the test yields; a layer may raise anything, and then the cause does not fit."""
+    try:
+        return list(known.test(evidence))
+    except Exception:
+        return []

@@ -1,0 +1,122 @@
+"""Numbers computed in another precision, approximated or clipped."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from emcheck.checks.calling import call, call_inverse
+from emcheck.diagnosis.core import SEEN, SYMPTOM, Fit, hypothesis
+from emcheck.diagnosis.covers import FORWARD, INVERSE, LOGDET
+from emcheck.diagnosis.evidence import OUTPUTS, Evidence
+from emcheck.diagnosis.inverses import UNDONE
+from emcheck.diagnosis.logdet_factors import WRONG
+from emcheck.oracle.precision import Array
+
+
+@hypothesis(
+    "computed_in_float32",
+    rank=SEEN + 5,
+    when=(*UNDONE, *WRONG),
+    explains=INVERSE | FORWARD | LOGDET | {"gradient_of_logdet"},
+)
+def in_single_precision(evidence: Evidence) -> Iterator[Fit]:
+    """With float64 input every number of an output is exactly representable in float32."""
+    narrow: dict[str, int] = dict.fromkeys(OUTPUTS, 0)
+    for case in evidence.spread:
+        trial = evidence.trial(case)
+        x = trial.x
+        z = call(copy.deepcopy(trial.layer), trial.sample(3))[0]
+        for name, value in evidence.outputs(copy.deepcopy(trial.layer), x, z).items():
+            if value.dtype != torch.float64:
+                narrow[name] = -1
+            if narrow[name] >= 0 and _is_narrow(value):
+                narrow[name] += _telling(value)
+            else:
+                narrow[name] = -1
+    told = [name for name, count in narrow.items() if count >= 4]
+    # Short inputs would pass whatever the layer does: those of the cases are not.
+    if told:
+        names = " and ".join(f"the {name}" for name in told)
+        count = sum(narrow[name] for name in told)
+        yield Fit(
+            "computed_in_float32",
+            f"{names.capitalize()} {'is' if len(told) == 1 else 'are'} computed in float32 "
+            "whatever the dtype of the input.",
+            f"{count} of {count} numbers that came back in float64 have no digits beyond float32",
+        )
+
+
+def _is_narrow(value: Tensor) -> bool:
+    return bool((value.float().double() == value).all())
+
+
+def _telling(value: Tensor) -> int:
+    """Distinct numbers with more than a handful of digits: 0, 1 or 0.5 say nothing."""
+    numbers = value.reshape(-1)
+    numbers = numbers[numbers.bfloat16().double() != numbers]
+    return len(set(numbers.tolist()))
+
+
+@hypothesis(
+    "clipped",
+    rank=SEEN + 5,
+    when=("map_is_affine", "inverse_undoes_forward", "forward_undoes_inverse",
+          "forward_matches_definition", "logdet_matches_jacobian"),
+    explains=FORWARD | INVERSE | LOGDET,
+)  # fmt: skip
+def clipped(evidence: Evidence) -> Iterator[Fit]:
+    """An output does not pass a number, which many of its entries equal for large input."""
+    trial = evidence.trial()
+    # Twice and four times larger data: a clipped layer returns the same extremes, often.
+    for name, run in (("forward", call), ("inverse", call_inverse)):
+        extremes = []
+        for factor in (16.0, 64.0):
+            given = trial.sample(62, batch=8) * factor
+            value = run(copy.deepcopy(trial.layer), given)[0].double().numpy().reshape(-1)
+            extremes.append(_extremes(value))
+        (high, many), (again, more) = extremes
+        if high == again and many >= 3 and more >= many:
+            low, top = high
+            yield Fit(
+                "clipped",
+                f"{name.capitalize()} clips its output to [{low:.6g}, {top:.6g}].",
+                f"for data 16 and 64 times larger, {many} and {more} entries are exactly one of "
+                f"these two numbers and none is beyond",
+            )
+
+
+def _extremes(value: Array) -> tuple[tuple[float, float], int]:
+    low, high = float(value.min()), float(value.max())
+    return (low, high), int(((value == low) | (value == high)).sum())
+
+
+@hypothesis(
+    "inverse_approximate",
+    rank=SYMPTOM - 5,
+    when=("inverse_undoes_forward", "forward_undoes_inverse", "inverse_backward_error"),
+    explains=INVERSE,
+)
+def approximate(evidence: Evidence) -> Iterator[Fit]:
+    """The round trip errs by the same small amount in float32 and float64."""
+    sizes = {}
+    for dtype in (torch.float32, torch.float64):
+        trial = evidence.trial(replace(evidence.base, dtype=dtype))
+        z, _ = call(copy.deepcopy(trial.layer), trial.x)
+        xh, _ = call_inverse(copy.deepcopy(trial.layer), z)
+        sizes[dtype] = float((xh - trial.x).double().norm() / trial.x.double().norm())
+    wide, narrow = sizes[torch.float64], sizes[torch.float32]
+    unit = torch.finfo(torch.float32).eps * evidence.maps[0].condition
+    if 2 * torch.finfo(torch.float64).eps * evidence.maps[0].condition < wide < 2.0**-4 and (
+        wide / 2 <= narrow + unit and narrow <= 2 * wide + unit
+    ):
+        yield Fit(
+            "inverse_approximate",
+            "The inverse is approximate: its error does not shrink with the precision (an "
+            "iteration with a loose tolerance, an interpolation, a stabiliser).",
+            f"relative round trip error {wide:.3g} in float64 and {narrow:.3g} in float32",
+        )

@@ -1,0 +1,126 @@
+"""What is saved and copied, and what is not."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.diagnosis.core import SEEN, Fit, hypothesis
+from emcheck.diagnosis.covers import ANY
+from emcheck.diagnosis.evidence import Evidence
+from emcheck.diagnosis.state import differing, equal
+
+
+@hypothesis(
+    "not_in_state_dict",
+    rank=SEEN + 1,
+    when=("state_dict_restores",),
+    explains=frozenset({"state_dict_restores", "nothing_goes_stale"}),
+)
+def not_saved(evidence: Evidence) -> Iterator[Fit]:
+    """Two layers with equal state_dicts differ in a tensor that is not in it."""
+    trial = evidence.trial()
+    other = evidence.trial(replace(evidence.base, seed=evidence.base.seed + 1))
+    first, second = trial.layer, other.layer
+    second.load_state_dict(first.state_dict())
+    for name, mine, theirs in _hidden(first, second):
+        x, z = evidence.sample_pair
+        before = evidence.outputs(copy.deepcopy(first), x, z)
+        apart = differing(before, evidence.outputs(copy.deepcopy(second), x, z))
+        theirs.copy_(mine)
+        again = differing(before, evidence.outputs(copy.deepcopy(second), x, z))
+        if apart and not again:
+            yield Fit(
+                "not_in_state_dict",
+                f"`{name}` is not in the state_dict: a restored layer computes something else.",
+                f"with equal state_dicts the {apart[0]} differs; once `{name}` is copied too, "
+                "all outputs are equal bit for bit",
+            )
+            return
+
+
+def _hidden(first: nn.Module, second: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Tensors that two layers hold outside their state_dicts, where they differ."""
+    saved = set(first.state_dict())
+    modules = dict(second.named_modules())
+    for prefix, module in first.named_modules():
+        held = {**module.__dict__, **module._buffers}
+        for name, mine in held.items():
+            key = f"{prefix}.{name}".lstrip(".")
+            theirs = getattr(modules[prefix], name, None)
+            if not isinstance(mine, Tensor) or not isinstance(theirs, Tensor) or key in saved:
+                continue
+            if not equal(mine, theirs):
+                yield key, mine, theirs
+
+
+@hypothesis(
+    "cannot_be_pickled",
+    "state_rounded",
+    rank=SEEN,
+    when=("copies_and_pickles_agree", "logdet_matches_jacobian", "jvp_agrees"),
+    explains=ANY,
+)
+def pickling(evidence: Evidence) -> Iterator[Fit]:
+    """Pickling raises, or a copy's parameters are rounded to fewer digits."""
+    trial = evidence.trial()
+    layer = trial.layer
+    try:
+        copied = pickle.loads(pickle.dumps(layer))
+    except Exception as error:
+        name = _unpicklable(layer)
+        told = f"the attribute `{name}`" if name else "the layer"
+        yield Fit(
+            "cannot_be_pickled",
+            f"{told.capitalize()} cannot be pickled.",
+            f"pickle raised {type(error).__name__}: {' '.join(str(error).split())[:120]}",
+            frozenset({"copies_and_pickles_agree"}),
+        )
+        return
+    for told, other, checks in (
+        ("copying", copy.deepcopy(layer), None),
+        ("pickling", copied, frozenset({"copies_and_pickles_agree"})),
+    ):
+        rounded = _rounded(layer.state_dict(), other.state_dict())
+        if rounded is not None:
+            name, dtype, off = rounded
+            yield Fit(
+                "state_rounded",
+                f"Copies are rounded: {told} keeps `{name}` in {dtype}.",
+                f"`{name}` of the copy equals `{name}` rounded to {dtype} in all entries, off by "
+                f"up to {off:.3g}",
+                checks,
+            )
+            return
+
+
+def _rounded(
+    state: dict[str, Tensor], restored: dict[str, Tensor]
+) -> tuple[str, str, float] | None:
+    """Name, dtype and error of the first tensor that came back with fewer digits."""
+    for name, value in state.items():
+        got = restored.get(name)
+        if got is None or equal(got, value) or not value.is_floating_point():
+            continue
+        for dtype in (torch.float16, torch.bfloat16, torch.float32):
+            if equal(value.to(dtype).to(value), got):
+                off = float((got - value).abs().max())
+                return name, str(dtype).removeprefix("torch."), off
+    return None
+
+
+def _unpicklable(layer: nn.Module) -> str:
+    for prefix, module in layer.named_modules():
+        for name, value in module.__dict__.items():
+            if name.startswith("_"):
+                continue
+            try:
+                pickle.dumps(value)
+            except Exception:  # the culprit
+                return f"{prefix}.{name}".lstrip(".")
+    return ""

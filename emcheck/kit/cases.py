@@ -1,0 +1,117 @@
+"""In which situations a check sees a layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from emcheck.bounds import MOST_EXPLICIT
+from emcheck.checks import Case, Check, Subject, run_check
+from emcheck.kit.probe import SMALL, Probe
+from emcheck.layer import Event
+from emcheck.result import Result, Verdict
+from emcheck.spec import options_of
+
+#: Parameter styles in turn; ill-conditioned draws are drawn again, milder.
+STYLES = ("initial", "trained", "mixed", "optimised")
+
+#: Families that also look at the neighbours of the given size.
+_OF_SIZE = ("values", "logdet")
+
+#: Checks that also look at the full size of a large layer.
+_FULL_SIZE = ("logdet_matches_jacobian", "inverse_undoes_forward", "shapes_and_dtypes")
+
+#: Times that an ill-conditioned draw is drawn again.
+_AGAIN = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What cases are made of.
+
+    Args:
+        found: what probing the layer gave.
+        shape: the event as given.
+        seed: of the first case; the others follow.
+        dtypes: what to check in.
+        examples: cases for each check and dtype, neighbours not counted.
+        constant: the layer has no parameter that could move.
+        options: those of a registered layer.
+    """
+
+    found: Probe
+    shape: Event
+    seed: int
+    dtypes: tuple[torch.dtype, ...]
+    examples: int
+    constant: bool
+    options: dict[str, object]
+
+    @classmethod
+    def of(
+        cls,
+        found: Probe,
+        layer: nn.Module,
+        shape: Event,
+        seed: int,
+        dtypes: tuple[torch.dtype, ...],
+        examples: int,
+    ) -> Plan:
+        movable = any(p.requires_grad for p in layer.parameters())
+        return cls(found, shape, seed, dtypes, examples, not movable, options_of(layer))
+
+    def cases(self, check: Check, subject: Subject) -> Iterator[Case]:
+        """Dtype by style, neighbours and the full size; what a check adapts alike runs once."""
+        seen = set()
+        for case in (*self._styled(), *self._sized(check)):
+            key = str(check.adapt(case, subject))
+            if key not in seen:
+                seen.add(key)
+                yield case
+
+    def _styled(self) -> Iterator[Case]:
+        event = self.found.event
+        batch = min(size for size in (2, 3, 4, 5, 6) if size not in event)
+        count = min(self.examples, 2) if self.constant else self.examples
+        for dtype in self.dtypes:
+            for number in range(count):
+                style = STYLES[number % len(STYLES)]
+                yield self._case(event, batch, dtype, style, number)
+
+    def _sized(self, check: Check) -> Iterator[Case]:
+        widest = max(self.dtypes, key=lambda dtype: torch.finfo(dtype).bits)
+        if check.family in _OF_SIZE:
+            for number, event in enumerate(self.found.neighbours):
+                yield self._case(event, 1, widest, "trained", 10 + number)
+        if check.name in _FULL_SIZE and self.shape != self.found.event:
+            yield self._case(self.shape, 1, widest, "trained", 20)
+
+    def _case(self, event: Event, batch: int, dtype: torch.dtype, style: str, number: int) -> Case:
+        seed = self.seed + number
+        return Case(event, batch, dtype, "cpu", style, "unit", seed, self.options)
+
+
+def too_large(check: Check, case: Case) -> str:
+    """Why a check is not run on a large event, empty if it is."""
+    n = math.prod(case.event)
+    if n <= SMALL or check.name in _FULL_SIZE:
+        return ""
+    return f"{n} dimensions are too many for this check, and the layer takes no smaller size"
+
+
+def run_mildly(check: Check, subject: Subject, case: Case, seconds: float) -> tuple[Case, Result]:
+    """The case and its result; an ill-conditioned draw is drawn again, milder.
+
+    So nobody escapes judgement by being ill-conditioned.
+    """
+    result = run_check(check, subject, case, seconds)
+    for attempt in range(_AGAIN if math.prod(case.event) <= MOST_EXPLICIT else 0):
+        if result.verdict is not Verdict.ILL_CONDITIONED:
+            break
+        case = replace(case, style="trained", seed=case.seed + 1000 * (attempt + 1))
+        result = run_check(check, subject, case, seconds)
+    return case, result

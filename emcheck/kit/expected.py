@@ -1,0 +1,39 @@
+"""Failures that are expected, each with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from emcheck.checks import CHECKS
+from emcheck.result import Result, Verdict
+
+
+def validate_expected(expected: Mapping[str, str] | None) -> dict[str, str]:
+    """check -> reason, or ``ValueError`` for an unknown check or a missing reason."""
+    found = dict(expected or {})
+    for name, reason in found.items():
+        if name not in CHECKS:
+            raise ValueError(f"expected the name of a check (emcheck list), got {name!r}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise ValueError(f"expected a reason for the expected failure {name}, got {reason!r}")
+    return found
+
+
+def mark_expected(results: Sequence[Result], expected: Mapping[str, str]) -> list[Result]:
+    """Expected FAILs become XFAIL; a check that should fail and passes everywhere, XPASS."""
+    failed = {result.check for result in results if result.verdict is Verdict.FAIL}
+    return [_marked(result, expected, failed) for result in results]
+
+
+def _marked(result: Result, expected: Mapping[str, str], failed: set[str]) -> Result:
+    reason = expected.get(result.check)
+    if reason is None:
+        return result
+    if result.verdict is Verdict.FAIL:
+        detail = f"expected: {reason}" + (f"; {result.detail}" if result.detail else "")
+        return replace(result, verdict=Verdict.XFAIL, detail=detail)
+    if result.verdict is Verdict.PASS and result.check not in failed:
+        told = f"passed, although a failure was expected: {reason}"
+        return replace(result, verdict=Verdict.XPASS, detail=told)
+    return result

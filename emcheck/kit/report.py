@@ -1,0 +1,149 @@
+"""What ``check_layer`` says of one layer."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from emcheck.checks import CHECKS
+from emcheck.diagnosis import Explanation
+from emcheck.result import Result, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Families in which an applicable check must pass at least once.
+_MUST_PASS = ("values", "logdet")
+
+#: Verdicts that are told one by one; the others are counted.
+_TOLD = (Verdict.FAIL, Verdict.XPASS, Verdict.XFAIL, Verdict.NOTE, Verdict.ILL_CONDITIONED)
+
+#: Verdicts that stand outside what is applicable.
+_NOT_APPLICABLE = (Verdict.UNSUPPORTED, Verdict.XFAIL)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of all checks on one layer.
+
+    ``ok`` holds iff nothing FAILs or XPASSes and every applicable value and log-det check
+    passed at least once. ``explanations`` are what fits the failures, best first; ``scope``
+    says in words what was looked at: shapes, sizes, modes.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    seed: int
+    results: tuple[Result, ...]
+    explanations: tuple[Explanation, ...] = ()
+    scope: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        """Results that spoil the report."""
+        spoiling = (Verdict.FAIL, Verdict.XPASS)
+        return tuple(result for result in self.results if result.verdict in spoiling)
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Value and log-det checks that apply but never passed."""
+        names: dict[str, bool] = {}
+        for result in self.results:
+            family = CHECKS[result.check].family
+            if family in _MUST_PASS and result.verdict not in _NOT_APPLICABLE:
+                passed = result.verdict is Verdict.PASS
+                names[result.check] = names.get(result.check, False) or passed
+        return tuple(name for name, passed in names.items() if not passed)
+
+    @property
+    def ok(self) -> bool:
+        passed = any(result.verdict is Verdict.PASS for result in self.results)
+        return passed and not self.failures and not self.unproven
+
+    @property
+    def examples(self) -> int:
+        return sum(result.examples for result in self.results)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per check and dtype."""
+        import pandas as pd  # half a second that nothing else here needs
+
+        rows = [asdict(result) | {"verdict": str(result.verdict)} for result in self.results]
+        return pd.DataFrame(rows)
+
+    def to_json(self) -> str:
+        """Everything as JSON; numbers that are not finite are texts."""
+        content: dict[str, Any] = {
+            "layer": self.layer,
+            "shape": self.shape,
+            "seed": self.seed,
+            "ok": self.ok,
+            "examples": self.examples,
+            "unproven": self.unproven,
+            "scope": self.scope,
+            "explanations": [asdict(explanation) for explanation in self.explanations],
+            "results": [result.to_record() for result in self.results],
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    @property
+    def headline(self) -> str:
+        """The layer, the verdict and how much ran, in two lines."""
+        counts = {v: sum(r.verdict is v for r in self.results) for v in Verdict}
+        counted = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+        verdict = "ok" if self.ok else "NOT OK"
+        return (
+            f"{self.layer} on {self.shape}, seed {self.seed}: {verdict}\n"
+            f"{len(self.results)} results from {self.examples} examples: {counted}"
+        )
+
+    def __str__(self) -> str:
+        lines = [self.headline, *(f"  {line}" for line in self.scope)]
+        for result in self.results:
+            if result.verdict in _TOLD:
+                lines += _told(result)
+        lines += [f"  never passed: {name}" for name in self._unexplained]
+        return "\n".join(lines + self._diagnosis())
+
+    @property
+    def _unexplained(self) -> list[str]:
+        """Checks that never passed without having failed."""
+        failed = {result.check for result in self.failures}
+        return [name for name in self.unproven if name not in failed]
+
+    def _diagnosis(self) -> list[str]:
+        if not self.failures:
+            return []
+        if not self.explanations:
+            return ["no explanation fits"]
+        best, *others = self.explanations
+        lines = [f"most likely: {best.text}", f"  {best.evidence}"]
+        lines.append(f"  accounts for: {', '.join(best.checks)}")
+        for other in others[:2]:
+            lines += [f"or: {other.text}", f"  {other.evidence}"]
+        return lines
+
+
+def _told(result: Result) -> list[str]:
+    """A finding in a few lines: what, the numbers, where, and how to see it again."""
+    lines = [f"  {result.verdict:<15} {result.check} [{result.dtype}]"]
+    numbers, detail = numbers_of(result), result.detail
+    lines += [f"    {line}" for line in (numbers, detail) if line]
+    if result.reproduce:
+        lines.append(f"    {result.reproduce}")
+    else:
+        lines.append(f"    case: {result.case}")
+    return lines
+
+
+def numbers_of(result: Result) -> str:
+    """Got, expected, bound and ratio, where the check measures more than a yes or no."""
+    if math.isnan(result.threshold) or result.threshold == 0:
+        return ""
+    told = f"error / bound = {result.ratio:.3g} (at most {result.threshold:g})"
+    if not math.isnan(result.got):
+        values = f"got {result.got:.9g}, expected {result.expected:.9g}"
+        told = f"{values}, bound {result.bound:.2g}; {told}"
+    return told

@@ -1,0 +1,205 @@
+"""What is given to the kit, as a subject that the checks understand."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emcheck.adapters import Adapted, adapt
+from emcheck.checks import Case, Subject
+from emcheck.checks.capabilities import missing
+from emcheck.checks.case import Draw
+from emcheck.layer import Event
+from emcheck.oracle import Definition, ReferenceDefinition
+from emcheck.spec import Trait, options_of, spec_of
+
+#: ``reference(layer, x)`` or ``reference(x)``: the latent of ``x (B, *event)`` in float64.
+Reference = Callable[..., Any]
+
+#: ``sample(batch, generator)``: data ``(batch, *event)`` in the domain of a layer.
+Sample = Callable[[int, torch.Generator], Tensor]
+
+
+def make_subject(
+    given: object,
+    shape: Sequence[int],
+    reference: Reference | None = None,
+    sample: Sample | None = None,
+    capabilities: Mapping[str, bool] | None = None,
+) -> Subject:
+    """A subject for a layer, or for a function that returns a new one.
+
+    Raises:
+        ValueError: something that is neither, a shape that is none, a layer that cannot be
+            copied, an unknown capability.
+    """
+    event = validate_shape(shape)
+    declared = dict(capabilities or {})
+    lacks = missing(declared)
+    fresh = _factory(given)
+    layer = _adapted(fresh() if fresh else given, declared)
+    lacks = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), "its library") | lacks
+    if not callable(getattr(layer, "inverse", None)):
+        lacks = missing({"inverse": False}) | lacks
+    spec = spec_of(layer)
+    options = options_of(layer)
+    own = type(layer).__module__.startswith("emcheck.") and not isinstance(layer, Adapted)
+
+    def build(case: Case) -> nn.Module:
+        if spec is not None and dict(case.options) != options:
+            return spec.build(case.event[0], **case.options, generator=case.generator(0))
+        if fresh is None:
+            built = _copied(layer)
+        else:
+            with seeded(case.seed):
+                built = _adapted(fresh(), declared)
+        if isinstance(built, Adapted):
+            built.warm_up(_like(built, subject.draw, case))
+        return built
+
+    simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
+    subject = Subject(
+        name=layer.name if isinstance(layer, Adapted) else type(layer).__name__,
+        build=build,
+        spec=spec,
+        own=own,
+        any_channels=False,
+        any_size=simple,
+        definition=_definition(reference) if reference else None,
+        draw=_draw(sample, layer, event),
+        lacks=lacks,
+        memo={},
+    )
+    _copied(layer)
+    return subject
+
+
+def validate_shape(shape: Sequence[int]) -> Event:
+    """The event as a tuple, or ``ValueError``: one to four whole numbers from 1."""
+    try:
+        event = tuple(shape)
+    except TypeError:
+        event = ()
+    whole = all(isinstance(size, int) and not isinstance(size, bool) for size in event)
+    if not 1 <= len(event) <= 4 or not whole or min(event) < 1:
+        wanted = "expected shape (D,), (C, L), (C, H, W) or (C, D, H, W) of whole numbers >= 1"
+        raise ValueError(f"{wanted}, got {event or shape!r}")
+    return event
+
+
+def _factory(given: object) -> Callable[[], Any] | None:
+    """``given`` as a function that returns a new layer, or None if it is a layer."""
+    if isinstance(given, type):
+        return functools.partial(_call_class, given)
+    known = isinstance(given, nn.Module | torch.distributions.transforms.Transform)
+    if known or not callable(given):
+        return None
+    return given
+
+
+def _call_class(cls: type) -> Any:
+    try:
+        return cls()
+    except Exception as error:  # a constructor may raise anything
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise ValueError(
+            f"expected a layer, got the class {cls.__name__}: call it first ({told})"
+        ) from error
+
+
+def _adapted(layer: object, declared: Mapping[str, bool]) -> nn.Module:
+    """The layer in the form of the contract."""
+    if isinstance(layer, nn.Module) and declared.get("inverse") is False:
+        return layer
+    try:
+        return adapt(layer)
+    except ValueError as error:
+        wanted = "expected a module with forward and inverse"
+        raise ValueError(f"{wanted}, got {type(layer).__name__}: {error}") from error
+
+
+def _copied(layer: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(layer)
+    except Exception as error:  # what a layer keeps may refuse in many ways
+        told = " ".join(str(error).split())[:120]
+        name = type(layer).__name__
+        raise ValueError(
+            f"expected a layer that can be copied, got {name} ({told}): pass a function that "
+            "returns a new one"
+        ) from error
+
+
+def _like(layer: nn.Module, draw: Draw | None, case: Case) -> Tensor:
+    """Data for a first call, in the dtype that the layer was built in."""
+    floating = (p for p in layer.parameters() if p.is_floating_point())
+    like = next(floating, torch.zeros(()))
+    generator = case.generator(60)
+    if draw is not None:
+        return draw(8, case.event, generator).to(like)
+    return torch.randn((8, *case.event), generator=generator, dtype=torch.float64).to(like)
+
+
+def _draw(sample: Sample | None, layer: nn.Module, event: Event) -> Draw | None:
+    """Data in the domain: the user's, or what the adapter knows; other sizes are refused."""
+    if sample is None:
+        return layer.sample if isinstance(layer, Adapted) else None
+
+    def draw(batch: int, wanted: Event, generator: torch.Generator) -> Tensor:
+        x = sample(batch, generator)
+        if not isinstance(x, Tensor) or tuple(x.shape) != (batch, *event):
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"expected sample to return {(batch, *event)}, got {got}")
+        if wanted != event:
+            raise ValueError(f"expected the event {event} that sample draws, got {wanted}")
+        return x.double()
+
+    return draw
+
+
+def _definition(reference: Reference) -> Callable[[nn.Module, Event], Definition]:
+    """The user's reference, at the present parameters of a layer."""
+    try:
+        needed = [
+            p
+            for p in inspect.signature(reference).parameters.values()
+            if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        needed = []
+    if len(needed) not in (1, 2):
+        raise ValueError(
+            f"expected reference(layer, x) or reference(x), got {len(needed)} arguments"
+        )
+
+    def define(layer: nn.Module, event: Event) -> Definition:
+        wide = copy.deepcopy(layer).double()
+        if len(needed) == 2:
+            return ReferenceDefinition(functools.partial(reference, wide), event)
+        return ReferenceDefinition(reference, event)
+
+    return define
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The global random states seeded inside, as they were outside: layers may draw from them."""
+    python, old = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(old)  # noqa: NPY002

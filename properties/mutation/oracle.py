@@ -1,0 +1,233 @@
+"""Who has to notice a mutant: seeded faults with their twins, and the fast unit tests.
+
+Nothing of emcheck may be imported before a mutant is: this module imports it in functions only,
+and those run in forks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+import pytest
+
+from properties.mutation.mutants import BOUNDS, ROOT, Mutant, modules, path_of
+
+#: Fast files; what takes long in them, and is here already, is left out.
+UNIT_TESTS = ("test_bounds.py", "test_rules.py", "test_oracle.py", "test_faults.py", "test_kit.py")
+LEFT_OUT = ("test_faults.py::test_killed", "test_kit.py::test_correct_layers_are_ok")
+
+#: Others' libraries, loaded once so that forks have them.
+PRELOADED = (
+    *("torch", "torch._dynamo", "numpy", "scipy.linalg", "numba", "mpmath", "hypothesis"),
+    *("pandas", "matplotlib.figure", "matplotlib.backends.backend_svg", "typer", "rich.table"),
+    *("skimage", "pytest_benchmark.plugin"),
+)
+
+#: What starting pytest and collecting a test costs, in seconds.
+_PYTEST = 1.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fault (its name) or a unit test (its node id): what it costs and which lines it runs."""
+
+    name: str
+    seconds: float
+    lines: frozenset[tuple[str, int]] = field(repr=False)
+
+    @property
+    def is_fault(self) -> bool:
+        return "::" not in self.name
+
+    def reaches(self, mutant: Mutant) -> bool:
+        """Whether it runs the changed statement; what is run on import reaches everybody."""
+        if mutant.place.on_import:
+            return True
+        return any((mutant.module, line) in self.lines for line in mutant.lines)
+
+
+def preload() -> None:
+    """Import others' libraries, so that forks find them in memory."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    assert not any(name.split(".")[0] == "emcheck" for name in sys.modules)
+
+
+# --- one probe ---------------------------------------------------------------------------------
+
+
+def fault_names() -> list[str]:
+    from emcheck.faults import FAULTS
+
+    return list(FAULTS)
+
+
+def judge_fault(name: str) -> str:
+    """An empty string where the named check kills the fault and passes its twin."""
+    from emcheck.faults import FAULTS, run_fault
+    from emcheck.result import Verdict
+
+    fault = FAULTS[name]
+    (row,) = run_fault(fault, 0, [fault.check])
+    if not row.kills:
+        return f"{name} survives"
+    return "" if row.twin_verdict is Verdict.PASS else f"{fault.twin.__name__} is flagged"
+
+
+class _Watch:
+    """A pytest plugin: which test failed first, how long each took and which lines it ran."""
+
+    def __init__(self, watch: Callable[[], _Lines] | None) -> None:
+        self.failed = ""
+        self.passed: list[Probe] = []
+        self._watch = watch
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+        started = time.perf_counter()
+        if self._watch is None:
+            return (yield)
+        with self._watch() as lines:
+            result = yield
+        seconds = time.perf_counter() - started
+        self.passed.append(Probe(item.nodeid, seconds, lines.seen))
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.failed:
+            self.failed = report.nodeid
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self.failed:
+            self.failed = f"collecting {report.nodeid}"
+
+
+def run_tests(names: Sequence[str], watch: Callable[[], _Lines] | None = None) -> _Watch:
+    """Files or node ids of ``properties`` under pytest, up to the first failure."""
+    os.chdir(ROOT)
+    plugin = _Watch(watch)
+    left_out = [f"--deselect=properties/{name}" for name in LEFT_OUT]
+    options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "--no-canaries", *left_out]
+    # Plugins that are loaded already cannot have their asserts rewritten, and need not.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    code = pytest.main([*options, *names], plugins=[plugin])
+    if code != pytest.ExitCode.OK and not plugin.failed:
+        plugin.failed = f"pytest: {pytest.ExitCode(code).name}"
+    return plugin
+
+
+# --- the baseline ------------------------------------------------------------------------------
+
+
+class _Lines:
+    """Which lines of the mutated modules are run while it is entered."""
+
+    def __init__(self) -> None:
+        self._files = {str(path_of(module)): module for module in modules()}
+        self._seen: set[tuple[str, int]] = set()
+
+    @property
+    def seen(self) -> frozenset[tuple[str, int]]:
+        return frozenset(self._seen)
+
+    def __enter__(self) -> _Lines:
+        sys.settrace(self._on_call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _on_call(self, frame: FrameType, event: str, arg: Any) -> Any:
+        module = self._files.get(frame.f_code.co_filename)
+        if module is None:
+            return None
+        self._seen.add((module, frame.f_lineno))
+
+        def on_line(frame: FrameType, event: str, arg: Any) -> Any:
+            self._seen.add((module, frame.f_lineno))
+            return on_line
+
+        return on_line
+
+
+def baseline() -> tuple[list[Probe], str]:
+    """Every probe on the modules as they are, and the complaint of the first that fails."""
+    sys.path.insert(0, str(ROOT))
+    found = []
+    for name in fault_names():
+        judge_fault(name)  # compiled code is loaded, so that the second call is timed
+        started = time.perf_counter()
+        with _Lines() as lines:
+            complaint = judge_fault(name)
+        found.append(Probe(name, time.perf_counter() - started, lines.seen))
+        if complaint:
+            return found, complaint
+    ran = run_tests([f"properties/{name}" for name in UNIT_TESTS if _exists(name)], _Lines)
+    return [*found, *ran.passed], ran.failed
+
+
+def _exists(name: str) -> bool:
+    return (ROOT / "properties" / name).exists()
+
+
+# --- a mutant ----------------------------------------------------------------------------------
+
+
+class _Hook(importlib.abc.MetaPathFinder):
+    """Lets one module be imported from given code instead of its file."""
+
+    def __init__(self, module: str, code: CodeType) -> None:
+        self.module, self.code = module, code
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != self.module:
+            return None
+        code = self.code
+
+        class Loader(SourceFileLoader):
+            def get_code(self, fullname: str) -> CodeType:
+                return code
+
+        found = PathFinder.find_spec(name, path)
+        assert found is not None
+        assert found.origin is not None
+        return importlib.util.spec_from_file_location(
+            name, found.origin, loader=Loader(name, found.origin)
+        )
+
+
+def judge(mutant: Mutant, probes: Sequence[Probe]) -> str:
+    """What notices the mutant, cheapest first, or an empty string. For a fork of its own."""
+    sys.path.insert(0, str(ROOT))
+    sys.meta_path.insert(0, _Hook(mutant.module, mutant.compile()))
+    try:
+        importlib.import_module("emcheck.faults")
+    except Exception as error:  # a module that cannot be imported is noticed by everybody
+        return f"import: {type(error).__name__}"
+    tests = sorted((p for p in probes if not p.is_fault), key=lambda p: p.seconds)
+    faults = sorted((p for p in probes if p.is_fault), key=lambda p: p.seconds)
+    # A fault that is cheaper than all tests together comes first, but for numbers, which
+    # tests of their own pin down.
+    first = 0.0 if mutant.module == BOUNDS else _PYTEST + sum(test.seconds for test in tests)
+    cheap = [fault for fault in faults if fault.seconds <= first]
+    for fault in cheap:
+        if complaint := judge_fault(fault.name):
+            return complaint
+    if tests and (failed := run_tests([test.name for test in tests]).failed):
+        return failed.removeprefix("properties/")
+    for fault in faults[len(cheap) :]:
+        if complaint := judge_fault(fault.name):
+            return complaint
+    return ""

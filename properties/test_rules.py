@@ -1,0 +1,273 @@
+"""Every rule by hand on the smallest layer: an error below its threshold passes, above it fails.
+
+The bounds here are worked out from the printed rules for one or two entries and not taken from
+the code, so that a threshold, a constant or a term that changes is noticed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from emcheck.bounds import (
+    FINITE_DIFFERENCE,
+    FINITE_DIFFERENCE_STEPS,
+    MOST_EXPLICIT,
+    QUADRATURE,
+    THRESHOLDS,
+    Arithmetic,
+    Measure,
+)
+from emcheck.checks import CHECKS, Case, Subject
+from emcheck.checks.core import agree
+from emcheck.checks.trial import Trial
+from emcheck.faults.core import Faulty, unwrap
+from emcheck.layer import InvertibleLayer
+from emcheck.layers import (
+    AffineCoupling2d,
+    AutoregressiveConv2d,
+    Conv1x1,
+    Conv1x1PLU,
+    PeriodicConv2d,
+)
+from emcheck.oracle.precision import EXTENDED
+
+SINGLE = Arithmetic.of(torch.float32)
+U32, U64 = 2.0**-24, 2.0**-53
+WEIGHT = -0.75  # the only tap that is not zero
+LOG = math.log(0.75)
+
+
+def _array(values: Sequence[float], *shape: int) -> Any:
+    return np.array(values, dtype=EXTENDED).reshape(shape or (1, len(values), 1, 1))
+
+
+def _one_tap(layer: Any, weight: float = WEIGHT) -> Any:
+    """A convolution of one channel that is a multiplication."""
+    r = layer.kernel_size // 2
+    layer.weight.data.zero_()
+    layer.weight.data[0, 0, r, r] = weight
+    return layer
+
+
+def _define(layer: InvertibleLayer, *event: int) -> Any:
+    return layer.spec.define(layer, event or (1, 1, 1))
+
+
+def _causal() -> Any:
+    return _define(_one_tap(AutoregressiveConv2d(1, 3)))
+
+
+def _t1(share: float) -> Measure:
+    """gamma_2 |w| |x|, one product and no bias."""
+    x = _array([1.5])
+    bound = 2 * U32 / (1 - 2 * U32) * 0.75 * 1.5
+    return _causal().forward_error(x, WEIGHT * x + share * bound, SINGLE)
+
+
+def _t2(share: float) -> Measure:
+    """gamma_2 (|w| |xh| + |z|)."""
+    z = _array([-1.125])
+    bound = 2 * U32 / (1 - 2 * U32) * 2 * 1.125
+    return _causal().backward_error(z, (z + share * bound) / WEIGHT, SINGLE)
+
+
+def _t3(share: float) -> Measure:
+    """|1 / w| (gamma_1 + gamma_2) |w| |x|."""
+    x = _array([1.5])
+    return _causal().round_trip_error(x, x + share * 3 * U32 * 1.5, SINGLE)
+
+
+def _t4(share: float) -> Measure:
+    """u ((C + 3) |log d| + 2 |log d|)."""
+    logdet = np.array([LOG + share * 6 * U32 * abs(LOG)], dtype=EXTENDED)
+    return _causal().logdet_error(_array([1.5]), logdet, SINGLE)
+
+
+def _periodic() -> Any:
+    return _define(_one_tap(PeriodicConv2d(1, 3)), 1, 2, 2)
+
+
+def _t5(share: float) -> Measure:
+    """10 u (log2 4 + 1) |w| ||x||_2."""
+    x = _array([1.0, -2.0, 2.0, 0.0], 1, 1, 2, 2)
+    z = WEIGHT * x
+    z[0, 0, 1, 0] -= share * 10 * U32 * 3 * 0.75 * 3
+    return _periodic().forward_error(x, z, SINGLE)
+
+
+def _t6(share: float) -> Measure:
+    """10 u (log2 4 + 1) times 4 frequencies of S / s = 1 and |log s|."""
+    bound = 10 * U32 * 3 * 4 * (1 + abs(LOG))
+    logdet = np.array([4 * LOG - share * bound], dtype=EXTENDED)
+    return _periodic().logdet_error(_array([0.0] * 4, 1, 1, 2, 2), logdet, SINGLE)
+
+
+def _t7(share: float) -> Measure:
+    """10 n ||W||_1 ||x||_1 eps = 10 * 2 * 6 * 4 * 2 u."""
+    layer, matrix = Conv1x1(2), np.array([[1.0, 2.0], [0.0, -4.0]])
+    layer.weight.data.copy_(torch.from_numpy(matrix))
+    x = _array([3.0, -1.0])
+    z = _array(list(matrix @ [3.0, -1.0]))
+    z += _array([0.5, -0.5]) * share * 960 * U32
+    return _define(layer, 2, 1, 1).forward_error(x, z, SINGLE)
+
+
+class Doubling(nn.Module):
+    """``z = 2 x`` of unknown make, off by a relative error of its inverse or of its log-det."""
+
+    def __init__(self, inverse: float = 0.0, logdet: float = 0.0) -> None:
+        super().__init__()
+        self.off, self.logdet_off = inverse, logdet
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = math.log(2) * x[0].numel() + self.logdet_off
+        return 2 * x, x.new_full((len(x),), logdet)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z * 0.5 * (1 + self.off), z.new_full((len(z),), -math.log(2) * z[0].numel())
+
+
+def _measure(check: str, subject: Subject | nn.Module) -> Measure:
+    """What a check says of a subject or a layer, on one entry or a tiny image."""
+    known = subject if isinstance(subject, Subject) else Subject.of_layer(subject)
+    case = CHECKS[check].adapt(Case((1, 1, 1), batch=1), known)
+    return CHECKS[check].function(Trial(known, case))
+
+
+def _t8(share: float) -> Measure:
+    """5 u ||J^-1|| (||J|| |x| + |z|) = 5 u (2 |x| + 2 |x|) / 2."""
+    return _measure("inverse_undoes_forward", Doubling(inverse=share * 10 * U64))
+
+
+def _t9(share: float) -> Measure:
+    """10 u (n kappa + 2 |ld|) = 10 u (1 + 2 log 2)."""
+    off = share * 10 * U64 * (1 + 2 * math.log(2))
+    return _measure("logdet_matches_jacobian", Doubling(logdet=off))
+
+
+def _running(share: float) -> Measure:
+    """An affine coupling at its start, z2 = x2 g with g = sigmoid(2).
+
+    The argument 2 is off by 2 u, which moves the gate by g (1 - g) 2 u; the gate itself is good
+    to 4 u and its product to 1 u, the shift to 1 u: u |x2| g (2 (1 - g) + 5 + 1).
+    """
+    gate = 1 / (1 + math.exp(-2))
+    x = _array([0.3, 1.5])
+    bound = U32 * 1.5 * gate * (8 - 2 * gate)
+    exact = _array([0.3, 1.5 / (1 + np.exp(EXTENDED(-2)))])
+    definition = _define(AffineCoupling2d(2), 2, 1, 1)
+    return definition.forward_error(x, exact + _array([0.0, share * bound]), SINGLE)
+
+
+def _agreement(share: float) -> Measure:
+    """Two values, each within 3 of the truth."""
+    return agree(_array([1.0 + share * 6]), _array([1.0]), _array([3.0]))
+
+
+class _WrongGradient(torch.autograd.Function):
+    """The identity, whose gradient is too large."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
+
+
+class Identity(nn.Module):
+    """``z = x`` with a gradient that is off by a relative error."""
+
+    def __init__(self, off: float) -> None:
+        super().__init__()
+        self.off = off
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z: Tensor = _WrongGradient.apply(x, 1 + self.off)
+        return z, x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z.clone(), z.new_zeros(len(z))
+
+
+def _gradient(share: float) -> Measure:
+    """1e-6 (|w x| + |w| + |w v|) for the slope w v along v; the random w cancels."""
+    trial = Trial(Subject.of_layer(Identity(0.0)), Case((1, 1, 1), batch=1))
+    stream = trial.case.generator(7)
+    _, v = (float(torch.randn(1, generator=stream, dtype=torch.float64)) for _ in range(2))
+    size = abs(float(trial.x)) + 1 + abs(v)
+    return _measure("gradient_of_latent", Identity(share * 1e-6 * size / abs(v)))
+
+
+class _LogdetOff(Faulty[Conv1x1PLU]):
+    """A correct layer whose log-det is too large."""
+
+    off = 0.0
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(x)
+        return z, logdet + self.off
+
+
+def _quadrature(share: float) -> Measure:
+    """The integral is 1 + 1e-8."""
+
+    def build(case: Case) -> nn.Module:
+        layer = _LogdetOff(Conv1x1PLU(case.event[0], generator=case.generator(0)))
+        layer.off = share * 1e-8
+        return layer
+
+    subject = Subject("off", build, spec=Conv1x1PLU.spec, own=True, unwrap=unwrap)
+    return _measure("density_integrates_to_one", subject)
+
+
+#: rule -> the measure of an error that is this share of threshold times bound.
+EDGES: dict[str, Callable[[float], Measure]] = {
+    **{"T1": _t1, "T2": _t2, "T3": _t3, "T4": _t4, "T5": _t5, "T6": _t6, "T7": _t7, "T8": _t8},
+    **{"T9": _t9, "RUN": _running, "AGREE": _agreement, "FD": _gradient, "QUAD": _quadrature},
+}
+
+
+@pytest.mark.parametrize(("share", "fine"), [(0.8, True), (1.2, False)])
+@pytest.mark.parametrize("rule", EDGES)
+def test_errors_about_the_threshold(rule: str, share: float, fine: bool) -> None:
+    measure = EDGES[rule](share)
+    assert measure.rule == rule
+    assert not measure.ill_conditioned
+    assert measure.ok is fine, measure
+    assert measure.ratio / measure.threshold == pytest.approx(share, rel=0.15)
+
+
+def test_exact_leaves_no_room() -> None:
+    """All rules have an edge above but the one for bitwise equality, which passes 0 alone."""
+    assert set(THRESHOLDS) == {*EDGES, "EXACT"}
+    assert Measure(0.0, "EXACT").ok
+    assert not Measure(5e-324, "EXACT").ok
+
+
+def test_steps_of_differences_are_accurate_and_far_apart() -> None:
+    """Rounding u / h and truncation h^2 within 1e-8, and one kink cannot spoil two steps."""
+    for step in FINITE_DIFFERENCE_STEPS:
+        assert U64 / step <= 1e-8
+        assert step**2 <= 1e-8
+    ratios = np.divide(FINITE_DIFFERENCE_STEPS[:-1], FINITE_DIFFERENCE_STEPS[1:])
+    assert (ratios >= 32).all()
+    assert FINITE_DIFFERENCE >= 100 * 1e-8
+
+
+def test_the_trapezoid_rule_is_good_to_the_quadrature() -> None:
+    h, q = 0.75, 6.5
+    assert 2 * math.exp(-2 * (math.pi / h) ** 2) + math.erfc(q / math.sqrt(2)) <= QUADRATURE
+
+
+def test_the_largest_explicit_jacobian_takes_128_mib() -> None:
+    assert 8 * MOST_EXPLICIT**2 == 128 * 2**20
