@@ -8,6 +8,7 @@ making it singular. Faults hide at initial values, where most log-dets are zero.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -103,30 +104,47 @@ _STEPS, _RATE, _DECAY = 4, 0.02, 0.1
 
 
 def optimise(
-    layer: nn.Module, forward: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor
+    layer: nn.Module, forward: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]], x: Tensor
 ) -> None:
     """A few steps of maximum likelihood with weight decay, in place, buffers left alone.
 
     ``p <- (1 - rate decay) p - rate g / rms(g)`` for the loss ``sum(z^2) / 2 - logdet``. A
-    parameter whose gradient is missing or not finite only decays, as with any optimiser.
+    parameter whose gradient is missing or not finite only decays, as with any optimiser. The
+    steps are taken on a copy, so that ``layer`` has only new parameters and no new caches; a
+    layer that cannot be differentiated decays, and the checks on gradients say why.
 
     Args:
         layer: whose parameters are moved.
-        forward: ``x (B, *event)`` to ``(z, logdet (B,))``, with gradients.
+        forward: ``(layer, x (B, *event))`` to ``(z, logdet (B,))``, with gradients.
         x: the data.
     """
-    parameters = [p for p in layer.parameters() if p.requires_grad and p.is_floating_point()]
-    if not parameters:
-        return
+    student = copy.deepcopy(layer)
     for _ in range(_STEPS):
-        z, logdet = forward(x)
+        parameters = [p for p in student.parameters() if p.requires_grad and p.is_floating_point()]
+        for parameter, gradient in zip(
+            parameters, _likelihood_gradients(student, forward, x, parameters), strict=True
+        ):
+            parameter.data.mul_(1 - _RATE * _DECAY)
+            if gradient is not None and bool(gradient.isfinite().all()):
+                size = gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
+                parameter.data.sub_(_RATE * gradient / size)
+    for mine, moved in zip(layer.parameters(), student.parameters(), strict=True):
+        mine.data.copy_(moved.data)
+
+
+def _likelihood_gradients(
+    layer: nn.Module,
+    forward: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]],
+    x: Tensor,
+    parameters: list[nn.Parameter],
+) -> tuple[Tensor | None, ...]:
+    """Gradients of ``sum(z^2) / 2 - logdet``, None where there is none."""
+    nothing = (None,) * len(parameters)
+    try:
+        z, logdet = forward(layer, x)
         loss = z.square().sum() / 2 - logdet.sum()
-        found: tuple[Tensor | None, ...] = (None,) * len(parameters)
-        if loss.requires_grad:
-            found = torch.autograd.grad(loss, parameters, allow_unused=True)
-        with torch.no_grad():
-            for parameter, gradient in zip(parameters, found, strict=True):
-                parameter.mul_(1 - _RATE * _DECAY)
-                if gradient is not None and bool(gradient.isfinite().all()):
-                    size = gradient.square().mean().sqrt()
-                    parameter.sub_(_RATE * gradient / size.clamp(min=torch.finfo(x.dtype).tiny))
+        if not loss.requires_grad or not parameters:
+            return nothing
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+    except RuntimeError:  # no gradients through this layer
+        return nothing

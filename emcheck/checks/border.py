@@ -76,19 +76,13 @@ def empty_batch(trial: Trial) -> Measure:
 def _wrong_inputs(trial: Trial) -> dict[str, Tensor]:
     x = trial.x
     wrong = {
-        "rank 3": x[0],
-        "rank 5": x[None],
+        f"rank {x.dim() - 1}": x[0],
+        f"rank {x.dim() + 1}": x[None],
         "whole numbers": x.long(),
-        "no rows": x[:, :, :0],
         "no channels": x[:, :0],
     }
-    if x.dim() != 4:
-        wrong = {
-            "one dimension less": x[0],
-            "one dimension more": x[None],
-            "whole numbers": x.long(),
-            "no entries": x[..., :0],
-        }
+    if x.dim() > 2:
+        wrong["no rows"] = x[:, :, :0]
     if any(True for _ in trial.layer.parameters()):
         other = torch.float64 if x.dtype == torch.float32 else torch.float32
         wrong["another dtype"] = x.to(other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from emcheck.checks.unsupported import Unsupported
 from emcheck.oracle import Definition, as_extended, condition_number, explicit_jacobian
 from emcheck.oracle.precision import Array
 from emcheck.styles import move_parameters, optimise
+
+T = TypeVar("T")
 
 
 class Trial:
@@ -38,6 +41,21 @@ class Trial:
 
     def new_layer(self, purpose: int = 1, style: str | None = None) -> nn.Module:
         """A layer built for the case and moved to a style with its own random numbers."""
+        key = ("layer", purpose, style)
+        return copy.deepcopy(self._remembered(key, lambda: self._built(purpose, style)))
+
+    def _remembered(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What several checks of one case share, made once; only copies are given away."""
+        memo = self.subject.memo
+        if memo is None:
+            return make()
+        full = (str(self.case), *key)
+        if full not in memo:
+            memo[full] = make()
+        found: T = memo[full]
+        return found
+
+    def _built(self, purpose: int, style: str | None) -> nn.Module:
         case = self.case
         layer = self.subject.build(case).to(device=case.device, dtype=case.dtype)
         self.move(layer, purpose, style)
@@ -53,7 +71,7 @@ class Trial:
         elif spec.move is not None and style != "initial":
             spec.move(self.subject.unwrap(layer), moved, generator)
         if style == "optimised":
-            optimise(layer, lambda x: forward_of(layer, x), self.sample(40 + purpose, batch=8))
+            optimise(layer, forward_of, self.sample(40 + purpose, batch=8))
 
     @cached_property
     def layer(self) -> nn.Module:
@@ -62,7 +80,7 @@ class Trial:
     @cached_property
     def layer64(self) -> nn.Module:
         """The same layer with its parameters converted to float64."""
-        return copy.deepcopy(self.new_layer()).double()
+        return self.new_layer().double()
 
     def sample(self, purpose: int = 2, batch: int | None = None) -> Tensor:
         """Data of the case's magnitude, ``(B, *event)``: standard normal, or drawn by the user."""
@@ -83,9 +101,9 @@ class Trial:
     def latent(self) -> Tensor:
         """A latent to invert: normal numbers for known layers, else the image of other data."""
         # On a copy, so that a layer which keeps its last pair cannot recognise the latent.
-        image = call(copy.deepcopy(self.layer), self.sample(3))[0]
+        image = self._remembered(("image",), lambda: call(self.new_layer(), self.sample(3))[0])
         if self.subject.spec is None:
-            return image
+            return image.clone()
         z = torch.randn(image.shape, generator=self.case.generator(4), dtype=torch.float64)
         return (z * self.case.magnitude).to(image)
 
@@ -110,7 +128,10 @@ class Trial:
     def _inverse_has_gradient(self) -> bool:
         """Whether autograd sees through the inverse; one under ``no_grad`` it does not."""
         z = self.latent[:1].double().requires_grad_(True)
-        return inverse_of(self.layer64, z)[0].requires_grad
+        try:
+            return inverse_of(self.layer64, z)[0].requires_grad
+        except Exception:  # it does not answer in float64: another check says so
+            return False
 
     def jacobian(self, x: Tensor, inverse: bool = False) -> Array:
         """The explicit Jacobian at one sample ``x (*event)``, ``(n, n)`` in float64.
@@ -122,15 +143,12 @@ class Trial:
         """
         if x.numel() > MOST_EXPLICIT:
             raise Unsupported(f"an explicit Jacobian of {x.numel()} dimensions is too large")
-        memo = self.subject.memo if self.subject.memo is not None else {}
-        key = (str(self.case), inverse, x.detach().cpu().numpy().tobytes())
-        if key not in memo:
-            memo[key] = self._explicit(x, inverse)
-        return memo[key]
+        key = ("J", inverse, x.detach().cpu().numpy().tobytes())
+        return self._remembered(key, lambda: self._explicit(x, inverse))
 
     def _explicit(self, x: Tensor, inverse: bool) -> Array:
         if inverse and not self._inverse_has_gradient:
-            xh, _ = call_inverse(self.layer64, x[None].double())
+            xh, _ = call_inverse(self.layer, x[None])
             return inverse_matrix(self._explicit(xh[0], inverse=False))
         f: Callable[[nn.Module, Tensor], Pair] = inverse_of if inverse else forward_of
         J = explicit_jacobian(lambda one: f(self.layer64, one), x.double())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emcheck.checks.calling import call, call_inverse
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
-from emcheck.diagnosis.covers import ANY, FORWARD, INVERSE, LOGDET, ROWS
+from emcheck.diagnosis.covers import ANY, FORWARD, INVERSE, LOGDET, LOGDET_OF_ROWS, ROWS
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.state import equal
 
@@ -68,9 +68,8 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
     "logdet_default_dtype",
     rank=SEEN,
     when=("shapes_and_dtypes", "logdet_per_sample"),
-    explains=frozenset({"shapes_and_dtypes", "empty_batch", "singular_parameters_are_named",
-              "log_det_alone_agrees", "compiled_agrees", "logdet_per_sample"}),
-)  # fmt: skip
+    explains=LOGDET_OF_ROWS | {"shapes_and_dtypes", "logdet_per_sample"},
+)
 def logdet_form(evidence: Evidence) -> Iterator[Fit]:
     """The log-det as returned: a number, 0-d, another shape, another dtype."""
     trial = evidence.trial()

@@ -64,26 +64,30 @@ class Plan:
         movable = any(p.requires_grad for p in layer.parameters())
         return cls(found, shape, seed, dtypes, examples, not movable, options_of(layer))
 
-    def cases(self, check: Check, subject: Subject) -> Iterator[Case]:
-        """Dtype by style, neighbours and the full size; what a check adapts alike runs once."""
-        seen = set()
-        for case in (*self._styled(), *self._sized(check)):
-            key = str(check.adapt(case, subject))
-            if key not in seen:
-                seen.add(key)
-                yield case
+    def cases(self, check: Check, subject: Subject, dtype: torch.dtype) -> list[Case]:
+        """Every style, neighbours and the full size; cases that a check adapts alike run once.
 
-    def _styled(self) -> Iterator[Case]:
+        A check that always runs in one dtype is filed under that one.
+        """
+        found: dict[str, Case] = {}
+        for case in (*self._styled(dtype), *self._sized(check, dtype)):
+            adapted = check.adapt(case, subject)
+            if adapted.dtype == dtype or adapted.dtype not in self.dtypes:
+                found.setdefault(str(adapted), case)
+        return list(found.values())
+
+    def _styled(self, dtype: torch.dtype) -> Iterator[Case]:
         event = self.found.event
         batch = min(size for size in (2, 3, 4, 5, 6) if size not in event)
         count = min(self.examples, 2) if self.constant else self.examples
-        for dtype in self.dtypes:
-            for number in range(count):
-                style = STYLES[number % len(STYLES)]
-                yield self._case(event, batch, dtype, style, number)
+        for number in range(count):
+            style = STYLES[number % len(STYLES)]
+            yield self._case(event, batch, dtype, style, number)
 
-    def _sized(self, check: Check) -> Iterator[Case]:
+    def _sized(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
         widest = max(self.dtypes, key=lambda dtype: torch.finfo(dtype).bits)
+        if dtype != widest:
+            return
         if check.family in _OF_SIZE:
             for number, event in enumerate(self.found.neighbours):
                 yield self._case(event, 1, widest, "trained", 10 + number)

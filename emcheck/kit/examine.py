@@ -12,6 +12,7 @@ import torch
 
 from emcheck.adapters import Adapted
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
+from emcheck.checks.capabilities import missing
 from emcheck.diagnosis import Explanation, Finding, diagnose
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.expected import mark_expected, validate_expected
@@ -32,7 +33,7 @@ EXAMPLES = 4
 TIME_LIMIT = 10.0
 
 #: The check that says of a direction that it does not answer.
-_SAYS_BROKEN = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forward"}
+_SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forward"}
 
 
 class Examination:
@@ -88,20 +89,31 @@ class Examination:
 
     def run(self, check: Check) -> list[Result]:
         """One result for each dtype: the worst of its examples, a FAIL shrunk."""
-        subject = self.found.loud if check.couples else self.found.subject
-        if self.found.broken is not None:
-            unheard = self._unheard(check, *self.found.broken)
-            if unheard is not None:
-                return [unheard]
-        by_dtype: dict[str, list[tuple[Case, Result]]] = {}
+        results = []
         with _quiet(self.seed):
-            for case in self.plan.cases(check, subject):
-                found = by_dtype.setdefault(case.dtype_name, [])
-                if any(result.verdict is Verdict.NOT_RUN for _, result in found):
-                    continue  # it did not end in time: it will not again
-                found.append(self._one(check, subject, case))
-            results = [self._merged(check, subject, found) for found in by_dtype.values()]
+            for dtype in self.plan.dtypes:
+                subject = self._subject(check, dtype)
+                cases = self.plan.cases(check, subject, dtype)
+                unheard = self._unheard(check, dtype, cases)
+                if unheard is not None:
+                    results.append(unheard)
+                    continue
+                found: list[tuple[Case, Result]] = []
+                for case in cases:
+                    found.append(self._one(check, subject, case))
+                    if found[-1][1].verdict is Verdict.NOT_RUN:
+                        break  # it did not end in time: it will not again
+                if found:
+                    results.append(self._merged(check, subject, found))
         return mark_expected(results, self.expected)
+
+    def _subject(self, check: Check, dtype: torch.dtype) -> Subject:
+        """What a check sees: coupling for the one that names it, what is silent in a dtype."""
+        subject = self.found.loud if check.couples else self.found.subject
+        told = self.found.silent.get(("inverse", dtype))
+        if told is None:
+            return subject
+        return replace(subject, broken=dict.fromkeys(missing({"inverse": False}), told))
 
     def _one(self, check: Check, subject: Subject, case: Case) -> tuple[Case, Result]:
         reason = too_large(check, case)
@@ -110,18 +122,26 @@ class Examination:
             return case, run_check(replace(check, couples=False), hindered, case)
         return run_mildly(check, subject, case, self.time_limit)
 
-    def _unheard(self, check: Check, direction: str, told: str) -> Result | None:
-        """What is said of a check where a direction does not answer, None if it can run."""
-        case = next(self.plan.cases(check, self.found.subject))
-        verdict = Verdict.NOT_RUN
-        if check.name == _SAYS_BROKEN[direction]:
-            verdict = Verdict.FAIL
-        elif direction == "inverse" and check.hindered(self.found.subject) is None:
+    def _unheard(self, check: Check, dtype: torch.dtype, cases: list[Case]) -> Result | None:
+        """What is said of a check where a direction does not answer: FAIL once, or NOT RUN."""
+        told, direction = self.found.silent.get(("forward", dtype), ""), "forward"
+        if not told and check.name == _SAYS_SILENT["inverse"]:
+            told, direction = self.found.silent.get(("inverse", dtype), ""), "inverse"
+        if not told or not cases:
             return None
+        says, case = check.name == _SAYS_SILENT[direction], cases[0]
         return Result(
-            check.name, self.name, str(case), case.dtype_name, case.device, verdict,
-            ratio=math.inf, examples=int(verdict is Verdict.FAIL), detail=told, seed=case.seed,
-        )  # fmt: skip
+            check=check.name,
+            layer=self.name,
+            case=str(case),
+            dtype=case.dtype_name,
+            device=case.device,
+            verdict=Verdict.FAIL if says else Verdict.NOT_RUN,
+            ratio=math.inf,
+            examples=int(says),
+            detail=told,
+            seed=case.seed,
+        )
 
     def _merged(self, check: Check, subject: Subject, found: list[tuple[Case, Result]]) -> Result:
         merged = merge([result for _, result in found])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Probe:
         event: the size of most checks: the given one, or a smaller one.
         neighbours: other sizes that the layer accepts.
         refused: sizes that it does not, and why.
-        broken: the direction that does not answer, and why; empty if all do.
+        silent: (direction, dtype) that does not answer, and why; empty if all do.
         notes: for the report.
     """
 
@@ -44,7 +44,7 @@ class Probe:
     event: Event
     neighbours: tuple[Event, ...] = ()
     refused: tuple[tuple[Event, str], ...] = ()
-    broken: tuple[str, str] | None = None
+    silent: Mapping[tuple[str, torch.dtype], str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -59,28 +59,19 @@ def probe(
     dtype, told = _first_answer(subject, event, dtypes, seed, seconds)
     if dtype is None:
         if told.startswith("forward did not return") or told.startswith("forward: expected"):
-            return _mute(subject, event, "forward", told)
+            silent = {("forward", one): told for one in dtypes}
+            return Probe(subject, subject, event, silent=silent)
         raise ValueError(f"expected a shape that {subject.name} accepts, got {event}: {told}")
     case = Case(event, 3, dtype, "cpu", "initial", "unit", seed)
-    told = _inverse_answer(subject, case, seconds)
-    if told:
-        return _mute(subject, event, "inverse", told)
-    found = Probe(subject, subject, event)
+    answers = {one: _inverse_answer(subject, replace(case, dtype=one), seconds) for one in dtypes}
+    silent = {("inverse", one): told for one, told in answers.items() if told}
+    found = Probe(subject, subject, event, silent=silent)
+    if len(silent) == len(dtypes):
+        return found
     small, notes = _smaller(subject, replace(case, batch=1), seconds)
     neighbours, refused = _neighbours(subject, replace(case, event=small, batch=1), seconds)
     found = replace(found, event=small, neighbours=neighbours, refused=refused, notes=notes)
     return _coupling(found, replace(case, event=small, batch=_ROWS, style="trained"), seconds)
-
-
-def _mute(subject: Subject, event: Event, direction: str, told: str) -> Probe:
-    """A direction that does not answer: one check says so, those that need it do not run."""
-    names = {
-        "forward": ("forward",),
-        "inverse": ("inverse", "inverse_logdet", "inverse_gradient", "exact_inverse"),
-    }
-    broken = dict.fromkeys(names[direction], told)
-    quiet = replace(subject, broken=broken)
-    return Probe(quiet, subject, event, broken=(direction, told))
 
 
 def _attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:

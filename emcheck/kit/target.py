@@ -52,7 +52,6 @@ def make_subject(
         lacks = missing({"inverse": False}) | lacks
     spec = spec_of(layer)
     options = options_of(layer)
-    own = type(layer).__module__.startswith("emcheck.") and not isinstance(layer, Adapted)
 
     def build(case: Case) -> nn.Module:
         if spec is not None and dict(case.options) != options:
@@ -71,7 +70,7 @@ def make_subject(
         name=layer.name if isinstance(layer, Adapted) else type(layer).__name__,
         build=build,
         spec=spec,
-        own=own,
+        own=spec is not None,
         any_channels=False,
         any_size=simple,
         definition=_definition(reference) if reference else None,

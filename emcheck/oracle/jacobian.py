@@ -13,6 +13,9 @@ from emcheck.oracle.precision import Array
 #: Backward passes that run side by side; more would cost memory, not save time.
 _CHUNK = 256
 
+#: What torch raises where an operation has no batching rule.
+_NOT_BATCHED = (RuntimeError, NotImplementedError, TypeError, ValueError)
+
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -20,20 +23,37 @@ def explicit_jacobian(f: Map, x: Tensor) -> Array:
     """``dz/dx`` as ``(n_out, n_in)`` float64, for one sample ``x (*event)``.
 
     ``f`` is a layer's ``forward`` or ``inverse`` with float64 parameters; it sees a batch
-    of one. By ``torch.func.jacrev``; layers that it cannot transform are differentiated
-    entry by entry with ``torch.autograd``.
+    of one. Zero where autograd sees no path from ``x``. Backward passes run side by side,
+    by ``torch.func.jacrev`` where autograd alone cannot; where an operation does not allow
+    that either, one after the other.
 
     Cost: one forward and ``n_out`` backward passes.
     """
-
-    def event_map(event: Tensor) -> Tensor:
-        return f(event[None])[0][0]
-
+    leaf = x.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        # A copy that is no leaf: a layer may change its input in place.
+        z = f(leaf.clone()[None])[0][0].reshape(-1)
+    if not z.requires_grad:
+        return np.zeros((z.numel(), x.numel()))
+    rows = torch.eye(z.numel(), dtype=z.dtype, device=z.device)
     try:
-        J = torch.func.jacrev(event_map, chunk_size=_CHUNK)(x)
-    except (RuntimeError, NotImplementedError, TypeError):
-        J = torch.autograd.functional.jacobian(event_map, x)
+        J = torch.cat([_pulled(z, leaf, part, True) for part in rows.split(_CHUNK)])
+    except _NOT_BATCHED:
+        try:
+            J = torch.func.jacrev(lambda one: f(one[None])[0][0], chunk_size=_CHUNK)(leaf.detach())
+        except _NOT_BATCHED:
+            J = torch.stack([_pulled(z, leaf, row, False) for row in rows])
     return np.asarray(J.detach().reshape(-1, x.numel()).cpu().numpy(), dtype=np.float64)
+
+
+def _pulled(z: Tensor, x: Tensor, rows: Tensor, several: bool) -> Tensor:
+    """``rows J`` for one row ``(n_out,)`` or several ``(k, n_out)``."""
+    found = torch.autograd.grad(
+        z, x, rows, retain_graph=True, allow_unused=True, is_grads_batched=several
+    )[0]
+    if found is None:
+        return rows.new_zeros(*rows.shape[:-1], *x.shape)
+    return found
 
 
 def central_difference(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, step: float) -> Tensor:
