@@ -87,9 +87,10 @@ def test_every_module_has_mutants_with_keys_of_their_own() -> None:
 
 
 def _forget() -> None:
-    """As in the process that forks: nothing of emcheck is loaded."""
-    for name in [name for name in sys.modules if name.split(".")[0] == "emcheck"]:
-        del sys.modules[name]
+    """As in the process that forks: nothing of emcheck is loaded, nor what has imported it."""
+    for name in list(sys.modules):
+        if name.startswith(("emcheck.", "properties.test_")) or name == "emcheck":
+            del sys.modules[name]
 
 
 def _judged(mutant: Mutant, probes: list[Probe]) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.bounds import Measure
-from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.contract import directions, several
 from emcheck.checks.core import Unsupported, agree_tensors, check, worst, yes
 from emcheck.checks.trial import Trial
@@ -42,7 +42,7 @@ def memory_layouts_agree(trial: Trial) -> Measure:
     (z, logdet), measures = trial.forward, []
     for name, laid in _layouts(trial.x).items():
         rows = _rows(name, laid)
-        other, other_logdet = call(trial.layer, laid)
+        other, other_logdet = _as_laid(forward_of, trial, laid)
         measures.append(agree_tensors(other, z[rows], of_z[rows], f"{name} differs"))
         told = f"the log-det of {name} differs"
         measures.append(agree_tensors(other_logdet, logdet[rows], of_logdet[rows], told))
@@ -52,9 +52,17 @@ def memory_layouts_agree(trial: Trial) -> Measure:
     of_x = trial.inverse_bound(xh, z)
     for name, laid in _layouts(z).items():
         rows = _rows(name, laid)
-        back, _ = call_inverse(trial.layer, laid)
+        back, _ = _as_laid(inverse_of, trial, laid)
         measures.append(agree_tensors(back, xh[rows], of_x[rows], f"inverse: {name} differs"))
     return worst(*measures)
+
+
+def _as_laid(
+    method: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]], trial: Trial, laid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A call with the tensor as it lies in memory, which ``call`` would copy."""
+    with torch.no_grad():
+        return method(trial.layer, laid)
 
 
 def _rows(layout: str, laid: Tensor) -> list[int]:

@@ -12,15 +12,19 @@ Pair = tuple[Tensor, Tensor]
 
 
 def call(layer: nn.Module, x: Tensor) -> Pair:
-    """``layer(x)`` without gradients, the log-det as ``(B,)``."""
+    """``layer(x)`` without gradients, the log-det as ``(B,)``.
+
+    The layer gets a copy, in the same memory layout where that is dense: one that changes its
+    input is named for it by one check and spoils no other.
+    """
     with torch.no_grad():
-        return forward_of(layer, x)
+        return forward_of(layer, x.clone())
 
 
 def call_inverse(layer: nn.Module, z: Tensor) -> Pair:
     """``layer.inverse(z)`` without gradients, the log-det as ``(B,)``; NaN if there is none."""
     with torch.no_grad():
-        return inverse_of(layer, z)
+        return inverse_of(layer, z.clone())
 
 
 def forward_of(layer: nn.Module, x: Tensor) -> Pair:

@@ -11,6 +11,7 @@ CAPABILITIES = {
     "inverse_gradient": "gradients through the inverse",
     "exact_inverse": "an inverse that is exact up to rounding (not an iteration with a tolerance)",
     "exact_logdet": "a log-det that is exact up to rounding (not an estimate)",
+    "free_parameters": "parameters that may take any value",
     "modes": "the same answers in training and evaluation mode",
     "other_sizes": "inputs of another size than the one it was built for",
 }
@@ -34,5 +35,5 @@ def missing(declared: Mapping[str, bool], reason: str = "declared") -> dict[str,
             raise ValueError(f"expected True or False for capability {name}, got {offered!r}")
         if not offered:
             for one in (name, *_IMPLIED.get(name, ())):
-                lacks.setdefault(one, f"the layer has not {CAPABILITIES[name]} ({reason})")
+                lacks.setdefault(one, f"the layer does not offer {CAPABILITIES[name]} ({reason})")
     return lacks

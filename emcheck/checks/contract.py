@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from emcheck.bounds import Measure
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import agree_tensors, check, identical, worst, yes
+from emcheck.checks.core import Unsupported, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
 
 
@@ -59,10 +59,10 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
     """``z (B, *event_out)`` and the log-det in the dtype and on the device of the input."""
     layer, x = trial.layer, trial.x
     with torch.no_grad():
-        z, logdet = layer(x)
+        z, logdet = layer(x.clone())
         found = {"z": z, "logdet": logdet}
         if trial.has("inverse"):
-            found["x"], back = layer.inverse(z)  # type: ignore[operator]
+            found["x"], back = layer.inverse(z.clone())  # type: ignore[operator]
             found |= {"inverse logdet": back} if trial.has("inverse_logdet") else {}
     for name, value in found.items():
         if isinstance(value, int | float) and not trial.subject.own:
@@ -73,6 +73,9 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
             got = f"{value.dtype} on {value.device}"
             return yes(False, f"{name}: expected {x.dtype} on {x.device}, got {got}")
     xh = found.get("x", x)
+    if not trial.subject.own and len(z) == len(x) and z.numel() != x.numel():
+        m, n = z[0].numel(), x[0].numel()
+        raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
     if len(z) != len(x) or z.numel() != x.numel() or xh.shape != x.shape:
         return yes(False, f"shapes {tuple(x.shape)} -> {tuple(z.shape)} -> {tuple(xh.shape)}")
     call(layer, x)  # a log-det that is not one number per sample is named here
@@ -83,10 +86,10 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
 def logdet_per_sample(trial: Trial) -> Measure:
     """``logdet (B,)``: one entry for each sample, in both directions (clause 2)."""
     with torch.no_grad():
-        z, logdet = trial.layer(trial.x)
+        z, logdet = trial.layer(trial.x.clone())
         found = {"logdet": logdet}
         if trial.has("inverse_logdet"):
-            found["inverse logdet"] = trial.layer.inverse(z)[1]  # type: ignore[operator]
+            found["inverse logdet"] = trial.layer.inverse(z.clone())[1]  # type: ignore[operator]
     wanted = (len(trial.x),)
     for name, value in found.items():
         if not isinstance(value, Tensor):

@@ -41,7 +41,14 @@ def gradient_of_logdet(trial: Trial) -> Measure:
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[1], trial.x)
 
 
-@check("gradients", "inverse_logdet", "inverse_gradient", "exact_logdet", adapt=_smooth)
+@check(
+    "gradients",
+    "inverse_logdet",
+    "inverse_gradient",
+    "exact_inverse",
+    "exact_logdet",
+    adapt=_smooth,
+)
 def gradient_of_inverse_logdet(trial: Trial) -> Measure:
     """Gradients of the inverse's log-det equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, z: inverse_of(layer, z)[1], trial.latent)
@@ -58,7 +65,7 @@ def _against_differences(trial: Trial, output: Output, x: Tensor) -> Measure:
     def scalar() -> Tensor:
         return (weight * output(layer, x)).sum()
 
-    tensors = {"x": x, **dict(layer.named_parameters())}
+    tensors = {"x": x, **trainable(layer)}
     gradients = _gradients(scalar, tensors)
     measures = []
     for name, tensor in tensors.items():
@@ -66,6 +73,11 @@ def _against_differences(trial: Trial, output: Output, x: Tensor) -> Measure:
         slope = float((gradients[name] * v).sum())
         measures.append(_best_step(scalar, tensor, v, slope, size, name))
     return worst(*measures)
+
+
+def trainable(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that ask for a gradient; frozen ones are constants."""
+    return {name: p for name, p in layer.named_parameters() if p.requires_grad}
 
 
 def _gradients(scalar: Callable[[], Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -114,7 +126,7 @@ def gradient_of_inverse(trial: Trial) -> Measure:
     z = trial.latent[:1].clone().requires_grad_(True)
     x = inverse_of(layer, z)[0]
     g = torch.randn(x.shape, generator=trial.case.generator(8), dtype=torch.float64).to(x)
-    parameters = {n: p for n, p in layer.named_parameters() if p.requires_grad}
+    parameters = trainable(layer)
     found = _grad_or_zeros((g * x).sum(), [z, *parameters.values()])
     J = trial.jacobian(x[0].detach())
     kappa = condition_number(J)

@@ -72,7 +72,8 @@ def _goes_stale(trial: Trial, training: bool) -> Measure:
     if trial.subject.spec is None or trial.subject.spec.move is None:
         with torch.no_grad():
             for parameter in layer.parameters():
-                parameter.mul_(1.0625)
+                if parameter.requires_grad and trial.has("free_parameters"):
+                    parameter.mul_(1.0625)
     unseen = trial.new_layer(purpose=22)
     unseen.load_state_dict(layer.state_dict())
     got = _outputs(layer, trial)

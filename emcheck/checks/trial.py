@@ -41,6 +41,8 @@ class Trial:
 
     def new_layer(self, purpose: int = 1, style: str | None = None) -> nn.Module:
         """A layer built for the case and moved to a style with its own random numbers."""
+        if self.subject.memo is None:
+            return self._built(purpose, style)
         key = ("layer", purpose, style)
         return copy.deepcopy(self._remembered(key, lambda: self._built(purpose, style)))
 
@@ -64,6 +66,8 @@ class Trial:
     def move(self, layer: nn.Module, purpose: int, style: str | None = None) -> None:
         """Move the parameters of ``layer`` to a style, in place."""
         style, spec = style or self.case.style, self.subject.spec
+        if not self.has("free_parameters"):
+            return
         generator = self.case.generator(purpose)
         moved = "trained" if style == "optimised" else style
         if spec is None:

@@ -16,7 +16,7 @@ from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, check, worst
 from emcheck.checks.logdets import logdet_matches_definition
 from emcheck.checks.trial import Trial
-from emcheck.oracle import as_extended, condition_number
+from emcheck.oracle import as_extended, singular_extremes
 from emcheck.spec import Trait
 
 
@@ -121,11 +121,12 @@ def jacobian_round_trip(
     worst_of, condition = Measure(0.0, "T8"), 1.0
     for n in range(len(x)):
         J = trial.jacobian(x[n], inverse=inverse)
-        condition = max(condition, condition_number(J))
+        largest, smallest = singular_extremes(J)
+        condition = max(condition, largest / smallest if smallest > 0 else np.inf)
         if too_ill(condition, trial.arithmetic.u):
             return Measure(np.inf, "T8", condition, ill_conditioned=True)
         flat = [as_extended(v[n]).reshape(-1) for v in (x, z, xh)]
-        bound = bounds.jacobian_round_trip(J, flat[0], flat[1], trial.arithmetic)
+        bound = bounds.jacobian_round_trip(largest, smallest, flat[0], flat[1], trial.arithmetic)
         error = np.sqrt((bounds.difference(flat[2], flat[0]) ** 2).sum())
         here = bounds.compare(error, 0.0, bound, "T8")
         worst_of = here if here.ratio >= worst_of.ratio else worst_of

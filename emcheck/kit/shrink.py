@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -49,8 +50,9 @@ def shrink(
 
 def _kind(result: Result) -> str:
     """What went wrong, without its numbers."""
-    raised = result.detail.startswith("raised ")
-    return result.detail.split(":")[0] if raised else result.rule
+    if result.detail.startswith("raised "):
+        return re.sub(r"[\d., ()\[\]x]+", " ", result.detail)
+    return result.rule
 
 
 def _simpler(case: Case, subject: Subject, sizes: Sequence[Event]) -> Iterator[Case]:

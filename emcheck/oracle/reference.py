@@ -14,7 +14,7 @@ from emcheck.layer import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.jacobian import explicit_jacobian
 from emcheck.oracle.precision import Array, as_extended, slogdet
-from emcheck.oracle.spectrum import condition_number
+from emcheck.oracle.spectrum import condition_number, singular_extremes
 
 #: The reference itself computes in float64.
 _U64 = Arithmetic.of(torch.float64).u
@@ -96,7 +96,7 @@ class ReferenceDefinition(Definition):
         for n in range(len(x)):
             J = self.jacobian(x[n : n + 1])
             flat = [np.asarray(v[n], np.float64).reshape(-1) for v in (x, z)]
-            unit = bounds.jacobian_round_trip(J, flat[0], flat[1], wider)
+            unit = bounds.jacobian_round_trip(*singular_extremes(J), flat[0], flat[1], wider)
             limits.append(THRESHOLDS["T8"] * unit)
             errors.append(float(bounds.norm2(bounds.difference(xh[n : n + 1], x[n : n + 1]))[0]))
         return compare(errors, 0.0, limits, "RUN", kappa)

@@ -6,6 +6,7 @@ and those run in forks.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -28,9 +29,9 @@ LEFT_OUT = ("test_faults.py::test_killed", "test_kit.py::test_correct_layers_are
 
 #: Others' libraries, loaded once so that forks have them.
 PRELOADED = (
-    *("torch", "torch._dynamo", "numpy", "scipy.linalg", "numba", "mpmath", "hypothesis"),
+    *("torch", "torch._dynamo", "numpy", "scipy.linalg", "scipy.stats", "numba", "mpmath"),
     *("pandas", "matplotlib.figure", "matplotlib.backends.backend_svg", "typer", "rich.table"),
-    *("skimage", "pytest_benchmark.plugin"),
+    *("skimage.data", "hypothesis", "platformdirs", "pytest_benchmark.plugin", "xdist.plugin"),
 )
 
 #: What starting pytest and collecting a test costs, in seconds.
@@ -60,6 +61,7 @@ def preload() -> None:
     """Import others' libraries, so that forks find them in memory."""
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.freeze()  # what is loaded here is not looked through by the collectors of forks
     assert not any(name.split(".")[0] == "emcheck" for name in sys.modules)
 
 
