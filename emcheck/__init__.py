@@ -5,6 +5,7 @@ from emcheck.flows import Chain as Chain
 from emcheck.flows import Inverse as Inverse
 from emcheck.kit import Report as Report
 from emcheck.kit import check_layer as check_layer
+from emcheck.kit import parametrize_with_checks as parametrize_with_checks
 from emcheck.kit import reproduce as reproduce
 from emcheck.result import Result as Result
 from emcheck.result import Verdict as Verdict

@@ -7,13 +7,12 @@ Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -120,23 +119,34 @@ def report(
 @app.command()
 def check(
     target: Annotated[str, typer.Argument(help="module:factory or module:layer")],
-    shape: Annotated[str, typer.Option(help="event C,H,W, for example 4,8,6")],
+    shape: Annotated[str, typer.Option(help="the event, for example 4,8,6")],
     seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
-    json: Annotated[Path | None, typer.Option(help="also write the results here")] = None,
+    examples: Annotated[int, typer.Option(help="cases for each check and dtype")] = 4,
+    time_limit: Annotated[float, typer.Option(help="seconds for one check on one example")] = 10.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="also torch.compile")] = False,
+    json: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
 ) -> None:
-    """Run every check that applies on one layer."""
+    """Run every check that applies to one layer, anybody's."""
     from emcheck.kit import check_layer
+    from emcheck.kit.loading import load_target, parse_shape
     from emcheck.show import CheckProgress, render_report
 
-    layer, event = _load(target), _parse_numbers(shape, "a shape like 4,8,6")
+    layer, event = load_target(target), parse_shape(shape)
     with CheckProgress() as progress:
-        found = check_layer(layer, event, seed=seed, progress=progress.advance)
+        found = check_layer(
+            layer,
+            event,
+            seed=seed,
+            examples=examples,
+            time_limit=time_limit,
+            compiled=compiled,
+            progress=progress.advance,
+        )
     render_report(found)
     if json is not None:
         from emcheck.report.files import write_all
 
-        records = found.to_frame().to_json(orient="records", indent=1) + "\n"
-        write_all(json.parent, {json.name: records.encode()})
+        write_all(json.parent, {json.name: found.to_json().encode()})
     raise typer.Exit(0 if found.ok else FAILED)
 
 
@@ -220,33 +230,3 @@ def _parse_numbers(text: str, wanted: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"expected {wanted}, got {text!r}") from None
-
-
-def _load(target: str) -> Any:
-    """The layer that ``module:name`` is or returns when called without arguments."""
-    module_name, separator, name = target.partition(":")
-    if not separator or not module_name or not name:
-        raise ValueError(f"expected module:factory, got {target!r}")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises is the answer
-        raise ValueError(f"cannot import {module_name}: {type(error).__name__}: {error}") from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"expected {name} in module {module_name}, found nothing of that name")
-        found = getattr(found, part)
-    return _made(found, target)
-
-
-def _made(found: Any, target: str) -> Any:
-    from torch import nn
-
-    if isinstance(found, nn.Module):
-        return found
-    if not callable(found):
-        raise ValueError(f"expected a layer or a function that returns one, got {found!r}")
-    try:
-        return found()
-    except Exception as error:  # the user's factory may raise anything
-        raise ValueError(f"{target} raised {type(error).__name__}: {error}") from error

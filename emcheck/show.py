@@ -91,7 +91,7 @@ def render_report(report: Report, console: Console | None = None) -> None:
         found = {result.dtype: _colour(result.verdict) for result in results}
         table.add_row(name, found.get("float32", ""), found.get("float64", ""), _ratio(results))
     console.print(table)
-    console.print(str(report), markup=False, highlight=False)
+    console.print(str(report), markup=False, highlight=False, soft_wrap=True)
 
 
 def _colour(verdict: Verdict) -> str:

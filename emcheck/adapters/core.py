@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeGuard
 
 import torch
@@ -36,9 +36,10 @@ class Adapted(nn.Module):
 
     Args:
         name: library and class, for reports.
-        lacks: what the library does not offer, of ``"inverse"`` and ``"inverse_logdet"``, as far
-            as it can be told without a call. What shows only in a call is raised there as
-            ``NotImplementedError`` with one line that names it.
+        lacks: what the library does not offer, by names of
+            :data:`emcheck.checks.capabilities.CAPABILITIES`, as far as it can be told without a
+            call. What shows only in a call is raised there as ``NotImplementedError`` with one
+            line that names it.
     """
 
     #: Constants of the layer were computed in this dtype once: in a wider one their rounding
@@ -166,6 +167,12 @@ def is_native(layer: object) -> TypeGuard[nn.Module]:
         and type(layer).forward is not nn.Module.forward
         and callable(getattr(layer, "inverse", None))
     )
+
+
+def lacking_by_design(kinds: Iterable[type], known: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """What ``known`` says, by name, of any of these classes and of those that they derive from."""
+    names = {cls.__name__ for kind in kinds for cls in kind.__mro__}
+    return frozenset().union(*(lacks for name, lacks in known.items() if name in names))
 
 
 def one_line(error: BaseException) -> str:

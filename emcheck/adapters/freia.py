@@ -9,9 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emcheck.adapters.core import Adapted, Logdet, class_name, lacking, one_line
+from emcheck.adapters.core import (
+    Adapted,
+    Logdet,
+    class_name,
+    lacking,
+    lacking_by_design,
+    one_line,
+)
 
 Shape = tuple[int, ...]
+
+#: What modules lack by their documentation; all of them are told the sizes of their inputs.
+_BY_DESIGN = {
+    "InvertibleModule": frozenset({"other_sizes"}),
+    "IResNetLayer": frozenset({"exact_inverse", "exact_logdet", "free_parameters"}),
+    "OrthogonalTransform": frozenset({"free_parameters"}),
+}
 
 
 class FreiaLayer(Adapted):
@@ -29,10 +43,13 @@ class FreiaLayer(Adapted):
     first_batch = frozenset({("FrEIA.modules", "ActNorm")})
 
     def __init__(self, layer: nn.Module, inputs: list[Shape], outputs: list[Shape]) -> None:
-        super().__init__(class_name(layer))
+        lacks = lacking_by_design(map(type, layer.modules()), _BY_DESIGN)
+        super().__init__(class_name(layer), lacks)
         self.layer = layer
         self.inputs = inputs
         self.outputs = outputs
+        if any(map(_is_rounded, layer.modules())):
+            self.widest = torch.float32
 
     def forward(self, x: Tensor) -> tuple[Tensor, Logdet]:
         try:
@@ -74,6 +91,15 @@ def adapt(layer: Any) -> Adapted:
         )
     inputs = _shapes(layer.dims_in)
     return FreiaLayer(layer, inputs, _output_shapes(layer, inputs))
+
+
+def _is_rounded(module: Any) -> bool:
+    """Whether an orthogonal matrix was computed and rounded to float32 when it was built."""
+    name = type(module).__name__
+    if name == "AllInOneBlock":
+        matrix = getattr(module, "w_perm", None)  # None where it is computed from reflections
+        return matrix is not None and not bool(((matrix == 0) | (matrix == 1)).all())
+    return name == "OrthogonalTransform" or (name == "HouseholderPerm" and bool(module.fixed))
 
 
 def _output_shapes(layer: Any, inputs: list[Shape]) -> list[Shape]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.adapters.core import Adapted, Logdet, Sampler, class_name, lacking
-from emcheck.adapters.normflows_facts import domain, has_inverse
+from emcheck.adapters.normflows_facts import domain
+from emcheck.adapters.normflows_facts import lacking as lacks_of
 
 #: Layers that draw their output at random.
 _STOCHASTIC = ("MetropolisHastings", "HamiltonianMonteCarlo")
@@ -25,8 +26,7 @@ class NormflowsLayer(Adapted):
     )
 
     def __init__(self, layer: nn.Module) -> None:
-        lacks = frozenset() if has_inverse(layer) else frozenset({"inverse"})
-        super().__init__(class_name(layer), lacks)
+        super().__init__(class_name(layer), lacks_of(layer))
         self.layer = layer
 
     def forward(self, x: Tensor) -> tuple[Tensor, Logdet]:

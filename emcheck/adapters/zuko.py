@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from emcheck.adapters.core import Adapted, Sampler, class_name
+from emcheck.adapters.core import Adapted, Sampler, class_name, lacking_by_design
 from emcheck.adapters.domains import Within
 from emcheck.adapters.torch_transforms import TorchTransform
+
+#: What transforms lack by their documentation: bisection, an integrator of adaptive steps.
+_BY_DESIGN = {
+    "MonotonicTransform": frozenset({"exact_inverse"}),
+    "FreeFormJacobianTransform": frozenset({"exact_inverse", "exact_logdet"}),
+}
 
 
 class ZukoTransform(TorchTransform):
@@ -23,6 +31,7 @@ class ZukoTransform(TorchTransform):
         super().__init__(transform)
         kept = [b.dtype for b in self.held.buffers() if b.is_floating_point()]
         self.widest = min(kept, key=lambda dtype: dtype.itemsize, default=None)
+        self.lacks = lacking_by_design(map(type, _parts(transform)), _BY_DESIGN)
 
     def both(self, transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
         z, logdet = transform.call_and_ladj(x)  # type: ignore[attr-defined]
@@ -38,7 +47,8 @@ class ZukoLazy(ZukoTransform):
     """
 
     def __init__(self, layer: nn.Module, name: str, interval: tuple[float, float] | None) -> None:
-        Adapted.__init__(self, name)
+        used = (part for transform in _made_by(layer) for part in _parts(transform))
+        Adapted.__init__(self, name, lacking_by_design(map(type, used), _BY_DESIGN))
         self.layer = layer
         self.interval = interval
 
@@ -70,3 +80,22 @@ def adapt(layer: Any) -> Adapted:
     if isinstance(layer, LazyTransform):
         return ZukoLazy(layer, class_name(layer), None)
     raise ValueError(f"expected a transform or flow of zuko, got {class_name(layer)}")
+
+
+def _parts(transform: Transform) -> Iterator[Transform]:
+    """A transform and those that it is made of, as far as they are stored."""
+    yield transform
+    inner = [*getattr(transform, "transforms", ()), getattr(transform, "base", None)]
+    if type(transform).__name__ == "_InverseTransform":
+        inner.append(transform.inv)
+    for part in inner:
+        if isinstance(part, Transform):
+            yield from _parts(part)
+
+
+def _made_by(layer: nn.Module) -> Iterator[Transform]:
+    """The transforms that a lazy one applies; elementwise ones at parameters 0."""
+    yield layer()
+    for module in layer.modules():
+        if hasattr(module, "univariate"):
+            yield module.univariate(*map(torch.zeros, module.shapes))  # type: ignore[operator]

@@ -7,6 +7,7 @@ from emcheck.kit.examine import Examination as Examination
 from emcheck.kit.examine import Progress as Progress
 from emcheck.kit.examine import check_layer as check_layer
 from emcheck.kit.examine import reproduce as reproduce
+from emcheck.kit.pytest_checks import parametrize_with_checks as parametrize_with_checks
 from emcheck.kit.report import Report as Report
 from emcheck.kit.target import Reference as Reference
 from emcheck.kit.target import Sample as Sample

@@ -22,8 +22,15 @@ STYLES = ("initial", "trained", "mixed", "optimised")
 #: Families that also look at the neighbours of the given size.
 _OF_SIZE = ("values", "logdet")
 
-#: Checks that also look at the full size of a large layer.
-_FULL_SIZE = ("logdet_matches_jacobian", "inverse_undoes_forward", "shapes_and_dtypes")
+#: Checks that also look at the full size of a large layer; with a definition, those that need
+#: no dense matrix of it.
+_FULL_SIZE = ("shapes_and_dtypes", "logdet_matches_jacobian", "inverse_undoes_forward")
+_FULL_SIZE_DEFINED = (
+    "shapes_and_dtypes",
+    "logdet_matches_definition",
+    "forward_matches_definition",
+    "inverse_backward_error",
+)
 
 #: Times that an ill-conditioned draw is drawn again.
 _AGAIN = 3
@@ -91,7 +98,7 @@ class Plan:
         if check.family in _OF_SIZE:
             for number, event in enumerate(self.found.neighbours):
                 yield self._case(event, 1, widest, "trained", 10 + number)
-        if check.name in _FULL_SIZE and self.shape != self.found.event:
+        if check.name in full_size(self.found.subject) and self.shape != self.found.event:
             yield self._case(self.shape, 1, widest, "trained", 20)
 
     def _case(self, event: Event, batch: int, dtype: torch.dtype, style: str, number: int) -> Case:
@@ -99,10 +106,15 @@ class Plan:
         return Case(event, batch, dtype, "cpu", style, "unit", seed, self.options)
 
 
-def too_large(check: Check, case: Case) -> str:
+def full_size(subject: Subject) -> tuple[str, ...]:
+    """The checks that run at the full size of a large layer."""
+    return _FULL_SIZE if subject.spec is None else _FULL_SIZE_DEFINED
+
+
+def too_large(check: Check, subject: Subject, case: Case) -> str:
     """Why a check is not run on a large event, empty if it is."""
     n = math.prod(case.event)
-    if n <= SMALL or check.name in _FULL_SIZE:
+    if n <= SMALL or check.name in full_size(subject):
         return ""
     return f"{n} dimensions are too many for this check, and the layer takes no smaller size"
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
@@ -16,7 +17,7 @@ from emcheck.checks.capabilities import missing
 from emcheck.diagnosis import Explanation, Finding, diagnose
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.expected import mark_expected, validate_expected
-from emcheck.kit.probe import probe
+from emcheck.kit.probe import Probe, probe
 from emcheck.kit.report import Report
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, seeded, validate_shape
@@ -37,7 +38,7 @@ _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forwa
 
 
 class Examination:
-    """A layer that was probed once, and its checks, one by one.
+    """A layer and its checks, one by one; it is probed when the first is run.
 
     Args: those of :func:`check_layer`.
 
@@ -64,27 +65,35 @@ class Examination:
         self.expected = validate_expected(expected_failures)
         if examples < 1:
             raise ValueError(f"expected examples to be 1 or more, got {examples}")
-        self._compiled = compiled
+        self._compiled, self._examples = compiled, examples
         self._findings: list[Finding] = []
         with _quiet(seed):
-            subject = make_subject(layer, shape, reference, sample, capabilities)
-            built = subject.build(Case(self.shape, seed=seed))
-            wanted = _dtypes(built, dtypes)
-            self.found = probe(subject, self.shape, wanted, seed, time_limit)
-            self.plan = Plan.of(self.found, built, self.shape, seed, wanted, examples)
+            self.subject = make_subject(layer, shape, reference, sample, capabilities)
+            self._built = self.subject.build(Case(self.shape, seed=seed))
+        self.dtypes = _dtypes(self._built, dtypes)
+
+    @cached_property
+    def found(self) -> Probe:
+        """What calling the layer shows; the first use calls it."""
+        with _quiet(self.seed):
+            return probe(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
+
+    @cached_property
+    def plan(self) -> Plan:
+        parts = (self.found, self._built, self.shape, self.seed, self.dtypes, self._examples)
+        return Plan.of(*parts)
 
     @property
     def name(self) -> str:
-        return self.found.subject.name
+        return self.subject.name
 
     @property
     def checks(self) -> tuple[Check, ...]:
         """The checks that apply, in the order in which they run."""
-        subject = self.found.subject
         return tuple(
             check
             for check in CHECKS.values()
-            if check.applies(subject) and (self._compiled or not check.optional)
+            if check.applies(self.subject) and (self._compiled or not check.optional)
         )
 
     def run(self, check: Check) -> list[Result]:
@@ -116,7 +125,7 @@ class Examination:
         return replace(subject, broken=dict.fromkeys(missing({"inverse": False}), told))
 
     def _one(self, check: Check, subject: Subject, case: Case) -> tuple[Case, Result]:
-        reason = too_large(check, case)
+        reason = too_large(check, subject, case)
         if reason and check.hindered(subject) is None:
             hindered = replace(subject, coupled=reason)
             return case, run_check(replace(check, couples=False), hindered, case)
@@ -159,7 +168,8 @@ class Examination:
 
     def report(self, results: Sequence[Result]) -> Report:
         """The results as a report, failures explained."""
-        findings = [f for f in self._findings if f.check not in self.expected]
+        asked = {result.check for result in results} - set(self.expected)
+        findings = [found for found in self._findings if found.check in asked]
         explanations: tuple[Explanation, ...] = ()
         if findings:
             with _quiet(self.seed):

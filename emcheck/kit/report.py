@@ -129,8 +129,7 @@ class Report:
 def _told(result: Result) -> list[str]:
     """A finding in a few lines: what, the numbers, where, and how to see it again."""
     lines = [f"  {result.verdict:<15} {result.check} [{result.dtype}]"]
-    numbers, detail = numbers_of(result), result.detail
-    lines += [f"    {line}" for line in (numbers, detail) if line]
+    lines += [f"    {line}" for line in (*numbers_of(result), result.detail) if line]
     if result.reproduce:
         lines.append(f"    {result.reproduce}")
     else:
@@ -138,12 +137,12 @@ def _told(result: Result) -> list[str]:
     return lines
 
 
-def numbers_of(result: Result) -> str:
+def numbers_of(result: Result) -> tuple[str, ...]:
     """Got, expected, bound and ratio, where the check measures more than a yes or no."""
     if math.isnan(result.threshold) or result.threshold == 0:
-        return ""
+        return ()
     told = f"error / bound = {result.ratio:.3g} (at most {result.threshold:g})"
-    if not math.isnan(result.got):
-        values = f"got {result.got:.9g}, expected {result.expected:.9g}"
-        told = f"{values}, bound {result.bound:.2g}; {told}"
-    return told
+    if math.isnan(result.got):
+        return (told,)
+    values = f"got {result.got:.9g}, expected {result.expected:.9g}"
+    return (f"{values}, bound {result.bound:.2g}", told)

@@ -102,7 +102,18 @@ def _factory(given: object) -> Callable[[], Any] | None:
     known = isinstance(given, nn.Module | torch.distributions.transforms.Transform)
     if known or not callable(given):
         return None
-    return given
+    return functools.partial(_call_factory, given)
+
+
+def _call_factory(factory: Callable[[], Any]) -> Any:
+    try:
+        return factory()
+    except Exception as error:  # the user's factory may raise anything
+        name = getattr(factory, "__name__", type(factory).__name__)
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise ValueError(
+            f"expected a layer or a function that returns one; {name} raised {told}"
+        ) from error
 
 
 def _call_class(cls: type) -> Any:

@@ -1,0 +1,86 @@
+"""``pytest --emcheck-target=module:factory --emcheck-shape=4,8,6``: no test file needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from emcheck.kit.pytest_checks import LayerCheck
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("emcheck")
+    group.addoption(
+        "--emcheck-target",
+        action="append",
+        default=[],
+        metavar="MODULE:FACTORY",
+        help="check the layer that MODULE:FACTORY is or returns; may be repeated",
+    )
+    group.addoption(
+        "--emcheck-shape", action="append", default=[], metavar="C,H,W",
+        help="the event of the target, for example 4,8,6; one, or one for each target",
+    )  # fmt: skip
+    group.addoption("--emcheck-seed", type=int, default=0, help="of all random numbers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With a target and no test file named, the target is all that is run."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if config.getoption("--emcheck-target") and not named:
+        config.args = []
+
+
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """One item for each check of each target."""
+    config = session.config
+    targets = config.getoption("--emcheck-target")
+    if not targets:
+        return
+    shapes = config.getoption("--emcheck-shape")
+    if len(shapes) not in (1, len(targets)):
+        raise pytest.UsageError(
+            f"expected one --emcheck-shape or one for each --emcheck-target, got {len(shapes)}"
+        )
+    shapes = shapes * len(targets) if len(shapes) == 1 else shapes
+    for target, shape in zip(targets, shapes, strict=True):
+        items += _items(session, target, shape, config.getoption("--emcheck-seed"))
+
+
+def _items(session: pytest.Session, target: str, shape: str, seed: int) -> list[pytest.Item]:
+    from emcheck.kit import Examination
+    from emcheck.kit.loading import load_target, parse_shape
+    from emcheck.kit.pytest_checks import LayerCheck
+
+    try:
+        examination = Examination(load_target(target), parse_shape(shape), seed=seed)
+        checks = [LayerCheck(examination, check) for check in examination.checks]
+    except ValueError as error:
+        raise pytest.UsageError(f"{target}: {error}") from error
+    return [
+        CheckItem.from_parent(session, name=check.identity, layer_check=check) for check in checks
+    ]
+
+
+class CheckItem(pytest.Item):
+    """One check on one layer."""
+
+    def __init__(self, *, layer_check: LayerCheck, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer_check = layer_check
+
+    def runtest(self) -> None:
+        try:
+            self.layer_check()
+        except ValueError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        if isinstance(excinfo.value, AssertionError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        return self.path, None, self.name
