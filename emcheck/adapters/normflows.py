@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Sequence
@@ -89,7 +90,15 @@ class TwoParts(NormflowsLayer):
 
 
 class WholeFlow(NormflowsLayer):
-    """A ``NormalizingFlow``: latent to data by ``forward_and_log_det``, and back."""
+    """A ``NormalizingFlow``: latent to data by ``forward_and_log_det``, and back.
+
+    The base distribution is left out: its parameters are no part of the bijection.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        bare = copy.copy(layer)
+        bare._modules = {name: m for name, m in layer._modules.items() if name not in ("q0", "p")}
+        super().__init__(bare)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Logdet]:
         try:

@@ -11,7 +11,6 @@ from torch import nn
 from emcheck.adapters.core import Sampler, lacking_by_design
 from emcheck.adapters.domains import Coordinates, Within
 
-
 #: What parts of a flow lack by their documentation: fixed points, power iterations.
 _BY_DESIGN = {
     "iResBlock": frozenset({"exact_inverse", "exact_logdet", "free_parameters"}),

@@ -97,5 +97,7 @@ def _made_by(layer: nn.Module) -> Iterator[Transform]:
     """The transforms that a lazy one applies; elementwise ones at parameters 0."""
     yield layer()
     for module in layer.modules():
-        if hasattr(module, "univariate"):
-            yield module.univariate(*map(torch.zeros, module.shapes))  # type: ignore[operator]
+        univariate: Any = getattr(module, "univariate", None)
+        if univariate is not None:
+            shapes: Any = module.shapes
+            yield univariate(*map(torch.zeros, shapes))

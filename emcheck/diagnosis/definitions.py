@@ -142,7 +142,7 @@ def _row_order(m: Maps) -> Array | None:
     return np.asarray(equal.argmax(axis=1))
 
 
-@hypothesis("wrong_padding", rank=MECHANISM + 1, when=_WRONG, explains=_ALL)
+@hypothesis("wrong_padding", rank=MECHANISM - 2, when=_WRONG, explains=_ALL)
 def wrong_padding(evidence: Evidence) -> Iterator[Fit]:
     """Forward differs from the definition in the rows of border pixels only."""
     maps = _wrong_ones(evidence.wide_maps)

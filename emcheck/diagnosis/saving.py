@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
-from emcheck.diagnosis.covers import ANY
+from emcheck.diagnosis.covers import ANY, GRADIENTS
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.state import differing, equal
 
@@ -63,7 +63,7 @@ def _hidden(first: nn.Module, second: nn.Module) -> Iterator[tuple[str, Tensor, 
     "cannot_be_pickled",
     "state_rounded",
     rank=SEEN,
-    when=("copies_and_pickles_agree", "logdet_matches_jacobian", "jvp_agrees"),
+    when=GRADIENTS | {"copies_and_pickles_agree"},
     explains=ANY,
 )
 def pickling(evidence: Evidence) -> Iterator[Fit]:

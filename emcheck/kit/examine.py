@@ -173,7 +173,10 @@ class Examination:
         explanations: tuple[Explanation, ...] = ()
         if findings:
             with _quiet(self.seed):
-                explanations = diagnose(self.found.subject, findings)
+                coupled = any(CHECKS[found.check].couples for found in findings)
+                # Explanations are sought where the fault shows: coupling, in the mode as given.
+                loud = replace(self.found.loud, coupled="")
+                explanations = diagnose(loud if coupled else self.found.subject, findings)
         return Report(self.name, self.shape, self.seed, tuple(results), explanations, self._scope())
 
     def _scope(self) -> tuple[str, ...]:
