@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from torch import Tensor
+
+
+@pytest.fixture
+def reproducible() -> Iterator[None]:
+    """Layers draw from the global generator: seeded inside, as it was outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

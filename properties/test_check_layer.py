@@ -1,4 +1,4 @@
-"""``check_layer`` on layers of anybody's make: what it accepts, what it leaves alone, what it says."""
+"""``check_layer`` on layers of any make: what it accepts, leaves alone and says."""
 
 from __future__ import annotations
 

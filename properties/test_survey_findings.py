@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from properties.shown import differences, normal, off
+from properties.shown import differences, normal, off, reproducible  # noqa: F401
 
 pytestmark = [
+    pytest.mark.usefixtures("reproducible"),
     pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated:UserWarning"),
     pytest.mark.filterwarnings("ignore:torch.lu is deprecated:UserWarning"),
 ]
@@ -49,7 +50,6 @@ def test_normflows_logdet_in_float32(nf: Any) -> None:
 
 def test_normflows_planar_in_float32(nf: Any) -> None:
     """The map is piecewise linear: central differences are exact away from its kink."""
-    torch.manual_seed(0)
     layer, x = nf.flows.Planar((4,), act="leaky_relu").double(), normal(8, 4)
     with torch.no_grad():
         z, logdet = layer(x)
@@ -62,7 +62,6 @@ def test_normflows_planar_in_float32(nf: Any) -> None:
 
 
 def test_normflows_circular_splines_swallow_nan(nf: Any) -> None:
-    torch.manual_seed(0)
     for name in ("CircularCoupled", "CircularAutoregressive"):
         cls = getattr(nf.flows, f"{name}RationalQuadraticSpline")
         layer, x = cls(4, 1, 8, [0, 3], tail_bound=2.0), 0.1 * normal(2, 4).float()
@@ -95,7 +94,6 @@ def test_batch_statistics(nf: Any, nt: Any) -> None:
 
 
 def residual(nf: Any) -> Any:
-    torch.manual_seed(1)
     net = nf.nets.LipschitzMLP([2, 8, 2], init_zeros=False)
     return nf.flows.Residual(net, brute_force=True).double()
 
@@ -122,13 +120,19 @@ def test_normflows_residual_unused_parameters(nf: Any) -> None:
 
 
 def test_normflows_residual_stops_for_the_batch(nf: Any) -> None:
-    layer, x = residual(nf).eval(), normal(4, 2)
-    layer(x)
-    x[1:] *= 40  # slower to converge in the absolute tolerance
-    together, alone = (layer(v)[0].detach()[0] for v in (x, x[:1]))
-    assert EXACT < off(together, alone) < 0.01
-    x[1] = math.nan  # never converges: the others go on to the limit of the iteration
-    assert EXACT < off(layer(x)[0].detach()[0], alone) < 0.01
+    """Within the tolerance of 1e-5 on squares, a sample ends elsewhere in other company."""
+    layer = residual(nf).eval()
+    moved = []
+    for seed in range(5):
+        x = normal(4, 2, seed=seed)
+        layer(x)
+        x[1:] *= 40
+        alone = layer(x[:1])[0].detach()
+        moved.append(off(layer(x)[0].detach()[:1], alone))
+        x[1] = math.nan  # never converges: the others go on to the limit of the iteration
+        moved.append(off(layer(x)[0].detach()[:1], alone))
+    assert EXACT < max(moved[::2]) < 0.01
+    assert EXACT < max(moved[1::2]) < 0.01
 
 
 def test_normflows_residual_gradient_of_an_iteration(nf: Any) -> None:
@@ -167,7 +171,7 @@ def test_nflows_cache_outlives_an_update(nt: Any) -> None:
 
 
 def test_nflows_naive_linear_has_no_inverse_left(nt: Any) -> None:
-    layer, x = nt.NaiveLinear(3), normal(2, 3).float()
+    layer, x = nt.NaiveLinear(3, orthogonal_initialization=False), normal(2, 3).float()
     layer(x)
     with pytest.raises(RuntimeError, match=r"torch\.solve"):
         layer.inverse(x)
@@ -204,7 +208,6 @@ def test_nflows_gated_linear_unit(nt: Any) -> None:
 
 def test_nflows_linear_splines_in_float32(nt: Any) -> None:
     """A piecewise linear map through the edges of equal bins, by ``np.interp`` both ways."""
-    torch.manual_seed(0)
     layer = nt.PiecewiseLinearCDF([1], num_bins=10).double()
     u = torch.rand(40, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     share = np.exp(next(layer.parameters()).detach().numpy().reshape(-1))

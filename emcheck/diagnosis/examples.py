@@ -17,6 +17,7 @@ from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.attempt import attempt, attempts
+from emcheck.diagnosis.margins import BOTH_SIDES
 from emcheck.diagnosis.recording import Recorder
 from emcheck.diagnosis.terms import parameter_terms
 from emcheck.oracle import slogdet
@@ -56,7 +57,7 @@ class LogdetExample:
         """Whether ``got`` is ``predicted`` up to rounding, in every sample."""
         with np.errstate(all="ignore"):
             grown = np.maximum(1.0, np.abs(predicted) / np.maximum(np.abs(self.expected), 1.0))
-            return bool((np.abs(self.got - predicted) <= 2 * self.bound * grown).all())
+            return bool((np.abs(self.got - predicted) <= BOTH_SIDES * self.bound * grown).all())
 
 
 def logdet_examples(evidence: Evidence, inverse: bool) -> tuple[LogdetExample, ...]:

@@ -11,6 +11,7 @@ from emcheck.checks.calling import call, call_inverse
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY
 from emcheck.diagnosis.evidence import Evidence
+from emcheck.diagnosis.margins import DEVIATION
 from emcheck.diagnosis.state import changed_state, untouched
 
 
@@ -125,7 +126,7 @@ def _stabilised(evidence: Evidence) -> Iterator[Fit]:
         d, after = (v.numpy() for v in deviations)
         found.append(d / after - d)
     eps = float(np.median(np.concatenate(found)))
-    rounding = 64 * torch.finfo(torch.float64).eps * float(d.max() + 1) * z.numel()
+    rounding = DEVIATION * torch.finfo(torch.float64).eps * float(d.max() + 1) * z.numel()
     spread = max(float(np.ptp(v)) for v in found)
     if abs(eps) > rounding and np.ptp(np.concatenate(found)) <= rounding:
         yield Fit(

@@ -12,6 +12,7 @@ from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
 from emcheck.diagnosis.covers import LOGDET, LOGDET_OF_ROWS
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.examples import LogdetExample
+from emcheck.diagnosis.margins import BOTH_SIDES
 from emcheck.diagnosis.terms import pixel_letters
 
 #: Both directions, as they are named in what the author reads.
@@ -136,7 +137,7 @@ def _fits_all(examples: Sequence[LogdetExample], factor: Factor) -> bool:
         if not example.fits(f * example.expected):
             return False
         moved = np.abs((f - 1) * example.expected)
-        telling += bool((moved > example.bound * (2 + 2 * abs(f))).any())
+        telling += bool((moved > BOTH_SIDES * example.bound * (1 + abs(f))).any())
     return telling >= 2
 
 

@@ -13,6 +13,7 @@ from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.examples import LogdetExample
 from emcheck.diagnosis.logdet_factors import WRONG
 from emcheck.diagnosis.logdet_terms import wrong_directions
+from emcheck.diagnosis.margins import BOTH_SIDES, SOLVED
 from emcheck.oracle.precision import Array
 
 
@@ -93,7 +94,7 @@ def other_direction(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _near(example: LogdetExample, alone: Array, predicted: Array) -> bool:
-    return bool((np.abs(alone - predicted) <= 2 * example.bound).all())
+    return bool((np.abs(alone - predicted) <= BOTH_SIDES * example.bound).all())
 
 
 @hypothesis("gate_offset", rank=MECHANISM, when=WRONG, explains=LOGDET)
@@ -111,7 +112,7 @@ def gate_offset(evidence: Evidence) -> Iterator[Fit]:
         offset = _solve_offset(turned * samples[0][0], samples[0][1])
         told = [turned * _log_sigmoids(gates, offset) for _, gates, _ in samples]
         if all(
-            abs(got - wanted) <= 4 * e.bound.max() * (1 + abs(offset))
+            abs(got - wanted) <= SOLVED * e.bound.max() * (1 + abs(offset))
             for (got, _, e), wanted in zip(samples, told, strict=True)
         ):
             yield Fit(

@@ -15,6 +15,7 @@ from emcheck.diagnosis.covers import FORWARD, INVERSE, LOGDET
 from emcheck.diagnosis.evidence import OUTPUTS, Evidence
 from emcheck.diagnosis.inverses import UNDONE
 from emcheck.diagnosis.logdet_factors import WRONG
+from emcheck.diagnosis.margins import ALIKE, APPROXIMATE
 from emcheck.oracle.precision import Array
 
 
@@ -111,8 +112,10 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
         sizes[dtype] = float((xh - trial.x).double().norm() / trial.x.double().norm())
     wide, narrow = sizes[torch.float64], sizes[torch.float32]
     unit = torch.finfo(torch.float32).eps * evidence.maps[0].condition
-    if 2 * torch.finfo(torch.float64).eps * evidence.maps[0].condition < wide < 2.0**-4 and (
-        wide / 2 <= narrow + unit and narrow <= 2 * wide + unit
+    if ALIKE * torch.finfo(torch.float64).eps * evidence.maps[
+        0
+    ].condition < wide < APPROXIMATE and (
+        wide / ALIKE <= narrow + unit and narrow <= ALIKE * wide + unit
     ):
         yield Fit(
             "inverse_approximate",
