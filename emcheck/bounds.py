@@ -32,6 +32,7 @@ THRESHOLDS = {
     "RUN": 1.0,  # running error analysis of a nonlinear layer or a chain (first order)
     "AGREE": 1.0,  # two computed values, each within its bound of the truth
     "FD": 1.0,  # a gradient against central differences
+    "PROBE": 1.0,  # a log-det against random probes of a large Jacobian
     "QUAD": 1.0,  # an integral by the trapezoid rule
     "EXACT": 0.0,  # bitwise equality, or a yes-or-no answer
 }
@@ -51,6 +52,30 @@ ELEMENTARY = 4
 #: kink of ReLU within h of x spoils one step but hardly all three, so the best one counts.
 FINITE_DIFFERENCE = 1e-6
 FINITE_DIFFERENCE_STEPS = (2.0**-16, 2.0**-21, 2.0**-26)
+
+#: Diagnosis: a log-det and what is predicted for it err by one bound each.
+BOTH_SIDES = 2.0
+
+#: Diagnosis: an offset solved from one sample carries that sample's error; two on each side.
+SOLVED = 4.0
+
+#: Diagnosis: roundings in a deviation over a batch, in units of ``eps`` per entry.
+DEVIATION = 64.0
+
+#: Diagnosis: a round trip that is off by more than this relative to x is wrong, not approximate.
+APPROXIMATE = 2.0**-4
+
+#: Diagnosis: two approximate inverses err alike if neither error is this many times the other.
+ALIKE = 2.0
+
+#: Standard deviations that an estimate from 16 probes may be off: less than once in 1e5.
+PROBE_DEVIATIONS = 6.0
+
+#: Lanczos that has converged shows no truncation: this share of n remains for its rounding.
+PROBE_FLOOR = 1e-9
+
+#: Ritz values see the smallest singular value from above; after 40 steps hardly by more.
+RITZ_SHARE = 0.5
 
 #: The trapezoid rule for a Gaussian with spacing h errs by 2 exp(-2 pi^2 / h^2); what is cut
 #: off beyond q standard deviations is erfc(q / sqrt 2). Both are below this for h = 0.75, q = 6.5.
@@ -222,6 +247,12 @@ def jacobian_forward(J: Array, x: Array, z: Array, arithmetic: Arithmetic) -> Ar
     size = np.abs(J) @ narrow[0] + narrow[1]
     size = np.maximum(size, np.linalg.norm(size) / np.sqrt(max(len(size), 1)))
     return np.asarray(THRESHOLDS["T8"] * arithmetic.u * size)
+
+
+def probed_logdet(deviation: float, truncation: float, n: int, log_condition: float) -> float:
+    """What a log-det from probes may err by: six deviations, the truncation, and rounding."""
+    rounding = PROBE_FLOOR * n * (1 + abs(log_condition))
+    return PROBE_DEVIATIONS * deviation + PROBE_DEVIATIONS * truncation + rounding
 
 
 def too_ill(condition: float, weight: float) -> bool:

@@ -71,6 +71,19 @@ def test_normflows_circular_splines_swallow_nan(nf: Any) -> None:
         assert z[0, 3] == 0  # what the output is made of before bins are looked up
 
 
+def test_normflows_circular_splines_collapse(nf: Any) -> None:
+    """Coordinate 1 has linear tails: the identity outside, as without circular ones."""
+    x = torch.tensor([[0.3, 2.5, 0.3, 0.3], [0.3, -7.0, 0.3, 0.3]])
+    for kind in ("Coupled", "Autoregressive"):
+        cls = getattr(nf.flows, f"{kind}RationalQuadraticSpline")
+        circular = getattr(nf.flows, f"Circular{kind}RationalQuadraticSpline")
+        plain = cls(4, 1, 8, tail_bound=1.0)(x)[0].detach()
+        z, logdet = circular(4, 1, 8, [0, 3], tail_bound=1.0)(x)
+        assert off(plain[:, 1], [2.5, -7.0]) < 1e-6
+        assert z[0, 1] == z[1, 1] == 0  # two points become one
+        assert logdet.isfinite().all()
+
+
 def test_normflows_shift_in_place(nf: Any) -> None:
     layer, x = nf.transforms.Shift(-0.5), normal(2, 3)
     before = x.clone()

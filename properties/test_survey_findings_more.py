@@ -46,6 +46,25 @@ def test_freia_unused_parameters(fm: Any) -> None:
         assert torch.equal(torch.as_tensor(other), torch.as_tensor(logdet))
 
 
+def test_freia_fixed_rotations_are_rounded(fm: Any) -> None:
+    """Orthogonal to the rounding of float32 and no better, whatever dtype follows."""
+    soft = fm.AllInOneBlock([(4,)], subnet_constructor=nn.Linear, permute_soft=True).double()
+    fixed = fm.HouseholderPerm([(4,)], n_reflections=2, fixed=True).double()
+    for matrix in (soft.w_perm, fixed.W):
+        W = matrix.detach().numpy()
+        assert 1e-9 < off(W @ W.T, np.eye(4)) < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:Using non-full backward hooks:FutureWarning")
+def test_freia_orthogonal_transform_is_free_between_projections(fm: Any) -> None:
+    """The matrix is a free parameter; what undoes it is its transpose."""
+    layer, x = fm.OrthogonalTransform([(4,)]).double(), normal(3, 4)
+    layer.weights.data.mul_(1.5)
+    (z,), _ = layer([x])
+    (back,), _ = layer([z], rev=True)
+    assert off(back.detach(), 1.5**2 * x.numpy()) < 1e-5
+
+
 def test_freia_learned_scaling(fm: Any) -> None:
     layer, x = fm.LearnedElementwiseScaling([(2, 3)]).double(), normal(3, 2, 3)
     layer.s.data.copy_(normal(2, 3))

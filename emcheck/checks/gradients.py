@@ -135,16 +135,17 @@ def gradient_of_inverse(trial: Trial) -> Measure:
         return Measure(np.inf, "T9", kappa, ill_conditioned=True)
     adjoint = np.linalg.solve(J.T, g.detach().numpy().reshape(-1))
     pull = torch.from_numpy(adjoint).reshape(z.shape)
-    fixed = x.detach()
-    forward = (-pull * forward_of(layer, fixed)[0]).sum()
+    fixed = x.detach().clone()
+    forward = (-pull * forward_of(layer, fixed.clone())[0]).sum()
     expected = [pull, *_grad_or_zeros(forward, list(parameters.values()))]
     size = float(pull.norm()) * (1 + float(fixed.norm()) + float(z.detach().norm()))
     measures = []
     for name, got, wanted in zip(["z", *parameters], found, expected, strict=True):
-        error = float((got - wanted).norm())
-        ratio = bounds.ratio(error, unit * (size + float(wanted.norm())))
-        detail = f"gradient for {name} is off by {error:.3g}" if ratio > 10 else ""
-        measures.append(Measure(ratio, "T9", kappa, detail=detail))
+        error = float((got - wanted).detach().norm())
+        limit = unit * (size + float(wanted.detach().norm()))
+        here = bounds.compare(error, 0.0, limit, "T9", kappa)
+        told = "" if here.ok else f"gradient for {name} is off by {error:.3g}"
+        measures.append(replace(here, detail=told))
     return worst(*measures)
 
 

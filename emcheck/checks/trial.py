@@ -16,7 +16,15 @@ from emcheck.bounds import MOST_EXPLICIT, THRESHOLDS, Arithmetic
 from emcheck.checks.calling import Pair, call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.unsupported import Unsupported
-from emcheck.oracle import Definition, as_extended, condition_number, explicit_jacobian
+from emcheck.oracle import (
+    Definition,
+    Probed,
+    as_extended,
+    condition_number,
+    explicit_jacobian,
+    probe_jacobian,
+    singular_extremes,
+)
 from emcheck.oracle.precision import Array
 from emcheck.styles import move_parameters, optimise
 
@@ -161,6 +169,24 @@ class Trial:
             raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
         return J
 
+    def probed(self, x: Tensor, inverse: bool = False) -> Probed:
+        """What random probes say of the Jacobian at one sample too large for an explicit one."""
+        f: Callable[[nn.Module, Tensor], Pair] = inverse_of if inverse else forward_of
+        layer = self.layer64
+        key = ("probes", inverse, x.detach().cpu().numpy().tobytes())
+
+        def run() -> Probed:
+            return probe_jacobian(lambda one: f(layer, one)[0], x, self.case.generator(80))
+
+        return self._remembered(key, run)
+
+    def singular_extremes(self, x: Tensor, inverse: bool = False) -> tuple[float, float]:
+        """``(s_max, s_min)`` of the Jacobian at one sample; from probes where it is large."""
+        if x.numel() <= MOST_EXPLICIT:
+            return singular_extremes(self.jacobian(x, inverse))
+        found = self.probed(x, inverse)
+        return found.largest, bounds.RITZ_SHARE * found.smallest
+
     def forward_bound(self, x: Tensor) -> tuple[Array, Array]:
         """What a correct ``forward(x)`` may err by: z entry by entry, and log-det ``(B,)``."""
         if self.definition is not None:
@@ -177,8 +203,11 @@ class Trial:
 
     def jacobian_logdet_bound(self, J: Array, logdet: float) -> float:
         """Rule T9 with its threshold, for one sample."""
-        kappa = condition_number(J)
-        return THRESHOLDS["T9"] * bounds.dense_logdet(len(J), kappa, 1, logdet, self.arithmetic)
+        return self.jacobian_logdet_unit(len(J), condition_number(J), logdet)
+
+    def jacobian_logdet_unit(self, n: int, kappa: float, logdet: float) -> float:
+        """Rule T9 with its threshold for ``n`` dimensions and a condition number."""
+        return THRESHOLDS["T9"] * bounds.dense_logdet(n, kappa, 1, logdet, self.arithmetic)
 
     def inverse_bound(self, xh: Tensor, z: Tensor) -> Array:
         """What a correct ``inverse(z)`` near ``xh`` may err by, entry by entry.

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from emcheck import bounds
-from emcheck.bounds import THRESHOLDS, Arithmetic, too_ill
+from emcheck.bounds import BOTH_SIDES, THRESHOLDS, Arithmetic, too_ill
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.attempt import attempt, attempts
-from emcheck.diagnosis.margins import BOTH_SIDES
 from emcheck.diagnosis.recording import Recorder
 from emcheck.diagnosis.terms import parameter_terms
 from emcheck.oracle import slogdet

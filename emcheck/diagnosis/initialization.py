@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from emcheck.bounds import DEVIATION
 from emcheck.checks.calling import call, call_inverse
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.diagnosis.margins import DEVIATION
 from emcheck.diagnosis.state import changed_state, untouched
 
 

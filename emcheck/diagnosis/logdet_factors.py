@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from emcheck.bounds import BOTH_SIDES
 from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
 from emcheck.diagnosis.covers import LOGDET, LOGDET_OF_ROWS
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.examples import LogdetExample
-from emcheck.diagnosis.margins import BOTH_SIDES
 from emcheck.diagnosis.terms import pixel_letters
 
 #: Both directions, as they are named in what the author reads.

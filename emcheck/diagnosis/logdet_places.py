@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from emcheck.bounds import BOTH_SIDES, SOLVED
 from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
 from emcheck.diagnosis.covers import LOGDET
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.examples import LogdetExample
 from emcheck.diagnosis.logdet_factors import WRONG
 from emcheck.diagnosis.logdet_terms import wrong_directions
-from emcheck.diagnosis.margins import BOTH_SIDES, SOLVED
 from emcheck.oracle.precision import Array
 
 

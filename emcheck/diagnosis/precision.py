@@ -9,13 +9,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from emcheck.bounds import ALIKE, APPROXIMATE
 from emcheck.checks.calling import call, call_inverse
 from emcheck.diagnosis.core import SEEN, SYMPTOM, Fit, hypothesis
 from emcheck.diagnosis.covers import FORWARD, INVERSE, LOGDET
 from emcheck.diagnosis.evidence import OUTPUTS, Evidence
 from emcheck.diagnosis.inverses import UNDONE
 from emcheck.diagnosis.logdet_factors import WRONG
-from emcheck.diagnosis.margins import ALIKE, APPROXIMATE
 from emcheck.oracle.precision import Array
 
 

@@ -13,9 +13,8 @@ from emcheck.solve import solve_masked
 
 def _solve(layer: AutoregressiveConv2d, z: Tensor, weight: Tensor, dilation: int) -> Tensor:
     """``layer``'s own substitution with another weight or dilation."""
-    return solve_masked(
-        weight * layer.live, z, mask=layer.mask, reverse=layer.reverse, dilation=dilation
-    )
+    live = weight * layer.live.to(weight)
+    return solve_masked(live, z, mask=layer.mask, reverse=layer.reverse, dilation=dilation)
 
 
 @fault(

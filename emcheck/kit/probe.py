@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emcheck.bounds import COUPLED
+from emcheck.bounds import COUPLED, MOST_EXPLICIT
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.limit import TimeLimit, time_limit
@@ -168,7 +168,8 @@ def _smaller(subject: Subject, case: Case, seconds: float) -> tuple[Event, tuple
     if told or "other_sizes" in subject.lacks:
         why = subject.lacks.get("other_sizes", told)
         return event, (f"large: {n} dimensions; at {small} the layer is not checked ({why})",)
-    note = f"large: {n} dimensions; checked at {small}, values and log-det also at full size"
+    way = "" if n <= MOST_EXPLICIT else " by random probes"
+    note = f"large: {n} dimensions; checked at {small}, values and log-det also at full size{way}"
     return small, (note,)
 
 

@@ -21,8 +21,8 @@ def shrink(
     """A simpler case that the check still fails on in the same way, and its result.
 
     Tried in turn until nothing simpler fails: one sample, smaller sizes, trained-like
-    parameters, a small seed. What raised must raise the same exception, and what gave a wrong number must
-    give one.
+    parameters, a small seed. What raised must raise the same exception, and what gave a wrong
+    number must give one.
 
     Args:
         check: the check that failed.

@@ -21,6 +21,8 @@ from emcheck.oracle.permutation import PermutationDefinition as PermutationDefin
 from emcheck.oracle.precision import as_extended as as_extended
 from emcheck.oracle.precision import slogdet as slogdet
 from emcheck.oracle.precision import to_numpy as to_numpy
+from emcheck.oracle.probes import Probed as Probed
+from emcheck.oracle.probes import probe_jacobian as probe_jacobian
 from emcheck.oracle.reference import ReferenceDefinition as ReferenceDefinition
 from emcheck.oracle.spectrum import condition_number as condition_number
 from emcheck.oracle.spectrum import singular_extremes as singular_extremes

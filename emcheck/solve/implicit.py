@@ -109,7 +109,12 @@ def solve_masked(weight: Tensor, z: Tensor, *, mask: Mask, reverse: bool, dilati
 
     ``weight (C, C, k, k)`` has its dead taps set to zero and a nonzero diagonal in its centre
     tap. Differentiable with respect to ``weight`` and ``z``.
+
+    Raises:
+        ValueError: dtypes that differ: the compiled kernels read the memory as one of them.
     """
+    if weight.dtype != z.dtype:
+        raise ValueError(f"expected z in the weight's {weight.dtype}, got {z.dtype}")
     if not watched(weight, z):
         return choose(z)(weight, z, mask, reverse, dilation)
     x: Tensor = MaskedSolve.apply(weight, z, mask, reverse, dilation)

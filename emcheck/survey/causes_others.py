@@ -1,0 +1,65 @@
+"""Causes of FAILs on torch.distributions, zuko and the replica."""
+
+from __future__ import annotations
+
+from emcheck.survey.cause import BY_DESIGN, EVERY, Cause
+
+CAUSES = (
+    Cause(
+        "torch.distributions",
+        ("AffineTransform event_dim*",),
+        ("*logdet_matches_jacobian",),
+        "A scale that is broadcast over event dimensions is summed at its own size: the log-det "
+        "lacks the factor of the dimensions that it is broadcast over.",
+        "test_torch_affine_scale_that_broadcasts",
+    ),
+    Cause(
+        "torch.distributions",
+        ("AffineTransform numbers event_dim 2",),
+        ("memory_layouts_agree",),
+        "The log-det with a number as scale uses `.view` and raises for a transposed input.",
+        "test_torch_affine_needs_contiguous_input",
+    ),
+    Cause(
+        "torch.distributions",
+        ("StackTransform of vectors, dim -2",),
+        EVERY,
+        "The log-dets of vector transforms are stacked along dim -2 of their own shape: the "
+        "samples end up in the wrong axis.",
+        "test_torch_stack_of_vectors",
+    ),
+    Cause(
+        "zuko",
+        (*("*BernsteinTransform", "*GaussianizationTransform", "*SOSPolynomialTransform"),
+         *("BPF", "GF", "SOSPF", "NAF", "UNAF")),
+        ("nan_stays_in_its_sample",),
+        "The bisection turns a NaN in the latent into an end of its interval: a comparison with "
+        "NaN is false at every step.",
+        "test_zuko_bisection_swallows_nan",
+    ),
+    Cause(
+        "zuko",
+        ("FFJTransform", "CNF"),
+        ("rows_are_independent",),
+        "The integrator takes one step size for the whole batch, as adaptive integrators do: a "
+        "sample moves in other company, by about its tolerance.",
+        "test_zuko_integrator_steps_for_the_batch",
+        BY_DESIGN,
+    ),
+    Cause(
+        "replica of the paper's code",
+        ("1x1 and emerging in one layer",),
+        EVERY,
+        "Written to be wrong: forward leaves the log-det of the 1x1 out, the inverse subtracts it "
+        "twice.",
+        "test_replica_of_the_fused_layer",
+    ),
+    Cause(
+        "replica of the paper's code",
+        ("periodic, k = 5",),
+        EVERY,
+        "Written to be wrong: the kernel is moved by 1, which is right for k = 3 only; the inverse "
+        "comes back one pixel off on either axis.",
+        "test_replica_of_the_periodic_layer",
+    ),
+)  # fmt: skip
