@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
+from torch.distributions.transforms import _InverseTransform
 
 from emcheck.adapters.core import Adapted, Sampler, class_name, lacking_by_design
 from emcheck.adapters.domains import Within
@@ -86,7 +87,7 @@ def _parts(transform: Transform) -> Iterator[Transform]:
     """A transform and those that it is made of, as far as they are stored."""
     yield transform
     inner = [*getattr(transform, "transforms", ()), getattr(transform, "base", None)]
-    if type(transform).__name__ == "_InverseTransform":
+    if isinstance(transform, _InverseTransform):
         inner.append(transform.inv)
     for part in inner:
         if isinstance(part, Transform):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,9 @@ def singular_extremes(J: Array) -> tuple[float, float]:
         singular = np.linalg.svd(J, compute_uv=False)
         return (float(singular[0]), float(singular[-1])) if singular.size else (1.0, 1.0)
     largest = _largest(lambda v: J.conj().T @ (J @ v), len(J))
-    lu, pivots = scipy.linalg.lu_factor(J, check_finite=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)  # a zero pivot is an answer
+        lu, pivots = scipy.linalg.lu_factor(J, check_finite=False)
     if not np.abs(np.diagonal(lu)).min() > 0:
         return largest, 0.0
 
@@ -51,8 +54,8 @@ def _largest(square: Callable[[Array], Array], n: int) -> float:
     for _ in range(_STEPS):
         v = square(v / np.linalg.norm(v))
         value = float(np.linalg.norm(v))
-        if not np.isfinite(value):
-            return np.inf
+        if value == 0 or not np.isfinite(value):
+            return value if value == 0 else np.inf
     return float(np.sqrt(value))
 
 
