@@ -1,4 +1,4 @@
-"""The command line: run, check, bench, report, list, doctor.
+"""The command line: run, check, survey, bench, report, list, doctor.
 
 Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
 130 interrupted.
@@ -173,6 +173,26 @@ def doctor(
         canaries = diagnose(timeout=timeout)
     console.print(render(canaries))
     raise typer.Exit(0 if all(canary.ok for canary in canaries) else FAILED)
+
+
+@app.command()
+def survey(
+    libraries: Annotated[list[str] | None, typer.Argument(help="all of them unless named")] = None,
+    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    out: Annotated[Path, typer.Option(help="folder of survey.md")] = REPORTS,
+) -> None:
+    """The layers of released libraries; exit code 1 for a FAIL that no test confirms."""
+    from emcheck.show import StepProgress
+    from emcheck.survey import SURVEYED
+    from emcheck.survey.report import load, write_survey
+    from emcheck.survey.run import survey as run_survey
+    from emcheck.survey.told import unconfirmed
+
+    data = out / "data" / "survey.jsonl"
+    with StepProgress("layers") as progress:
+        run_survey(libraries or tuple(SURVEYED), seed, data, progress.advance)
+    print(write_survey(data, out / "survey.md"))
+    raise typer.Exit(FAILED if unconfirmed(load(data)[1]) else 0)
 
 
 def _chosen(name: str, value: str, known: Sequence[str]) -> str:

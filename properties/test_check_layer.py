@@ -238,6 +238,17 @@ def test_an_inverse_that_does_not_answer_fails_once_and_the_rest_runs(
     assert "Traceback" not in str(report)
 
 
+def test_a_diagnosis_does_not_hang_on_a_layer_that_does() -> None:
+    class Both(Nothing):
+        def inverse(self, z: Tensor) -> tuple[Tensor, Any]:
+            while True:
+                time.sleep(0.01)
+
+    report = check_layer(Both, (3, 2, 3), time_limit=0.3)
+    assert verdicts(report, "logdet_matches_jacobian") == {Verdict.FAIL}
+    assert verdicts(report, "inverse_undoes_forward") == {Verdict.FAIL}
+
+
 @pytest.mark.parametrize(
     ("forward", "told"),
     [

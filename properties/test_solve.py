@@ -185,5 +185,5 @@ def test_without_numba_the_inverse_is_plain_torch_and_says_so_once() -> None:
 
 def test_mixed_dtypes_are_refused() -> None:
     weight = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    with pytest.raises(ValueError, match="expected z in the weight's torch.float64, got"):
+    with pytest.raises(ValueError, match="expected z in the weight's"):
         solve_masked(weight, torch.ones(1, 1, 2, 2), mask="square", reverse=False, dilation=1)

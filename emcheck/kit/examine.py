@@ -14,6 +14,7 @@ import torch
 from emcheck.adapters import Adapted
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
+from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.diagnosis import Explanation, Finding, diagnose
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.expected import mark_expected, validate_expected
@@ -32,6 +33,9 @@ EXAMPLES = 4
 
 #: Seconds for one check on one case: a hundred times what the slowest takes on a small layer.
 TIME_LIMIT = 10.0
+
+#: Time limits that the diagnosis of one layer may take.
+_DIAGNOSIS = 3.0
 
 #: The check that says of a direction that it does not answer.
 _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forward"}
@@ -76,6 +80,7 @@ class Examination:
     def found(self) -> Probe:
         """What calling the layer shows; the first use calls it."""
         with _quiet(self.seed):
+            _load_transforms()
             return probe(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
     @cached_property
@@ -150,6 +155,7 @@ class Examination:
             examples=int(says),
             detail=told,
             seed=case.seed,
+            reproduce=_line(check, case) if says else "",
         )
 
     def _merged(self, check: Check, subject: Subject, found: list[tuple[Case, Result]]) -> Result:
@@ -161,23 +167,30 @@ class Examination:
         small = self.found.neighbours
         case, least = shrink(check, subject, case, merged, small, self.time_limit)
         self._findings.append(Finding(check.name, case, least))
-        line = f'emcheck.reproduce(layer, "{check.name}", "{case}")'
         return replace(
-            least, examples=merged.examples, ill_conditioned=merged.ill_conditioned, reproduce=line
+            least,
+            examples=merged.examples,
+            ill_conditioned=merged.ill_conditioned,
+            reproduce=_line(check, case),
         )
 
     def report(self, results: Sequence[Result]) -> Report:
         """The results as a report, failures explained."""
         asked = {result.check for result in results} - set(self.expected)
         findings = [found for found in self._findings if found.check in asked]
-        explanations: tuple[Explanation, ...] = ()
-        if findings:
-            with _quiet(self.seed):
-                coupled = any(CHECKS[found.check].couples for found in findings)
-                # Explanations are sought where the fault shows: coupling, in the mode as given.
-                loud = replace(self.found.loud, coupled="")
-                explanations = diagnose(loud if coupled else self.found.subject, findings)
-        return Report(self.name, self.shape, self.seed, tuple(results), explanations, self._scope())
+        explained = self._explained(findings) if findings else ()
+        return Report(self.name, self.shape, self.seed, tuple(results), explained, self._scope())
+
+    def _explained(self, findings: list[Finding]) -> tuple[Explanation, ...]:
+        """What fits the findings; nothing where the layer does not answer in time."""
+        coupled = any(CHECKS[found.check].couples for found in findings)
+        # Explanations are sought where the fault shows: coupling, in the mode as given.
+        subject = replace(self.found.loud, coupled="") if coupled else self.found.subject
+        try:
+            with _quiet(self.seed), time_limit(_DIAGNOSIS * self.time_limit):
+                return diagnose(subject, findings)
+        except TimeLimit:
+            return ()
 
     def _scope(self) -> tuple[str, ...]:
         lines = list(self.found.notes)
@@ -278,6 +291,23 @@ def reproduce(
     with _quiet(wanted.seed):
         subject = make_subject(layer, wanted.event, reference, sample, capabilities)
         return run_check(CHECKS[check], subject, wanted, TIME_LIMIT)
+
+
+def _load_transforms() -> None:
+    """Let torch load what its transforms need, some seconds at first.
+
+    A time limit that strikes within an import leaves half a module behind.
+    """
+    x = torch.ones(2)
+    torch.func.jvp(torch.sin, (x,), (x,))
+    torch.func.vmap(torch.func.jacrev(torch.sin))(torch.ones(2, 2))
+    leaf = x.clone().requires_grad_(True)
+    torch.autograd.grad(leaf.sin(), leaf, torch.eye(2), is_grads_batched=True)
+
+
+def _line(check: Check, case: Case) -> str:
+    """The one line of Python that repeats a failure."""
+    return f'emcheck.reproduce(layer, "{check.name}", "{case}")'
 
 
 def _dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, ...]:

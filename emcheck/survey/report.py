@@ -4,46 +4,32 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from emcheck.checks import CHECKS
 from emcheck.report.files import write_all
 from emcheck.report.markdown import code, escape, plural, table
-from emcheck.survey.cause import BY_DESIGN, CONFIRMED, Cause
 from emcheck.survey.entries import LIBRARIES
-from emcheck.survey.findings import CAUSES, REFUSED, SEEN, cause_of
 from emcheck.survey.run import COULD_NOT_RUN
+from emcheck.survey.told import Row, fails_of, findings
 
-Row = dict[str, Any]
+_FAMILIES = ("values", "logdet", "gradients", "state", "contract")
 
-_FAMILIES = ("values", "logdet", "gradients", "structure", "state", "contract")
+#: Left out for nearly every layer, without meaning: what is not part of others' interfaces.
+_RARE = ("log_det_alone_agrees",)
 
-_KINDS = ("ok", "FAIL", COULD_NOT_RUN)
+_KINDS = ("ok", "ok, no values", "FAIL", COULD_NOT_RUN)
 
 _TESTS = "properties/test_survey_findings*.py"
 
 _LEGEND = (
     "`ok`: everything that applies passed. `FAIL`: at least one check failed. `-`: nothing of the "
-    "family applies or could be run. A star: a check was left out because the layer does not "
+    "family applies or could be run; `ok, no values`: there was no inverse, or none that is exact, "
+    "to compare values with. A star: a check was left out because the layer does not "
     "offer what it needs, such as an exact inverse. The diagnosis is what the kit named first; "
     "it was formed without knowledge of the code."
 )
-
-
-@dataclass(frozen=True)
-class Fail:
-    """A check that failed on a layer, in all dtypes together."""
-
-    row: Row
-    check: str
-    results: tuple[Row, ...]
-
-    @property
-    def cause(self) -> Cause | None:
-        return cause_of(self.row["library"], self.row["name"], self.check)
 
 
 def load(path: Path) -> tuple[Row, list[Row]]:
@@ -77,20 +63,12 @@ def render(header: Row, rows: Sequence[Row]) -> str:
         _introduction(header, rows),
         _summary(header, rows),
         "## What was found",
-        _findings(rows),
+        findings(rows),
         "## Layer by layer",
         _LEGEND,
         *(_of_library(library, rows) for library in header["libraries"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def fails_of(rows: Iterable[Row]) -> Iterator[Fail]:
-    """One for each layer and check that failed."""
-    for row in rows:
-        failed = [r for r in row.get("results", ()) if r["verdict"] in ("FAIL", "XPASS")]
-        for check in dict.fromkeys(r["check"] for r in failed):
-            yield Fail(row, check, tuple(r for r in failed if r["check"] == check))
 
 
 def _introduction(header: Row, rows: Sequence[Row]) -> str:
@@ -110,7 +88,7 @@ def _introduction(header: Row, rows: Sequence[Row]) -> str:
 
 
 def _summary(header: Row, rows: Sequence[Row]) -> str:
-    head = ("library", "version", "layers", "ok", "with FAIL", COULD_NOT_RUN)
+    head = ("library", "version", "layers", "ok", "ok, no values", "with FAIL", COULD_NOT_RUN)
     body = []
     for library, version in header["libraries"].items():
         mine = [row for row in rows if row["library"] == library]
@@ -123,113 +101,11 @@ def _summary(header: Row, rows: Sequence[Row]) -> str:
 
 
 def _kind(row: Row) -> str:
-    """``ok``, ``FAIL`` (or a value check that applies never passed), or could not run."""
+    """``FAIL`` (or a value check that applies never passed), or the verdict; ok in two kinds."""
+    if row["verdict"] == "ok":
+        judged = row["families"].get("values", {}).get("PASS")
+        return "ok" if judged else "ok, no values"
     return "FAIL" if row["verdict"] == "NOT OK" else str(row["verdict"])
-
-
-def _findings(rows: Sequence[Row]) -> str:
-    fails = list(fails_of(rows))
-    lonely = [fail for fail in fails if fail.cause is None]
-    parts = ["### Confirmed", _caused(fails, CONFIRMED)]
-    design = (
-        "The library documents these, or they follow from what it documents. They fail a clause "
-        "of the contract all the same, and whoever uses the layer should know."
-    )
-    parts += ["### By design", design, _caused(fails, BY_DESIGN), _approximate(rows)]
-    parts += ["### By convention", _conventions(rows)]
-    parts += ["### Could not run", _refused(rows)]
-    parts += ["### Seen while confirming, not by a check", _seen(rows)]
-    parts += ["### Not confirmed yet", _unconfirmed(lonely)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _caused(fails: Sequence[Fail], kind: str) -> str:
-    """One paragraph for each cause that made something fail, with its layers and checks."""
-    lines = []
-    for cause in CAUSES:
-        mine = [fail for fail in fails if fail.cause is cause]
-        if cause.kind != kind or not mine:
-            continue
-        layers = ", ".join(dict.fromkeys(code(fail.row["name"]) for fail in mine))
-        checks = ", ".join(dict.fromkeys(code(fail.check) for fail in mine))
-        lines.append(
-            f"- **{cause.library}**: {cause.text}\n  Layers: {layers}.\n  Checks: {checks}.\n"
-            f"  Confirmed by `{cause.test}`."
-        )
-    return "\n".join(lines) or "Nothing."
-
-
-def _approximate(rows: Sequence[Row]) -> str:
-    """Layers whose exactness is not judged because the library says that they are not."""
-    needs = {"inverse_undoes_forward": "the inverse", "logdet_matches_jacobian": "the log-det"}
-    found = []
-    for row in rows:
-        missing = [what for check, what in needs.items() if check in row.get("unsupported", ())]
-        if missing:
-            reason = row["note"] or "not offered"
-            told = f"{' and '.join(missing)} ({escape(reason)})"
-            found.append(f"- {row['library']} {code(row['name'])}: {told}")
-    head = (
-        "Where the library declares an approximation, or does not offer a direction, values are "
-        "not compared with exact ones. Left out for this reason:"
-    )
-    return "\n".join([head, "", *found]) if found else ""
-
-
-def _conventions(rows: Sequence[Row]) -> str:
-    """Notes, counted: what they are about and in how many layers of each library."""
-    head = (
-        "What a library may settle as it likes: these are NOTES, and not called bugs. The numbers "
-        "are layers."
-    )
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        noted = {r["check"] for r in row.get("results", ()) if r["verdict"] == "NOTE"}
-        for check in noted:
-            counts.setdefault(check, Counter())[row["library"]] += 1
-    libraries = list(dict.fromkeys(row["library"] for row in rows))
-    body = [
-        (code(check), *(counts[check][library] for library in libraries))
-        for check in sorted(counts)
-    ]
-    return f"{head}\n\n{table(('check', *libraries), body)}" if body else "Nothing."
-
-
-def _refused(rows: Sequence[Row]) -> str:
-    told = {(library, name): (text, test) for library, name, text, test in REFUSED}
-    lines = []
-    for row in rows:
-        if row["verdict"] == COULD_NOT_RUN:
-            text, test = told.get((row["library"], row["name"]), ("Not looked into yet.", ""))
-            confirmed = f" Confirmed by `{test}`." if test else ""
-            lines.append(f"- **{row['library']}** {code(row['name'])}: {text}{confirmed}")
-    return "\n".join(lines) or "Nothing."
-
-
-def _seen(rows: Sequence[Row]) -> str:
-    present = {row["library"] for row in rows}
-    lines = [
-        f"- **{library}** {', '.join(map(code, layers))}: {text} Confirmed by `{test}`."
-        for library, layers, text, test in SEEN
-        if library in present
-    ]
-    return "\n".join(lines) or "Nothing."
-
-
-def _unconfirmed(fails: Sequence[Fail]) -> str:
-    if not fails:
-        return "Nothing."
-    rows = [
-        (
-            fail.row["library"],
-            code(fail.row["name"]),
-            code(fail.check),
-            " ".join(r["dtype"] for r in fail.results),
-            escape(fail.results[-1]["detail"][:100]),
-        )
-        for fail in fails
-    ]
-    return table(("library", "layer", "check", "dtypes", "detail"), rows, left=5)
 
 
 def _of_library(library: str, rows: Sequence[Row]) -> str:
@@ -241,7 +117,7 @@ def _of_library(library: str, rows: Sequence[Row]) -> str:
         (
             code(row["name"]),
             "x".join(map(str, row["event"])),
-            f"**{_kind(row)}**" if row["verdict"] != "ok" else "ok",
+            _kind(row) if row["verdict"] == "ok" else f"**{_kind(row)}**",
             *(_cell(row, family) for family in _FAMILIES),
             _diagnosis(row),
         )
@@ -259,8 +135,8 @@ def _cell(row: Row, family: str) -> str:
 
 
 def _left_out(check: str, family: str) -> bool:
-    """Whether a check of the family was left out for another reason than a missing reference."""
-    return CHECKS[check].family == family and "definition" not in CHECKS[check].needs
+    """Whether a check of the family was left out for what this layer does not offer."""
+    return CHECKS[check].family == family and check not in _RARE
 
 
 def _diagnosis(row: Row) -> str:
