@@ -169,6 +169,13 @@ def test_forward_error_of_a_jacobian_by_hand() -> None:
     assert bounds.jacobian_forward(np.zeros((0, 0)), np.zeros(0), np.zeros(0), UNIT).size == 0
 
 
+def test_logdet_of_probes_by_hand() -> None:
+    """Six of 0.5, six of 0.25, and 1e-9 * 8 (1 + 3)."""
+    for log_condition in (3.0, -3.0):
+        bound = bounds.probed_logdet(0.5, 0.25, 8, log_condition)
+        assert bound - 4.5 == pytest.approx(32e-9, rel=1e-6)
+
+
 @pytest.mark.parametrize("weight", [UNIT.u, 1.0])
 def test_first_order_ends_at_a_tenth(weight: float) -> None:
     edge = 0.1 / weight

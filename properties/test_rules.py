@@ -134,10 +134,12 @@ class Doubling(nn.Module):
         return z * 0.5 * (1 + self.off), z.new_full((len(z),), -math.log(2) * z[0].numel())
 
 
-def _measure(check: str, subject: Subject | nn.Module) -> Measure:
+def _measure(
+    check: str, subject: Subject | nn.Module, event: tuple[int, ...] = (1, 1, 1)
+) -> Measure:
     """What a check says of a subject or a layer, on one entry or a tiny image."""
     known = subject if isinstance(subject, Subject) else Subject.of_layer(subject)
-    case = CHECKS[check].adapt(Case((1, 1, 1), batch=1), known)
+    case = CHECKS[check].adapt(Case(event, batch=1), known)
     return CHECKS[check].function(Trial(known, case))
 
 
@@ -150,6 +152,13 @@ def _t9(share: float) -> Measure:
     """10 u (n kappa + 2 |ld|) = 10 u (1 + 2 log 2)."""
     off = share * 10 * U64 * (1 + 2 * math.log(2))
     return _measure("logdet_matches_jacobian", Doubling(logdet=off))
+
+
+def _probed(share: float) -> Measure:
+    """1e-9 n (1 + log kappa): all probes of 2 I agree, and kappa = 2 for 1, unseen as it is."""
+    n = MOST_EXPLICIT + 1
+    off = share * 1e-9 * n * (1 + math.log(2))
+    return _measure("logdet_matches_jacobian", Doubling(logdet=off), (n,))
 
 
 def _running(share: float) -> Measure:
@@ -234,6 +243,7 @@ def _quadrature(share: float) -> Measure:
 EDGES: dict[str, Callable[[float], Measure]] = {
     **{"T1": _t1, "T2": _t2, "T3": _t3, "T4": _t4, "T5": _t5, "T6": _t6, "T7": _t7, "T8": _t8},
     **{"T9": _t9, "RUN": _running, "AGREE": _agreement, "FD": _gradient, "QUAD": _quadrature},
+    "PROBE": _probed,
 }
 
 
