@@ -86,6 +86,9 @@ QUADRATURE = 1e-8
 #: rows are coupled. Rounding in float64 stays below it up to a condition number of 1e9.
 COUPLED = 2.0**-20
 
+#: Rows up to which the singular values of a singular Jacobian are looked at.
+MOST_SINGULAR = 512
+
 #: Most dimensions of an explicit Jacobian: 4096 rows are 128 MiB, and one LU takes seconds.
 MOST_EXPLICIT = 4096
 
@@ -247,6 +250,17 @@ def jacobian_forward(J: Array, x: Array, z: Array, arithmetic: Arithmetic) -> Ar
     size = np.abs(J) @ narrow[0] + narrow[1]
     size = np.maximum(size, np.linalg.norm(size) / np.sqrt(max(len(size), 1)))
     return np.asarray(THRESHOLDS["T8"] * arithmetic.u * size)
+
+
+def largest_logdet(singular: Array, arithmetic: Arithmetic) -> float:
+    """``sum_i log(s_i + n u s_max)``: no matrix within rounding of this one has a larger one.
+
+    A change of norm ``n u s_max`` moves no singular value by more (Weyl); the threshold of T9
+    leaves room for the layer's own rounding.
+    """
+    n, largest = len(singular), float(singular.max(initial=0.0))
+    room = THRESHOLDS["T9"] * n * arithmetic.u * largest
+    return float(np.log(singular + room).sum()) if largest > 0 else -np.inf
 
 
 def probed_logdet(deviation: float, truncation: float, n: int, log_condition: float) -> float:

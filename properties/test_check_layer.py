@@ -301,6 +301,20 @@ def test_neighbours_show_what_the_given_size_hides() -> None:
     assert fixed.ok, str(fixed)
 
 
+class Collapses(Scale):
+    """Everything beyond 1 becomes 0, with a log-det as if nothing had happened."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        z, logdet = super().forward(x)
+        return torch.where(x.abs() > 1, torch.zeros_like(z), z), logdet
+
+
+def test_a_layer_that_is_not_invertible_does_not_escape_as_ill_conditioned() -> None:
+    report = check_layer(Collapses, (3, 2, 2))
+    assert verdicts(report, "logdet_matches_jacobian") == {Verdict.FAIL}
+    assert any("the Jacobian is singular" in failure.detail for failure in report.failures)
+
+
 def test_large_events_are_checked_at_a_smaller_size_and_at_full_size() -> None:
     report = check_layer(Scale, (3, 16, 16))
     assert report.ok, str(report)

@@ -51,12 +51,28 @@ def _against_jacobian(trial: Trial, x: Tensor, logdet: Tensor, inverse: bool) ->
         kappa = largest / smallest if smallest > 0 else np.inf
         singular = numerically_singular(largest, smallest, len(J), trial.arithmetic)
         if singular or too_ill(kappa, trial.arithmetic.u):
-            return Measure(np.inf, "T9", kappa, ill_conditioned=True)
+            impossible = _more_than_possible(trial, J, float(values[n]), kappa)
+            return impossible or Measure(np.inf, "T9", kappa, ill_conditioned=True)
         expected, _ = slogdet(J)
         bound = bounds.dense_logdet(len(J), kappa, 1, expected, trial.arithmetic)
         here = bounds.compare(values[n], expected, bound, "T9", kappa)
         measure = here if here.ratio >= measure.ratio else measure
     return measure
+
+
+def _more_than_possible(trial: Trial, J: Array, logdet: float, kappa: float) -> Measure | None:
+    """A FAIL where a log-det exceeds what any matrix near a singular ``J`` can have.
+
+    So a layer that is not invertible does not escape as ill-conditioned.
+    """
+    if len(J) > bounds.MOST_SINGULAR or not np.isfinite(logdet):
+        return None
+    singular = np.linalg.svd(J, compute_uv=False)
+    most = bounds.largest_logdet(singular, trial.arithmetic)
+    if logdet <= most:
+        return None
+    told = "the Jacobian is singular: the log-det is larger than rounding allows"
+    return Measure(np.inf, "T9", kappa, detail=told, got=logdet, expected=most, bound=0.0)
 
 
 def _against_probes(trial: Trial, x: Tensor, logdet: float, inverse: bool) -> Measure:

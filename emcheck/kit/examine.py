@@ -130,11 +130,18 @@ class Examination:
         return replace(subject, broken=dict.fromkeys(missing({"inverse": False}), told))
 
     def _one(self, check: Check, subject: Subject, case: Case) -> tuple[Case, Result]:
-        reason = too_large(check, subject, case)
+        reason = too_large(check, subject, case) or self._too_wide(check, subject, case)
         if reason and check.hindered(subject) is None:
             hindered = replace(subject, coupled=reason)
             return case, run_check(replace(check, couples=False), hindered, case)
         return run_mildly(check, subject, case, self.time_limit)
+
+    def _too_wide(self, check: Check, subject: Subject, case: Case) -> str:
+        """Why a check that computes in float64 is not run on constants rounded to float32."""
+        widest = self._built.widest if isinstance(self._built, Adapted) else None
+        if widest is None or check.adapt(case, subject).dtype in self.dtypes:
+            return ""
+        return f"the check computes in float64, and the layer keeps constants in {widest}"
 
     def _unheard(self, check: Check, dtype: torch.dtype, cases: list[Case]) -> Result | None:
         """What is said of a check where a direction does not answer: FAIL once, or NOT RUN."""

@@ -81,8 +81,9 @@ def _introduction(header: Row, rows: Sequence[Row]) -> str:
         f"them): {examples:,} examples in float32 and float64, seed {header['seed']}, torch "
         f"{header['torch']}, Python {header['python']}, on the CPU. Each layer was built by a "
         "function, so that the checks about fresh state are complete, and looked at with initial "
-        f"and with moved parameters. Every FAIL is confirmed by a few lines in `{_TESTS}` that "
-        "compute without emcheck; a FAIL without such a test is listed as not confirmed yet. "
+        "and with moved parameters. The cause of every FAIL is confirmed by a few lines in "
+        f"`{_TESTS}` that compute without emcheck; a FAIL without such a test is listed as not "
+        "confirmed yet. "
         "Float64 is held to float64: many findings are digits that float32 has cut off."
     )
 

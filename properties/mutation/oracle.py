@@ -23,9 +23,19 @@ import pytest
 
 from properties.mutation.mutants import BOUNDS, ROOT, Mutant, modules, path_of
 
-#: Fast files; what takes long in them, and is here already, is left out.
-UNIT_TESTS = ("test_bounds.py", "test_rules.py", "test_oracle.py", "test_faults.py", "test_kit.py")
-LEFT_OUT = ("test_faults.py::test_killed", "test_kit.py::test_correct_layers_are_ok")
+#: Fast files, and what is left out of them: the faults, which are here already, whole
+#: reports, and processes of their own, which run the modules as they are.
+UNIT_TESTS = (
+    *("test_bounds.py", "test_rules.py", "test_oracle.py", "test_probes.py", "test_faults.py"),
+    *("test_kit.py", "test_diagnosis.py"),
+)
+LEFT_OUT = (
+    *("test_faults.py::test_killed", "test_kit.py::test_correct_layers_are_ok"),
+    *("test_kit.py::test_check_command_says_ok_and_writes_json",),
+    *("test_kit.py::test_check_command_fails_with_one",),
+    *("test_kit.py::test_list_names_every_layer", "test_kit.py::test_importing_touches_no"),
+    *("test_diagnosis.py::test_no_hypothesis_fits_a_correct_layer_whatever_failed",),
+)
 
 #: Others' libraries, loaded once so that forks have them.
 PRELOADED = (
