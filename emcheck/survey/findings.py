@@ -29,19 +29,6 @@ REFUSED = (
     ),
 )
 
-#: Wrong, shown by a test, and not what a FAIL of the survey says: library, layers, text, test.
-SEEN = (
-    (
-        "normflows",
-        ("Circular*",),
-        "Every entry outside the interval becomes 0 with a log-det of 0, for coordinates with "
-        "linear tails too, which should pass as they are: the map is not invertible there. Draws "
-        "outside have a singular Jacobian, so the checks call them ill-conditioned and draw "
-        "again.",
-        "test_normflows_circular_splines_collapse",
-    ),
-)
-
 
 def cause_of(library: str, layer: str, check: str) -> Cause | None:
     """What a FAIL comes from, or None if no test confirms it yet."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from emcheck.report.markdown import code, escape, table
 from emcheck.survey.cause import BY_DESIGN, CONFIRMED, Cause
-from emcheck.survey.findings import CAUSES, REFUSED, SEEN, cause_of
+from emcheck.survey.findings import CAUSES, REFUSED, cause_of
 from emcheck.survey.run import COULD_NOT_RUN
 
 #: One line of a survey.
@@ -47,7 +47,6 @@ def findings(rows: Sequence[Row]) -> str:
     parts += ["### By design", design, _caused(fails, BY_DESIGN), _approximate(rows)]
     parts += ["### By convention", _conventions(rows)]
     parts += ["### Could not run", _refused(rows)]
-    parts += ["### Seen while confirming, not by a check", _seen(rows)]
     parts += ["### Not confirmed yet", _unconfirmed(unconfirmed(rows))]
     return "\n\n".join(part for part in parts if part)
 
@@ -112,16 +111,6 @@ def _refused(rows: Sequence[Row]) -> str:
             text, test = told.get((row["library"], row["name"]), ("Not looked into yet.", ""))
             confirmed = f" Confirmed by `{test}`." if test else ""
             lines.append(f"- **{row['library']}** {code(row['name'])}: {text}{confirmed}")
-    return "\n".join(lines) or "Nothing."
-
-
-def _seen(rows: Sequence[Row]) -> str:
-    present = {row["library"] for row in rows}
-    lines = [
-        f"- **{library}** {', '.join(map(code, layers))}: {text} Confirmed by `{test}`."
-        for library, layers, text, test in SEEN
-        if library in present
-    ]
     return "\n".join(lines) or "Nothing."
 
 
