@@ -13,7 +13,8 @@ import pytest
 from properties.mutation.equivalent import EQUIVALENT
 from properties.mutation.forks import NoAnswer, Task, in_forks
 from properties.mutation.mutants import BOUNDS, Mutant, modules, mutants
-from properties.mutation.oracle import Probe, _Lines, judge, run_tests
+from properties.mutation.oracle import judge
+from properties.mutation.probes import Lines, Probe, run_tests
 
 CHECK = "emcheck.checks.example"
 
@@ -126,7 +127,7 @@ def test_a_unit_test_notices_what_it_can() -> None:
 
 def test_lines_are_those_of_the_mutated_modules() -> None:
     bounds = importlib.import_module(BOUNDS)
-    with _Lines() as lines:
+    with Lines() as lines:
         bounds.ratio(1.0, 2.0)
     modules_seen = {module for module, _ in lines.seen}
     assert modules_seen == {BOUNDS}

@@ -17,7 +17,8 @@ from rich.table import Table
 from properties.mutation.equivalent import EQUIVALENT
 from properties.mutation.forks import NoAnswer, Task, in_forks
 from properties.mutation.mutants import Mutant, modules, mutants
-from properties.mutation.oracle import Probe, baseline, judge, preload
+from properties.mutation.oracle import judge
+from properties.mutation.probes import Probe, baseline, preload
 
 #: Seconds a mutant may take for each second that its probes take, and in any case.
 PATIENCE, LEAST = 5.0, 60.0
@@ -66,9 +67,6 @@ def main(
     probes = _baseline(console)
     outcomes = _run(chosen, probes, jobs, console)
     console.print(_table(outcomes))
-    for outcome in outcomes:
-        if outcome.problem:
-            _print_problem(outcome, console)
     for key in stale:
         console.print(f"listed as equivalent, and no such mutant: {key}", markup=False)
     failed = sum(bool(outcome.problem) for outcome in outcomes)
@@ -118,7 +116,10 @@ def _run(
             lost = isinstance(answer, NoAnswer)
             killer, seconds = (answer.reason, math.nan) if lost else answer
             mutant = by_key[task.name]
-            outcomes[task.name] = Outcome(mutant, killer, seconds, len(reaching[task.name]))
+            outcome = Outcome(mutant, killer, seconds, len(reaching[task.name]))
+            outcomes[task.name] = outcome
+            if outcome.problem:
+                _print_problem(outcome, console)
             progress.update(bar, advance=1, refresh=True)
     return [outcomes[mutant.key] for mutant in chosen]
 
