@@ -16,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from emcheck.messages import one_line
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -39,7 +41,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (ValueError, OSError) as error:
-        code = _complain(" ".join(str(error).split()))
+        code = _complain(one_line(error, most=1000))
     except Exception as error:
         # A wrong option: the class lives in click or in typer, depending on the version.
         told = getattr(error, "format_message", None)
@@ -98,9 +100,10 @@ def compare(
 ) -> None:
     """Solvers and layers side by side: inverse over forward, ratio by ratio."""
     from emcheck.bench.compare import run_contests
+    from emcheck.kit.loading import parse_numbers
     from emcheck.show import StepProgress
 
-    counts = _parse_numbers(threads, "thread counts like 1,2")
+    counts = parse_numbers(threads, "thread counts like 1,2")
     with StepProgress("processes") as progress:
         print(run_contests(out, processes, counts, progress.advance))
 
@@ -243,10 +246,3 @@ def _write_report(
     if not benchmarks and properties is None and contests is None:
         benchmarks, properties, contests = default_inputs(REPORTS / "data")
     return write_report(benchmarks, properties, out, contests)
-
-
-def _parse_numbers(text: str, wanted: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"expected {wanted}, got {text!r}") from None

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.adapters import Adapted, adapt
+from emcheck.randomness import seeded
 from emcheck.survey import LIBRARIES, Entry, entries
-from emcheck.survey.entries import seeded
 
 #: What the libraries warn of when they are built or called.
 QUIET = [

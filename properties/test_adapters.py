@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 
 from emcheck.adapters import Adapted, adapt
-from emcheck.survey.entries import seeded
+from emcheck.randomness import seeded
 from properties.surveyed import QUIET, adapted, draw, libraries, listed, outputs, same
 
 pytestmark = QUIET

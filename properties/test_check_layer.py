@@ -202,6 +202,12 @@ def test_batch_statistics_fail_once_with_that_explanation() -> None:
 
     report = check_layer(Centred, (3, 2, 3))
     assert {f.check for f in report.failures} == {"rows_are_independent"}, str(report)
+    for name, verdict in (
+        ("rows_are_independent", Verdict.FAIL),
+        ("logdet_matches_jacobian", Verdict.PASS),
+    ):
+        again = emcheck.reproduce(Centred, name, "(2, 3, 2, 3) float64 trained seed=0")
+        assert again.verdict is verdict, f"{name}: {again.detail}"
     assert report.explanations[0].cause == "batch_statistics"
     assert verdicts(report, "logdet_matches_jacobian") == {Verdict.PASS}
     assert any("eval mode" in line for line in report.scope)
@@ -247,6 +253,11 @@ def test_a_diagnosis_does_not_hang_on_a_layer_that_does() -> None:
     report = check_layer(Both, (3, 2, 3), time_limit=0.3)
     assert verdicts(report, "logdet_matches_jacobian") == {Verdict.FAIL}
     assert verdicts(report, "inverse_undoes_forward") == {Verdict.FAIL}
+    line = next(f.reproduce for f in report.failures if f.check == "inverse_undoes_forward")
+    case = line.split('"')[3]
+    again = emcheck.reproduce(Both, "inverse_undoes_forward", case, time_limit=0.3)
+    assert again.verdict is Verdict.FAIL
+    assert "did not return within 0.3 s" in again.detail
 
 
 @pytest.mark.parametrize(

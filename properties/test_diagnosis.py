@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.diagnosis import Explanation, Finding, causes, diagnose
@@ -18,6 +18,7 @@ from emcheck.faults.killing import _cases
 from emcheck.layers import Conv1x1, PeriodicConv2d
 from emcheck.registry import REGISTRY
 from emcheck.result import Result, Verdict
+from properties.hidden import Hidden
 from properties.wrong_layers import WRONG, Gate, Inexplicable, Mixing, OneChannelOnly, Pair, Wrong
 
 #: Compiling and integrating cost the most; they run where they are named to kill.
@@ -28,20 +29,6 @@ UNEXPLAINED: dict[str, str] = {}
 
 #: Of a layer hidden in a wrapper, without definition, fewer faults are seen.
 UNEXPLAINED_HIDDEN = UNEXPLAINED
-
-
-class Hidden(nn.Module):
-    """A layer that does not say what it is."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.inverse(z)  # type: ignore[operator]
 
 
 def findings_of(subject: Subject, cases: dict[str, list[Case]]) -> list[Finding]:

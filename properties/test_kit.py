@@ -24,6 +24,7 @@ from emcheck.layers import (
     PeriodicConv2d,
     Squeeze2d,
 )
+from properties.hidden import Hidden
 
 
 class MissingWidth(nn.Module):
@@ -71,23 +72,9 @@ def test_a_wrong_logdet_is_named_and_the_layer_left_alone() -> None:
     assert "seed" in str(report)
 
 
-class Unknown(nn.Module):
-    """A correct layer that hides what it is, as a stranger's does."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.inverse(z)
-
-
 @pytest.mark.parametrize("layer", [Conv1x1QR, PeriodicConv2d, AutoregressiveConv2d, Conv1x1])
 def test_no_false_alarm_on_correct_layers_of_unknown_make(layer: type[nn.Module]) -> None:
-    hidden = Unknown(layer(2, generator=torch.Generator().manual_seed(1)))
+    hidden = Hidden(layer(2, generator=torch.Generator().manual_seed(1)))
     report = emcheck.check_layer(hidden, (2, 4, 3), seed=1)
     assert report.ok, str(report)
 

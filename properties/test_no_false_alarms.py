@@ -8,11 +8,12 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import settings
-from torch import Tensor, nn
+from torch import nn
 
 from emcheck import check_layer
 from emcheck.registry import REGISTRY
 from emcheck.survey.entries import entries
+from properties.hidden import Hidden
 
 SEEDS = 20 if settings.get_current_profile_name() == "deep" else 1
 
@@ -30,20 +31,6 @@ OTHERS = (
     ("zuko", "RotationTransform"),
     ("torch.distributions", "TanhTransform"),
 )
-
-
-class Hidden(nn.Module):
-    """A layer that does not say what it is."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.inverse(z)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.adapters.held import prepare_copy
+from emcheck.messages import one_line
 
 #: What others return for a log-det: a number, a 0-d tensor or ``(B,)``, passed on as it is.
 Logdet = Tensor | float
@@ -173,11 +174,6 @@ def lacking_by_design(kinds: Iterable[type], known: Mapping[str, frozenset[str]]
     """What ``known`` says, by name, of any of these classes and of those that they derive from."""
     names = {cls.__name__ for kind in kinds for cls in kind.__mro__}
     return frozenset().union(*(lacks for name, lacks in known.items() if name in names))
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception, or its class, in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def class_name(layer: object) -> str:

@@ -15,8 +15,8 @@ from emcheck.adapters.core import (
     class_name,
     lacking,
     lacking_by_design,
-    one_line,
 )
+from emcheck.messages import one_line
 
 Shape = tuple[int, ...]
 

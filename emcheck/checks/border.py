@@ -13,6 +13,7 @@ from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.contract import directions, several
 from emcheck.checks.core import Unsupported, agree_tensors, check, worst, yes
 from emcheck.checks.trial import Trial
+from emcheck.messages import one_line
 
 
 def _layouts(x: Tensor) -> dict[str, Tensor]:
@@ -149,8 +150,8 @@ def _with_nan(
     except Exception as error:
         if trial.subject.own:
             raise
-        told = " ".join(str(error).split())[:80]
-        raise Unsupported(f"NaN is refused: {type(error).__name__}: {told}") from error
+        told = f"{type(error).__name__}: {one_line(error, most=80)}"
+        raise Unsupported(f"NaN is refused: {told}") from error
 
 
 @check("contract", "make_singular")

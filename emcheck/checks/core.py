@@ -18,6 +18,7 @@ from emcheck.checks.case import Case, Subject
 from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
+from emcheck.messages import one_line
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Result, Verdict
 from emcheck.spec import Trait
@@ -150,18 +151,10 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
     A check that has not ended after ``seconds`` is NOT RUN; None sets no limit.
     """
     case = check.adapt(case, subject)
-    result = Result(
-        check=check.name,
-        layer=subject.name,
-        case=str(case),
-        dtype=case.dtype_name,
-        device=case.device,
-        verdict=Verdict.FAIL,
-        seed=case.seed,
-    )
     hindered = check.hindered(subject)
     if hindered is not None:
-        return replace(result, verdict=hindered[0], detail=hindered[1], examples=0)
+        return without_running(check, subject, case, *hindered)
+    result = replace(without_running(check, subject, case, Verdict.FAIL), examples=1)
     try:
         with np.errstate(all="ignore"), time_limit(seconds) if seconds else nullcontext():
             measure = check.function(Trial(subject, case))
@@ -173,9 +166,8 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
         return replace(result, verdict=Verdict.NOT_RUN, detail=told, examples=0)
     except Exception as error:  # a layer may raise anything, and that is an answer
         if isinstance(error, NotImplementedError) and not subject.own:
-            told = " ".join(str(error).split()) or "the layer raised NotImplementedError"
-            return replace(result, verdict=Verdict.UNSUPPORTED, detail=told)
-        detail = f"raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return replace(result, verdict=Verdict.UNSUPPORTED, detail=one_line(error))
+        detail = f"raised {type(error).__name__}: {one_line(error)}"
         return replace(result, verdict=_failure(check, subject), detail=detail, ratio=math.inf)
     verdict = Verdict.PASS
     if measure.ill_conditioned and not measure.ok:
@@ -194,6 +186,23 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
         expected=measure.expected,
         bound=measure.bound,
         ill_conditioned=int(verdict is Verdict.ILL_CONDITIONED),
+    )
+
+
+def without_running(
+    check: Check, subject: Subject, case: Case, verdict: Verdict, detail: str = ""
+) -> Result:
+    """A result without numbers, from no example."""
+    return Result(
+        check=check.name,
+        layer=subject.name,
+        case=str(case),
+        dtype=case.dtype_name,
+        device=case.device,
+        verdict=verdict,
+        examples=0,
+        detail=detail,
+        seed=case.seed,
     )
 
 

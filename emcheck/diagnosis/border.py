@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import torch
 
 from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.core import identical
 from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.diagnosis.state import equal
 
 
 @hypothesis(
@@ -31,7 +31,7 @@ def nan_handling(evidence: Evidence) -> Iterator[Fit]:
         bad[(0, *[-1] * (bad.dim() - 1))] = math.nan
         out, _ = run(copy.deepcopy(trial.layer), bad)
         plain, _ = run(copy.deepcopy(trial.layer), given)
-        if equal(out, bad) and not equal(plain, given):
+        if identical(out, bad) and not identical(plain, given):
             yield Fit(
                 "non_finite_batch_skipped",
                 f"{name.capitalize()} returns a batch with a NaN unchanged, every sample of it.",

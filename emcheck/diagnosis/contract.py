@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from emcheck.bounds import COUPLED
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
+from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, FORWARD, INVERSE, LOGDET, LOGDET_OF_ROWS, ROWS
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.diagnosis.state import equal
 
 
 @hypothesis("input_changed_in_place", rank=SEEN - 2, when=("calls_are_pure",), explains=ANY)
@@ -25,7 +25,7 @@ def in_place(evidence: Evidence) -> Iterator[Fit]:
     for name, run, given in (("forward", forward_of, trial.x), ("inverse", inverse_of, z)):
         used = given.clone()
         out, _ = _without_gradients(run, trial, used)
-        if not equal(used, given):
+        if not identical(used, given):
             count = int((used != given).sum())
             shared = out.data_ptr() == used.data_ptr()
             yield Fit(
@@ -52,7 +52,7 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
         again = run(copy.deepcopy(trial.layer), x)[0][0]
         apart = float((first - second).abs().max())
         # Not relative to a condition number: the Jacobian of a sample alone may be zero.
-        if apart > COUPLED * float(first.abs().max()) and equal(first, again):
+        if apart > COUPLED * float(first.abs().max()) and identical(first, again):
             swapped = run(copy.deepcopy(trial.layer), x.flip(0))[0].flip(0)[0]
             turned = float((first - swapped).abs().max())
             same = turned <= COUPLED * float(first.abs().max())

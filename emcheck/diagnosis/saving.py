@@ -10,10 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from emcheck.checks.core import identical
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, GRADIENTS
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.diagnosis.state import differing, equal
+from emcheck.diagnosis.state import differing
 
 
 @hypothesis(
@@ -55,7 +56,7 @@ def _hidden(first: nn.Module, second: nn.Module) -> Iterator[tuple[str, Tensor, 
             theirs = getattr(modules[prefix], name, None)
             if not isinstance(mine, Tensor) or not isinstance(theirs, Tensor) or key in saved:
                 continue
-            if not equal(mine, theirs):
+            if not identical(mine, theirs):
                 yield key, mine, theirs
 
 
@@ -105,10 +106,10 @@ def _rounded(
     """Name, dtype and error of the first tensor that came back with fewer digits."""
     for name, value in state.items():
         got = restored.get(name)
-        if got is None or equal(got, value) or not value.is_floating_point():
+        if got is None or identical(got, value) or not value.is_floating_point():
             continue
         for dtype in (torch.float16, torch.bfloat16, torch.float32):
-            if equal(value.to(dtype).to(value), got):
+            if identical(value.to(dtype).to(value), got):
                 off = float((got - value).abs().max())
                 return name, str(dtype).removeprefix("torch."), off
     return None

@@ -10,19 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, INVERSE
 from emcheck.diagnosis.evidence import Evidence
 
 
-def equal(a: Tensor, b: Tensor) -> bool:
-    """Bitwise, NaN equal to itself."""
-    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
-
-
 def differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
-    return [name for name in a if name in b and not equal(a[name], b[name])]
+    return [name for name in a if name in b and not identical(a[name], b[name])]
 
 
 @hypothesis(
@@ -48,7 +44,7 @@ def stale(evidence: Evidence) -> Iterator[Fit]:
         kept = [
             name
             for name in differing(after, expected)
-            if equal(after[name], before[name]) and not equal(expected[name], before[name])
+            if identical(after[name], before[name]) and not identical(expected[name], before[name])
         ]
         if kept:
             name = kept[0]
@@ -72,7 +68,7 @@ def remembers(evidence: Evidence) -> Iterator[Fit]:
     z, _ = call(layer, trial.x)
     remembered, _ = call_inverse(layer, z)
     computed, _ = call_inverse(other, z)
-    if not equal(remembered, computed) and equal(remembered, trial.x):
+    if not identical(remembered, computed) and identical(remembered, trial.x):
         off = float((computed - trial.x).abs().max())
         yield Fit(
             "remembers_last_call",
@@ -138,7 +134,7 @@ def changed_state(layer: nn.Module, run: object) -> list[str]:
     with torch.no_grad():
         run()  # type: ignore[operator]
     after = layer.state_dict()
-    return [n for n in after if n not in before or not equal(after[n], before[n])]
+    return [n for n in after if n not in before or not identical(after[n], before[n])]
 
 
 def untouched(evidence: Evidence) -> tuple[Trial, Tensor]:

@@ -1,10 +1,10 @@
-"""``check_layer``: every check that applies to one layer."""
+"""One layer, its checks one by one, and the report of their results."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +14,7 @@ import torch
 from emcheck.adapters import Adapted
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
+from emcheck.checks.core import without_running
 from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.diagnosis import Explanation, Finding, diagnose
 from emcheck.kit.cases import Plan, run_mildly, too_large
@@ -21,10 +22,9 @@ from emcheck.kit.expected import mark_expected, validate_expected
 from emcheck.kit.probe import Probe, probe
 from emcheck.kit.report import Report
 from emcheck.kit.shrink import shrink
-from emcheck.kit.target import Reference, Sample, make_subject, seeded, validate_shape
+from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
+from emcheck.randomness import seeded
 from emcheck.result import Result, Verdict, merge
-
-Progress = Callable[[Check, Result], None]
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -44,10 +44,10 @@ _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forwa
 class Examination:
     """A layer and its checks, one by one; it is probed when the first is run.
 
-    Args: those of :func:`check_layer`.
+    Args: those of :func:`emcheck.check_layer`.
 
     Raises:
-        ValueError: as :func:`check_layer` does.
+        ValueError: as :func:`emcheck.check_layer` does.
     """
 
     def __init__(
@@ -132,8 +132,8 @@ class Examination:
     def _one(self, check: Check, subject: Subject, case: Case) -> tuple[Case, Result]:
         reason = too_large(check, subject, case) or self._too_wide(check, subject, case)
         if reason and check.hindered(subject) is None:
-            hindered = replace(subject, coupled=reason)
-            return case, run_check(replace(check, couples=False), hindered, case)
+            unsupported = Verdict.UNSUPPORTED
+            return case, without_running(check, subject, case, unsupported, reason)
         return run_mildly(check, subject, case, self.time_limit)
 
     def _too_wide(self, check: Check, subject: Subject, case: Case) -> str:
@@ -150,20 +150,11 @@ class Examination:
             told, direction = self.found.silent.get(("inverse", dtype), ""), "inverse"
         if not told or not cases:
             return None
-        says, case = check.name == _SAYS_SILENT[direction], cases[0]
-        return Result(
-            check=check.name,
-            layer=self.name,
-            case=str(case),
-            dtype=case.dtype_name,
-            device=case.device,
-            verdict=Verdict.FAIL if says else Verdict.NOT_RUN,
-            ratio=math.inf,
-            examples=int(says),
-            detail=told,
-            seed=case.seed,
-            reproduce=_line(check, case) if says else "",
-        )
+        case = cases[0]
+        if check.name != _SAYS_SILENT[direction]:
+            return without_running(check, self.subject, case, Verdict.NOT_RUN, told)
+        failed = without_running(check, self.subject, case, Verdict.FAIL, told)
+        return replace(failed, ratio=math.inf, examples=1, reproduce=_line(check, case))
 
     def _merged(self, check: Check, subject: Subject, found: list[tuple[Case, Result]]) -> Result:
         merged = merge([result for _, result in found])
@@ -180,6 +171,16 @@ class Examination:
             ill_conditioned=merged.ill_conditioned,
             reproduce=_line(check, case),
         )
+
+    def replay(self, check: Check, case: Case) -> Result:
+        """One check on one case, seen as the report saw it: same mode, same silence."""
+        with _quiet(self.seed):
+            try:
+                unheard = self._unheard(check, case.dtype, [case])
+                subject = self._subject(check, case.dtype)
+            except ValueError:  # forward refuses this very event: that is what the check says
+                unheard, subject = None, self.subject
+            return unheard or run_check(check, subject, case, self.time_limit)
 
     def report(self, results: Sequence[Result]) -> Report:
         """The results as a report, failures explained."""
@@ -208,96 +209,6 @@ class Examination:
             sizes = ", ".join("x".join(map(str, event)) for event, _ in self.found.refused)
             lines.append(f"the layer refuses {sizes}")
         return tuple(lines)
-
-
-def check_layer(
-    layer: object,
-    shape: Sequence[int],
-    *,
-    seed: int = 0,
-    dtypes: Sequence[torch.dtype] = DTYPES,
-    examples: int = EXAMPLES,
-    reference: Reference | None = None,
-    sample: Sample | None = None,
-    capabilities: Mapping[str, bool] | None = None,
-    expected_failures: Mapping[str, str] | None = None,
-    time_limit: float = TIME_LIMIT,
-    compiled: bool = False,
-    progress: Progress | None = None,
-) -> Report:
-    """Run every check that applies to a layer, on copies of it.
-
-    Args:
-        layer: a module with ``forward(x) -> (z, logdet)`` and ``inverse(z) -> (x, logdet)``; a
-            layer of normflows, nflows, FrEIA, zuko or ``torch.distributions.transforms``; what
-            :func:`emcheck.adapt` returns; or a function that returns a new layer, which makes
-            the checks about fresh state complete. A layer is left exactly as it was.
-        shape: the event, the shape of one sample: ``(D,)``, ``(C, L)``, ``(C, H, W)`` or
-            ``(C, D, H, W)``.
-        seed: of all random numbers; the same seed gives the same report.
-        dtypes: what to check in.
-        examples: cases for each check and dtype, in turn at initial, trained-like, mixed-sign
-            and briefly optimised parameters.
-        reference: ``reference(layer, x)`` or ``reference(x)``, an independent definition of
-            ``z``; it switches on the checks that only a definition can do.
-        sample: ``sample(batch, generator)`` draws data ``(batch, *shape)`` where the domain is
-            not all of R^n.
-        capabilities: name -> False for what the layer does not offer, see
-            :data:`emcheck.checks.capabilities.CAPABILITIES`; checks that need it are UNSUPPORTED.
-        expected_failures: check -> reason; a FAIL becomes XFAIL, a check that passes XPASS.
-        time_limit: seconds for one check on one example.
-        compiled: also compare with ``torch.compile``, which costs seconds.
-        progress: called with each check and its result as it finishes.
-
-    Raises:
-        ValueError: what is no layer, a shape that is none, an unknown capability or check, or
-            a layer whose ``forward`` refuses the shape in every dtype.
-
-    Cost: a few hundred calls of the layer and ``n`` backward passes per Jacobian, of which
-    there are some tens, for ``n`` dimensions.
-    """
-    examination = Examination(
-        layer,
-        shape,
-        seed=seed,
-        dtypes=dtypes,
-        examples=examples,
-        reference=reference,
-        sample=sample,
-        capabilities=capabilities,
-        expected_failures=expected_failures,
-        time_limit=time_limit,
-        compiled=compiled,
-    )
-    results = []
-    for check in examination.checks:
-        for result in examination.run(check):
-            results.append(result)
-            if progress is not None:
-                progress(check, result)
-    return examination.report(results)
-
-
-def reproduce(
-    layer: object,
-    check: str,
-    case: str,
-    *,
-    reference: Reference | None = None,
-    sample: Sample | None = None,
-    capabilities: Mapping[str, bool] | None = None,
-) -> Result:
-    """One check on one case, as a failing report prints it.
-
-    Raises:
-        ValueError: an unknown check, a text that is no case, or what is no layer.
-    """
-    if check not in CHECKS:
-        raise ValueError(f"expected the name of a check (emcheck list), got {check!r}")
-    wanted = Case.parse(case)
-    with _quiet(wanted.seed):
-        subject = make_subject(layer, wanted.event, reference, sample, capabilities)
-        return run_check(CHECKS[check], subject, wanted, TIME_LIMIT)
 
 
 def _load_transforms() -> None:

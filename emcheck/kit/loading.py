@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any
 
+from emcheck.messages import one_line
+
 
 def load_target(target: str) -> Any:
     """What ``module:name`` names, imported with the working directory on the path.
@@ -22,8 +24,8 @@ def load_target(target: str) -> Any:
     try:
         found = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises is the answer
-        told = " ".join(str(error).split())
-        raise ValueError(f"cannot import {module_name}: {type(error).__name__}: {told}") from error
+        told = f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(f"cannot import {module_name}: {told}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"expected {name} in module {module_name}, found nothing of that name")
@@ -31,8 +33,8 @@ def load_target(target: str) -> Any:
     return found
 
 
-def parse_shape(text: str) -> tuple[int, ...]:
-    """``"4,8,6"`` as whole numbers.
+def parse_numbers(text: str, wanted: str) -> tuple[int, ...]:
+    """``"4,8,6"`` as whole numbers; ``wanted`` says what they are, with an example.
 
     Raises:
         ValueError: anything else.
@@ -40,4 +42,13 @@ def parse_shape(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"expected a shape like 4,8,6, got {text!r}") from None
+        raise ValueError(f"expected {wanted}, got {text!r}") from None
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """``"4,8,6"`` as an event.
+
+    Raises:
+        ValueError: anything else.
+    """
+    return parse_numbers(text, "a shape like 4,8,6")

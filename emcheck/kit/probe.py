@@ -17,6 +17,7 @@ from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.checks.trial import Trial
 from emcheck.layer import Event
+from emcheck.messages import one_line
 
 #: Dimensions up to which every check runs at the given size; above, at a smaller one.
 SMALL = 320
@@ -84,11 +85,6 @@ def _attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
         return None, f"did not return within {seconds:g} s"
     except Exception as error:  # a layer may raise anything, and that is the answer
         return None, one_line(error)
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception in one line, its class where there is no message."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _first_answer(

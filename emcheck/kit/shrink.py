@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -81,11 +82,4 @@ def _smaller_events(event: Event, subject: Subject, sizes: Sequence[Event]) -> I
         found.add((C, *[1] * len(space)))
     found |= {other for other in sizes if all(a <= b for a, b in zip(other, event, strict=True))}
     found.discard(event)
-    yield from sorted(found, key=lambda other: (_entries(other), other))
-
-
-def _entries(event: Event) -> int:
-    n = 1
-    for size in event:
-        n *= size
-    return n
+    yield from sorted(found, key=lambda other: (math.prod(other), other))

@@ -5,12 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +16,9 @@ from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
 from emcheck.layer import Event
+from emcheck.messages import one_line
 from emcheck.oracle import Definition, ReferenceDefinition
+from emcheck.randomness import seeded
 from emcheck.spec import Trait, options_of, spec_of
 
 #: ``reference(layer, x)`` or ``reference(x)``: the latent of ``x (B, *event)`` in float64.
@@ -110,7 +109,7 @@ def _call_factory(factory: Callable[[], Any]) -> Any:
         return factory()
     except Exception as error:  # the user's factory may raise anything
         name = getattr(factory, "__name__", type(factory).__name__)
-        told = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        told = f"{type(error).__name__}: {one_line(error)}"
         raise ValueError(
             f"expected a layer or a function that returns one; {name} raised {told}"
         ) from error
@@ -120,7 +119,7 @@ def _call_class(cls: type) -> Any:
     try:
         return cls()
     except Exception as error:  # a constructor may raise anything
-        told = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        told = f"{type(error).__name__}: {one_line(error)}"
         raise ValueError(
             f"expected a layer, got the class {cls.__name__}: call it first ({told})"
         ) from error
@@ -141,7 +140,7 @@ def _copied(layer: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(layer)
     except Exception as error:  # what a layer keeps may refuse in many ways
-        told = " ".join(str(error).split())[:120]
+        told = one_line(error)
         name = type(layer).__name__
         raise ValueError(
             f"expected a layer that can be copied, got {name} ({told}): pass a function that "
@@ -198,18 +197,3 @@ def _definition(reference: Reference) -> Callable[[nn.Module, Event], Definition
         return ReferenceDefinition(reference, event)
 
     return define
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """The global random states seeded inside, as they were outside: layers may draw from them."""
-    python, old = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(old)  # noqa: NPY002

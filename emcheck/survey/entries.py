@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+
+from emcheck.randomness import seeded
 
 #: A library and the module here that lists its layers.
 LIBRARIES = {
@@ -86,16 +86,3 @@ def _build(make: Callable[[], object], name: str, generator: torch.Generator | N
         seed = int(torch.randint(2**31, (), generator=generator))
     with seeded(seed):
         return make()
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """The libraries draw from the global generators: seeded inside, as before outside."""
-    before = np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

@@ -12,6 +12,7 @@ from typing import Any
 
 from emcheck.checks import CHECKS
 from emcheck.kit import Report, check_layer
+from emcheck.messages import one_line
 from emcheck.report.files import PART
 from emcheck.result import Result, Verdict
 from emcheck.survey.entries import LIBRARIES, SURVEYED, Entry, entries
@@ -74,8 +75,7 @@ def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
     try:
         report = check_layer(lambda: entry.build(None), entry.event, seed=seed)
     except Exception as error:  # of others' code, which may raise anything, or of the kit itself
-        reason = " ".join(str(error).split())
-        named = isinstance(error, ValueError)
+        reason, named = one_line(error), isinstance(error, ValueError)
         return row | {
             "verdict": COULD_NOT_RUN,
             "reason": reason if named else f"{type(error).__name__}: {reason}",

@@ -1,0 +1,114 @@
+"""``check_layer`` and ``reproduce``: what a user calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from emcheck.checks import CHECKS, Case, Check
+from emcheck.kit.examine import DTYPES, EXAMPLES, TIME_LIMIT, Examination
+from emcheck.kit.report import Report
+from emcheck.kit.target import Reference, Sample
+from emcheck.result import Result
+
+Progress = Callable[[Check, Result], None]
+
+
+def check_layer(
+    layer: object,
+    shape: Sequence[int],
+    *,
+    seed: int = 0,
+    dtypes: Sequence[torch.dtype] = DTYPES,
+    examples: int = EXAMPLES,
+    reference: Reference | None = None,
+    sample: Sample | None = None,
+    capabilities: Mapping[str, bool] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    time_limit: float = TIME_LIMIT,
+    compiled: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Run every check that applies to a layer, on copies of it.
+
+    Args:
+        layer: a module with ``forward(x) -> (z, logdet)`` and ``inverse(z) -> (x, logdet)``; a
+            layer of normflows, nflows, FrEIA, zuko or ``torch.distributions.transforms``; what
+            :func:`emcheck.adapt` returns; or a function that returns a new layer, which makes
+            the checks about fresh state complete. A layer is left exactly as it was.
+        shape: the event, the shape of one sample: ``(D,)``, ``(C, L)``, ``(C, H, W)`` or
+            ``(C, D, H, W)``.
+        seed: of all random numbers; the same seed gives the same report.
+        dtypes: what to check in.
+        examples: cases for each check and dtype, in turn at initial, trained-like, mixed-sign
+            and briefly optimised parameters.
+        reference: ``reference(layer, x)`` or ``reference(x)``, an independent definition of
+            ``z``; it switches on the checks that only a definition can do.
+        sample: ``sample(batch, generator)`` draws data ``(batch, *shape)`` where the domain is
+            not all of R^n.
+        capabilities: name -> False for what the layer does not offer, see
+            :data:`emcheck.checks.capabilities.CAPABILITIES`; checks that need it are UNSUPPORTED.
+        expected_failures: check -> reason; a FAIL becomes XFAIL, a check that passes XPASS.
+        time_limit: seconds for one check on one example.
+        compiled: also compare with ``torch.compile``, which costs seconds.
+        progress: called with each check and its result as it finishes.
+
+    Raises:
+        ValueError: what is no layer, a shape that is none, an unknown capability or check, or
+            a layer whose ``forward`` refuses the shape in every dtype.
+
+    Cost: a few hundred calls of the layer and ``n`` backward passes per Jacobian, of which
+    there are some tens, for ``n`` dimensions.
+    """
+    examination = Examination(
+        layer,
+        shape,
+        seed=seed,
+        dtypes=dtypes,
+        examples=examples,
+        reference=reference,
+        sample=sample,
+        capabilities=capabilities,
+        expected_failures=expected_failures,
+        time_limit=time_limit,
+        compiled=compiled,
+    )
+    results = []
+    for check in examination.checks:
+        for result in examination.run(check):
+            results.append(result)
+            if progress is not None:
+                progress(check, result)
+    return examination.report(results)
+
+
+def reproduce(
+    layer: object,
+    check: str,
+    case: str,
+    *,
+    reference: Reference | None = None,
+    sample: Sample | None = None,
+    capabilities: Mapping[str, bool] | None = None,
+    time_limit: float = TIME_LIMIT,
+) -> Result:
+    """One check on one case, as a failing report prints it.
+
+    Raises:
+        ValueError: an unknown check, a text that is no case, or what is no layer.
+    """
+    if check not in CHECKS:
+        raise ValueError(f"expected the name of a check (emcheck list), got {check!r}")
+    wanted = Case.parse(case)
+    examination = Examination(
+        layer,
+        wanted.event,
+        seed=wanted.seed,
+        dtypes=(wanted.dtype,),
+        reference=reference,
+        sample=sample,
+        capabilities=capabilities,
+        time_limit=time_limit,
+    )
+    return examination.replay(CHECKS[check], wanted)
