@@ -29,6 +29,10 @@ _LIBRARIES = {
 }
 
 
+class NotALayer(ValueError):
+    """An object of no kind that an adapter knows."""
+
+
 class Adapted(nn.Module):
     """A bijection of another library as a layer of the contract.
 
@@ -154,7 +158,7 @@ def adapt(
                 return importlib.import_module(f"emcheck.adapters.{module}").adapt(layer)
     if is_native(layer):
         return layer
-    raise ValueError(
+    raise NotALayer(
         "expected a layer of normflows, nflows, FrEIA, zuko or torch.distributions, or a module "
         f"with forward and inverse, got {type(layer).__name__}: adapt(layer, forward=..., "
         "inverse=...) takes anything else"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emcheck.adapters import Adapted, adapt
+from emcheck.adapters import Adapted, NotALayer, adapt
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
@@ -131,9 +131,12 @@ def _adapted(layer: object, declared: Mapping[str, bool]) -> nn.Module:
         return layer
     try:
         return adapt(layer)
-    except ValueError as error:
-        wanted = "expected a module with forward and inverse"
-        raise ValueError(f"{wanted}, got {type(layer).__name__}: {error}") from error
+    except NotALayer as error:
+        got = type(layer).__name__
+        raise ValueError(
+            f"expected a module with forward and inverse, got {got}: emcheck.adapt(layer, "
+            "forward=..., inverse=...) takes anything else"
+        ) from error
 
 
 def _copied(layer: nn.Module) -> nn.Module:
