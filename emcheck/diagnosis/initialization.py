@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 
 from emcheck.bounds import DEVIATION
 from emcheck.checks.calling import call, call_inverse
@@ -13,6 +12,7 @@ from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.state import changed_state, untouched
+from emcheck.oracle.precision import Array
 
 
 @hypothesis(
@@ -125,10 +125,8 @@ def _stabilised(evidence: Evidence) -> Iterator[Fit]:
         ]
         d, after = (v.numpy() for v in deviations)
         found.append(d / after - d)
-    eps = float(np.median(np.concatenate(found)))
-    rounding = DEVIATION * torch.finfo(torch.float64).eps * float(d.max() + 1) * z.numel()
-    spread = max(float(np.ptp(v)) for v in found)
-    if abs(eps) > rounding and np.ptp(np.concatenate(found)) <= rounding:
+    eps, spread = common_stabiliser(found, float(d.max()), z.numel())
+    if eps:
         yield Fit(
             "initialises_with_stabiliser",
             f"`initialize(x)` divides by the deviation plus {eps:.3g}: a stabiliser in the "
@@ -136,3 +134,15 @@ def _stabilised(evidence: Evidence) -> Iterator[Fit]:
             f"d / d_after - d = {eps:.9g} for every channel and two scales of data (spread "
             f"{spread:.1g})",
         )
+
+
+def common_stabiliser(found: Sequence[Array], largest: float, entries: int) -> tuple[float, float]:
+    """The one number that all entries are up to rounding (0 if there is none), and their spread.
+
+    ``largest`` is the largest deviation that the numbers are differences of, taken over
+    ``entries`` entries.
+    """
+    every = np.concatenate(found)
+    eps, spread = float(np.median(every)), max(float(np.ptp(v)) for v in found)
+    rounding = DEVIATION * float(np.finfo(np.float64).eps) * (largest + 1) * entries
+    return (eps if abs(eps) > rounding and np.ptp(every) <= rounding else 0.0), spread

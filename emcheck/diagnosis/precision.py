@@ -111,15 +111,19 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
         xh, _ = call_inverse(copy.deepcopy(trial.layer), z)
         sizes[dtype] = float((xh - trial.x).double().norm() / trial.x.double().norm())
     wide, narrow = sizes[torch.float64], sizes[torch.float32]
-    unit = torch.finfo(torch.float32).eps * evidence.maps[0].condition
-    if ALIKE * torch.finfo(torch.float64).eps * evidence.maps[
-        0
-    ].condition < wide < APPROXIMATE and (
-        wide / ALIKE <= narrow + unit and narrow <= ALIKE * wide + unit
-    ):
+    if is_approximate(wide, narrow, evidence.maps[0].condition):
         yield Fit(
             "inverse_approximate",
             "The inverse is approximate: its error does not shrink with the precision (an "
             "iteration with a loose tolerance, an interpolation, a stabiliser).",
             f"relative round trip error {wide:.3g} in float64 and {narrow:.3g} in float32",
         )
+
+
+def is_approximate(wide: float, narrow: float, condition: float) -> bool:
+    """Whether relative errors in float64 and float32 are alike, above rounding and small."""
+    double, single = (torch.finfo(dtype).eps for dtype in (torch.float64, torch.float32))
+    if not ALIKE * double * condition < wide < APPROXIMATE:
+        return False
+    rounding = single * condition
+    return wide / ALIKE <= narrow + rounding and narrow <= ALIKE * wide + rounding

@@ -21,20 +21,19 @@ import pytest
 from properties.mutation.mutants import ROOT, Mutant, modules, path_of
 
 #: Where bounds are worked out by hand.
-TESTS_OF_BOUNDS = ("test_bounds.py", "test_rules.py")
+TESTS_OF_BOUNDS = ("test_bounds.py", "test_rules.py", "test_diagnosis_bounds.py")
 
 #: Fast files, and what is left out of them: the faults, which are here already, whole
 #: reports, and processes of their own, which run the modules as they are.
 UNIT_TESTS = (
     *TESTS_OF_BOUNDS,
-    *("test_oracle.py", "test_probes.py", "test_faults.py", "test_kit.py", "test_diagnosis.py"),
+    *("test_judgements.py", "test_oracle.py", "test_probes.py", "test_faults.py", "test_kit.py"),
 )
 LEFT_OUT = (
     *("test_faults.py::test_killed", "test_kit.py::test_correct_layers_are_ok"),
     *("test_kit.py::test_check_command_says_ok_and_writes_json",),
     *("test_kit.py::test_check_command_fails_with_one",),
     *("test_kit.py::test_list_names_every_layer", "test_kit.py::test_importing_touches_no"),
-    *("test_diagnosis.py::test_no_hypothesis_fits_a_correct_layer_whatever_failed",),
 )
 
 #: Others' libraries, loaded once so that forks have them.
@@ -65,7 +64,8 @@ class Probe:
 
 
 def preload() -> None:
-    """Import others' libraries, so that forks find them in memory."""
+    """Import others' libraries, so that forks find them in memory; one thread for each."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()  # what is loaded here is not looked through by the collectors of forks
