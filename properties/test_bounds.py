@@ -169,6 +169,15 @@ def test_forward_error_of_a_jacobian_by_hand() -> None:
     assert bounds.jacobian_forward(np.zeros((0, 0)), np.zeros(0), np.zeros(0), UNIT).size == 0
 
 
+def test_largest_logdet_by_hand() -> None:
+    """sum log(s + 10 n u s_max) for s = 4, 0: n u s_max = 8 units."""
+    expected = math.log(4 + 80 * UNIT.u) + math.log(80 * UNIT.u)
+    for singular in ([4.0, 0.0], [0.0, 4.0]):
+        most = bounds.largest_logdet(np.array(singular), UNIT)
+        assert most == pytest.approx(expected, rel=1e-15)
+    assert bounds.largest_logdet(np.zeros(3), UNIT) == -INF
+
+
 def test_logdet_of_probes_by_hand() -> None:
     """Six of 0.5, six of 0.25, and 1e-9 * 8 (1 + 3)."""
     for log_condition in (3.0, -3.0):

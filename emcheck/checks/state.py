@@ -157,5 +157,6 @@ def initialization_normalizes(trial: Trial) -> Measure:
         largest = float(flat.abs().max())
         rounding = 4 * limit * (1 + largest)  # of z, of the parameters, and their squares
         ratio = max(float(mean), float(variance)) / rounding
-        measures.append(Measure(ratio, "AGREE", detail="" if ratio <= 1 else "not normalised"))
+        here = Measure(ratio, "AGREE")
+        measures.append(here if here.ok else replace(here, detail="not normalised"))
     return worst(*measures)

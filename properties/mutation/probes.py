@@ -27,7 +27,9 @@ TESTS_OF_BOUNDS = ("test_bounds.py", "test_rules.py", "test_diagnosis_bounds.py"
 #: reports, and processes of their own, which run the modules as they are.
 UNIT_TESTS = (
     *TESTS_OF_BOUNDS,
-    *("test_judgements.py", "test_oracle.py", "test_probes.py", "test_faults.py", "test_kit.py"),
+    *("test_checks_core.py", "test_judgements_contract.py", "test_judgements_values.py"),
+    *("test_judgements_state.py", "test_oracle.py", "test_probes.py", "test_faults.py"),
+    *("test_kit.py",),
 )
 LEFT_OUT = (
     *("test_faults.py::test_killed", "test_kit.py::test_correct_layers_are_ok"),
