@@ -11,7 +11,7 @@ from emcheck.bounds import Arithmetic, Measure, ratio
 from emcheck.oracle import ConvFactor, explicit_jacobian, householder, masked, slogdet
 from emcheck.oracle.logdets import FourierLogdet
 from emcheck.oracle.matrices import frequency_matrices, squeeze_index
-from emcheck.oracle.network import CouplingDefinition
+from emcheck.oracle.network import SIGMOID, CouplingDefinition
 from emcheck.oracle.precision import (
     MULTIPRECISION_CONDITION,
     compensated_matmul,
@@ -98,7 +98,7 @@ def test_coupling_tangent_equals_autodiff() -> None:
     rng = np.random.default_rng(0)
     shapes = ((4, 1, 3, 3), (4, 4, 1, 1), (4, 4, 3, 3))
     layers = [(rng.standard_normal(s) * 0.4, rng.standard_normal(s[0])) for s in shapes]
-    definition = CouplingDefinition(layers, (3, 3, 2), affine=True)
+    definition = CouplingDefinition(layers, (3, 3, 2), SIGMOID)
     x = rng.standard_normal((1, 3, 3, 2))
 
     def f(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
 from emcheck.layers._network import CouplingNetwork, move_network, network_parameters
-from emcheck.oracle import CouplingDefinition
+from emcheck.oracle import SIGMOID, CouplingDefinition
 from emcheck.oracle.precision import Array
 from emcheck.spec import LayerSpec
 
@@ -129,11 +129,11 @@ def _natural_order(layer: nn.Module, event: Event) -> Array:
 
 
 def _define_affine(layer: nn.Module, event: Event) -> CouplingDefinition:
-    return CouplingDefinition(network_parameters(layer), event, affine=True)
+    return CouplingDefinition(network_parameters(layer), event, SIGMOID)
 
 
 def _define_additive(layer: nn.Module, event: Event) -> CouplingDefinition:
-    return CouplingDefinition(network_parameters(layer), event, affine=False)
+    return CouplingDefinition(network_parameters(layer), event, None)
 
 
 AffineCoupling2d.spec = LayerSpec(

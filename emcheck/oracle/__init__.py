@@ -16,6 +16,8 @@ from emcheck.oracle.matrices import householder as householder
 from emcheck.oracle.matrices import masked as masked
 from emcheck.oracle.matrices import pointwise as pointwise
 from emcheck.oracle.matrices import squeeze_index as squeeze_index
+from emcheck.oracle.network import EXPONENTIAL as EXPONENTIAL
+from emcheck.oracle.network import SIGMOID as SIGMOID
 from emcheck.oracle.network import CouplingDefinition as CouplingDefinition
 from emcheck.oracle.permutation import PermutationDefinition as PermutationDefinition
 from emcheck.oracle.precision import as_extended as as_extended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,38 @@ def log_gate_error(h: Array, error: Array) -> Array:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A positive function ``g(h)`` of the network's second half, with its errors.
+
+    ``value_error(h, e)`` and ``log_error(h, e)`` bound the change of ``g`` and ``log g`` while
+    ``h`` moves by at most ``e``; ``roundings`` is what a computed ``log g`` errs by, in ``u``.
+    """
+
+    offset: float
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]  # of g, at g
+    value_error: Callable[[Array, Array], Array]
+    log: Callable[[Array], Array]
+    log_error: Callable[[Array, Array], Array]
+    roundings: float
+
+
+#: ``sigmoid(h + 2)`` of the affine coupling, ``exp(h)`` of the split prior.
+SIGMOID = Gate(
+    2.0, sigmoid, lambda g: g * (1 - g), gate_error, log_sigmoid, log_gate_error, ELEMENTARY
+)
+EXPONENTIAL = Gate(
+    0.0,
+    np.exp,
+    lambda g: g,
+    lambda h, error: np.exp(h) * np.expm1(error),
+    lambda h: h,
+    lambda h, error: error,
+    0.0,
+)
+
+
+@dataclass(frozen=True)
 class Gated:
     """What the network gives at one input: shift ``t``, gate ``g`` and bounds of their errors.
 
@@ -84,16 +116,18 @@ class Gated:
 
 
 class CouplingDefinition(Definition):
-    """``z1 = x1``, ``z2 = (x2 + t(x1)) g(x1)`` with ``g = sigmoid(h + 2)`` or ``g = 1``.
+    """``z1 = x1``, ``z2 = (x2 + t(x1)) g(x1)`` with a gate of the network, or ``g = 1``.
 
-    ``affine`` networks give ``(t, h)`` stacked over channels, additive ones ``t`` alone.
+    Networks with a gate give ``(t, h)`` stacked over channels, those without ``t`` alone.
     """
 
-    def __init__(self, layers: Sequence[tuple[Array, Array]], event: Event, affine: bool) -> None:
+    def __init__(
+        self, layers: Sequence[tuple[Array, Array]], event: Event, gate: Gate | None
+    ) -> None:
         factors, biases = zip(*[(ConvFactor(w), b) for w, b in layers], strict=True)
         self.network = Network(factors, biases)
         self.event = event
-        self.affine = affine
+        self.gate = gate
         self.split = event[0] // 2
 
     def _halves(self, x: Array) -> tuple[Array, Array]:
@@ -102,14 +136,16 @@ class CouplingDefinition(Definition):
     def _gated(self, x1: Array, e1: Array, arithmetic: Arithmetic) -> Gated:
         """Shift and gate at ``x1`` with error ``e1``."""
         t, t_error = self.network.running(x1, e1, arithmetic)
-        if not self.affine:
+        if self.gate is None:
             zero, one = np.zeros_like(t), np.ones_like(t)
             return Gated(t, t_error, one * np.inf, zero, one, zero)
         n = t.shape[1] // 2
-        h = t[:, n:] + 2
-        h_error = t_error[:, n:] + arithmetic.u * np.abs(h)
-        g = sigmoid(h)  # the gate and the product add roundings relative to g, or underflow
-        g_error = gate_error(h, h_error) + (ELEMENTARY + 1) * arithmetic.u * g + arithmetic.tiny
+        h = t[:, n:] + self.gate.offset
+        h_error = t_error[:, n:] + (arithmetic.u * np.abs(h) if self.gate.offset else 0.0)
+        # The gate and the product add roundings relative to g, or underflow.
+        g = self.gate.value(h)
+        g_error = self.gate.value_error(h, h_error)
+        g_error = g_error + (ELEMENTARY + 1) * arithmetic.u * g + arithmetic.tiny
         return Gated(t[:, :n], t_error[:, :n], h, h_error, g, g_error)
 
     def _exactly_gated(self, x: Array, arithmetic: Arithmetic) -> Gated:
@@ -133,10 +169,10 @@ class CouplingDefinition(Definition):
         total = e2 + at.t_error + u * moved
         error2 = (at.g + at.g_error) * total + moved * at.g_error + arithmetic.tiny
         logdet, logdet_error = np.zeros(len(x)), np.zeros(len(x))
-        if self.affine:
-            terms = log_sigmoid(at.h)
-            bound = log_gate_error(at.h, at.h_error) + (
-                ELEMENTARY * u + arithmetic.gamma(terms[0].size)
+        if self.gate is not None:
+            terms = self.gate.log(at.h)
+            bound = self.gate.log_error(at.h, at.h_error) + (
+                self.gate.roundings * u + arithmetic.gamma(terms[0].size)
             ) * np.abs(terms)
             logdet, logdet_error = terms.sum(axis=(1, 2, 3)), bound.sum(axis=(1, 2, 3))
         bound = np.concatenate([e1, error2], axis=1)
@@ -146,10 +182,10 @@ class CouplingDefinition(Definition):
         (x1, x2), (v1, v2) = self._halves(x), self._halves(v)
         at = self._exactly_gated(x, Arithmetic(0.0, 0.0))
         d = self.network.tangent(x1, v1)
-        if not self.affine:
+        if self.gate is None:
             return np.concatenate([v1, v2 + d], axis=1)
         n, g = at.t.shape[1], at.g
-        w2 = (v2 + d[:, :n]) * g + (x2 + at.t) * g * (1 - g) * d[:, n:]
+        w2 = (v2 + d[:, :n]) * g + (x2 + at.t) * self.gate.slope(g) * d[:, n:]
         return np.concatenate([v1, w2], axis=1)
 
     def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:

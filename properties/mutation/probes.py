@@ -10,6 +10,7 @@ import gc
 import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -153,10 +154,12 @@ class Lines:
 
     def __enter__(self) -> Lines:
         sys.settrace(self._on_call)
+        threading.settrace(self._on_call)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
 
     def _on_call(self, frame: FrameType, event: str, arg: Any) -> Any:
         module = self._files.get(frame.f_code.co_filename)
