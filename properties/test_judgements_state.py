@@ -358,7 +358,7 @@ class WrongPush(Mixing):
 
     def __init__(self, forward: float = 0.0, inverse: float = 0.0) -> None:
         super().__init__(2)
-        self.weight.data.copy_(torch.tensor([[0.5, -0.25], [3.0, -2.0]]))
+        self.weight.data.copy_(torch.tensor([[-3.0, 1.0], [-0.25, 0.25]]))
         self.by = forward, inverse
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -414,9 +414,9 @@ GRADIENTS = [
 
 
 def test_pushed_vectors_agree_within_ten_of_their_bound() -> None:
-    """u n (max |J| |v| + max |J v|), with signs that cancel in J v and numbers of all sizes."""
+    """u n (max |J| |v| + max |J v|); each maximum, minimum and sign matters by 40 % here."""
     check = CHECKS["jvp_agrees"]
-    case = Case((2, 1, 1), batch=1, seed=3)
+    case = Case((2, 1, 1), batch=1, seed=4)
     # As one of our own: of a stranger's, what shrinks with the precision is excused.
     right = replace(Subject.of_layer(WrongPush()), own=True)
     trial = Trial(right, check.adapt(case, right))
