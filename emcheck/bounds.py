@@ -149,9 +149,9 @@ def ratio(error: Any, bound: Any) -> float:
 def _quotients(error: Array, bound: Array) -> Array:
     """``|error| / bound`` entry by entry: 0/0 is 0, x/0 and NaN are infinite.
 
-    A bound below zero, which nothing can keep, counts as 0.
+    A bound below zero, which nothing can keep, counts as 0; so does one of -0.0.
     """
-    error, bound = np.abs(error), np.where(bound < 0, 0.0, bound)
+    error, bound = np.abs(error), np.where(bound <= 0, 0.0, bound)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = np.where(error == 0, 0.0, error / bound)
     return np.asarray(np.where(np.isnan(quotient), np.inf, quotient))
