@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from emcheck.bounds import MOST_EXPLICIT, Measure
+from emcheck.bounds import MOST_EXPLICIT, Arithmetic, Measure
 from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.checks import core as core_module
 from emcheck.checks.calling import call, call_inverse, per_sample
@@ -23,7 +23,7 @@ from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.checks.trial import Trial
 from emcheck.flows import Chain, Inverse
 from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, PermuteChannels, Squeeze2d
-from emcheck.oracle.precision import EXTENDED
+from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.result import Verdict
 from emcheck.spec import Trait
 from properties.judgements import Spoilt
@@ -639,3 +639,20 @@ def test_a_bound_beyond_the_largest_number_is_infinite() -> None:
         bound = trial.inverse_bound(x, z)
     assert bound[0, 0] == INF
     assert bound[0, 1] < INF
+
+
+def test_a_bound_of_the_largest_number_is_kept() -> None:
+    most = float(np.finfo(np.float64).max)
+
+    class Rough:
+        def jacobian(self, x: Array) -> Array:
+            return np.eye(2)
+
+        def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
+            return np.array([[most, 1.0]])
+
+    subject = replace(Subject.of_layer(Doubles()), definition=lambda layer, event: Rough())
+    bound = Trial(subject, Case((2,), batch=1)).inverse_bound(
+        *torch.zeros(2, 1, 2, dtype=torch.float64)
+    )
+    assert bound.tolist() == [[most, 1.0]]

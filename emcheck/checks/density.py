@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from emcheck.bounds import QUADRATURE, Measure, compare, too_ill
 from emcheck.checks.calling import call, call_inverse
@@ -14,6 +15,7 @@ from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, check
 from emcheck.checks.trial import Trial
 from emcheck.oracle import condition_number
+from emcheck.oracle.precision import Array
 
 #: Trapezoid rule per dimension in standard deviations; see ``bounds.QUADRATURE``. A coupling
 #: stretches the last axis by up to 3 and shrinks it by up to 6 against the mode.
@@ -57,11 +59,24 @@ def density_integrates_to_one(trial: Trial) -> Measure:
     if too_ill(kappa, trial.arithmetic.u):
         return Measure(np.inf, "QUAD", kappa, ill_conditioned=True)
     reach, spacing = _REACH[linear], _SPACING[linear]
+    total = total_mass(trial.layer, centre, J, reach, spacing)
+    return compare(total, 1.0, QUADRATURE, "QUAD", kappa)
+
+
+def total_mass(layer: nn.Module, centre: Tensor, J: Array, reach: float, spacing: float) -> float:
+    """The integral of the layer's density over the grid ``x = centre + J^-1 u``.
+
+    Args:
+        layer: ``forward(x) -> (z, logdet)``, with standard normal ``z``.
+        centre: ``(1, *event)``, where the grid lies.
+        J: the Jacobian there; ``u`` is about standard normal.
+        reach, spacing: of ``u`` in each dimension.
+    """
+    n = len(J)
     axis = np.arange(-reach, reach + spacing / 2, spacing)
     u = np.stack(np.meshgrid(*[axis] * n, indexing="ij"), axis=-1).reshape(-1, n)
-    x = torch.from_numpy(np.linalg.solve(J, u.T).T.copy()).reshape(-1, *trial.case.event) + centre
-    z, logdet = call(trial.layer, x)
+    x = torch.from_numpy(np.linalg.solve(J, u.T).T.copy()).reshape(-1, *centre.shape[1:]) + centre
+    z, logdet = call(layer, x)
     log_density = -0.5 * z.flatten(1).square().sum(dim=1) - 0.5 * n * math.log(2 * math.pi)
     log_volume = n * math.log(spacing) - float(np.linalg.slogdet(J)[1])
-    total = float((log_density + logdet + log_volume).exp().sum())
-    return compare(total, 1.0, QUADRATURE, "QUAD", kappa)
+    return float((log_density + logdet + log_volume).exp().sum())
