@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from emcheck.experiments.cli import app as density
 from emcheck.messages import one_line
 
 app = typer.Typer(
@@ -24,6 +25,8 @@ app = typer.Typer(
     add_completion=False,
     help="Numerical verification and benchmarks for invertible layers.",
 )
+
+app.add_typer(density, name="density")
 
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "reports"

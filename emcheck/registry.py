@@ -10,7 +10,11 @@ from emcheck.layer import InvertibleLayer
 
 def _exported(module: ModuleType) -> dict[str, type[InvertibleLayer]]:
     classes = {name: value for name, value in vars(module).items() if isinstance(value, type)}
-    return {name: cls for name, cls in classes.items() if issubclass(cls, InvertibleLayer)}
+    return {
+        name: cls
+        for name, cls in classes.items()
+        if issubclass(cls, InvertibleLayer) and hasattr(cls, "spec")
+    }
 
 
 #: name -> class; its ``spec`` says how to build it and what it means.

@@ -174,7 +174,10 @@ def _by_parameters(evidence: Evidence, case: Case) -> Fit | None:
 
 
 def _by_data(evidence: Evidence, case: Case) -> Fit | None:
-    """``f(s x)`` is NaN, infinite or 0 where ``s f(x)`` is none of these."""
+    """``f(s x)`` is NaN, infinite or 0 where ``s f(x)`` is none of these.
+
+    Of a layer that grows like its input only: an exponential leaves every range by right.
+    """
     base = replace(case, scale="unit", dtype=torch.float64, style="trained")
     trial = evidence.trial(base)
     for exponent in (960, -1000):
@@ -182,7 +185,9 @@ def _by_data(evidence: Evidence, case: Case) -> Fit | None:
         x = trial.x
         z, zero = (call(copy.deepcopy(trial.layer), v)[0] for v in (x, torch.zeros_like(x)))
         got = call(copy.deepcopy(trial.layer), x * scale)[0]
-        if not bool(z.isfinite().all()) or float(z.abs().max()) == 0:
+        size = float(z.abs().max())
+        further = float(call(copy.deepcopy(trial.layer), x * 2**10)[0].abs().max())
+        if not math.isfinite(size) or size == 0 or not further <= 2**12 * size:
             continue
         if not bool(got.isfinite().all()) or not bool(got.any()):
             first = got[~got.isfinite()] if not bool(got.isfinite().all()) else got.reshape(-1)
@@ -191,7 +196,7 @@ def _by_data(evidence: Evidence, case: Case) -> Fit | None:
                 "out_of_range",
                 "An intermediate value leaves the range of the dtype, such as the square of a "
                 "large or small input: scale before squaring.",
-                f"f(x) has entries up to {float(z.abs().max()):.3g}, f(2^{exponent} x) gives "
+                f"f(x) has entries up to {size:.3g}, f(2^{exponent} x) gives "
                 f"{float(first[0])}{at_zero}",
             )
     return None

@@ -10,4 +10,5 @@ from emcheck.layers.coupling import AffineCoupling2d as AffineCoupling2d
 from emcheck.layers.emerging import EmergingConv2d as EmergingConv2d
 from emcheck.layers.periodic import PeriodicConv2d as PeriodicConv2d
 from emcheck.layers.permute import PermuteChannels as PermuteChannels
+from emcheck.layers.split_prior import SplitPrior2d as SplitPrior2d
 from emcheck.layers.squeeze import Squeeze2d as Squeeze2d

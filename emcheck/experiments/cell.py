@@ -1,0 +1,135 @@
+"""One training: what is trained on what, for how long, from which seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from emcheck.flows import Glow
+from emcheck.flows.mixing import MIXINGS
+
+#: The control experiments of the 1x1 flow against the emerging flow.
+CONTROLS = ("", "parameters", "time")
+
+#: What the two controls match.
+RIVAL = "1x1+emerging"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training, reproducible from these fields alone.
+
+    Args:
+        data: name of the data set.
+        mixing: of the flow.
+        depth: steps in each level.
+        seed: of the initial weights, of the batches and of the noise.
+        control: ``"parameters"``: the couplings are widened until there are at least as many
+            parameters as in the emerging flow of this width; ``"time"``: ``steps`` was chosen
+            to take as long as the emerging flow takes; else empty.
+        levels: of the flow.
+        width: hidden channels of the couplings, before a control widens them.
+        size: side of a patch.
+        batch: patches of one step, over all processes.
+        steps: of the optimiser.
+        warmup: steps until the learning rate has grown to ``rate``.
+        rate: learning rate of Adamax.
+        average: decay of the averaged weights.
+        logs: how often in a run the validation is logged and the state is saved.
+        identity: whether the convolutions of the mixing start as the identity.
+        recompute: train without kept activations.
+    """
+
+    data: str
+    mixing: str
+    depth: int = 4
+    seed: int = 0
+    control: str = ""
+    levels: int = 2
+    width: int = 32
+    size: int = 16
+    batch: int = 64
+    steps: int = 3000
+    warmup: int = 300
+    rate: float = 1e-3
+    average: float = 0.998
+    logs: int = 20
+    identity: bool = True
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mixing not in MIXINGS:
+            raise ValueError(f"expected a mixing among {', '.join(MIXINGS)}, got {self.mixing!r}")
+        if self.control not in CONTROLS:
+            raise ValueError(f"expected a control among {CONTROLS}, got {self.control!r}")
+        for name in ("depth", "levels", "width", "size", "batch", "steps", "logs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} to be at least 1, got {getattr(self, name)}")
+        if not self.rate > 0 or not 0 <= self.average < 1 or self.warmup < 0:
+            raise ValueError(
+                "expected rate > 0, 0 <= average < 1 and warmup >= 0, "
+                f"got {self.rate}, {self.average} and {self.warmup}"
+            )
+
+    @property
+    def variant(self) -> str:
+        """The mixing, and what it is matched by."""
+        return f"{self.mixing}, matched {self.control}" if self.control else self.mixing
+
+    @property
+    def name(self) -> str:
+        """A file's name: what differs between the cells of a sweep."""
+        variant = f"{self.mixing}={self.control}" if self.control else self.mixing
+        return f"{self.data}-depth{self.depth}-{variant}-seed{self.seed}"
+
+    def build(self, shape: tuple[int, int, int]) -> Glow:
+        """The flow at its initial values, before the data have set the actnorms."""
+        width = matched_width(self, shape) if self.control == "parameters" else self.width
+        return self._flow(shape, self.mixing, width)
+
+    def _flow(self, shape: tuple[int, int, int], mixing: str, width: int) -> Glow:
+        return Glow(
+            shape,
+            self.levels,
+            self.depth,
+            mixing,
+            width,
+            identity=self.identity,
+            recompute=self.recompute,
+            seed=self.seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Cell:
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in record.items() if name in known})
+
+
+def live_parameters(flow: Glow) -> int:
+    """Trainable numbers that matter: masked taps do not count."""
+    total = sum(p.numel() for p in flow.parameters() if p.requires_grad)
+    for part in flow.modules():
+        live = getattr(part, "live", None)
+        if live is not None:
+            total -= int((live == 0).sum())
+    return total
+
+
+def matched_width(cell: Cell, shape: tuple[int, int, int]) -> int:
+    """The least width with which a flow has at least the parameters of its emerging rival."""
+    rival = replace(cell, mixing=RIVAL, control="")
+    wanted = live_parameters(rival._flow(shape, RIVAL, cell.width))
+    width = cell.width
+    while live_parameters(cell._flow(shape, cell.mixing, width)) < wanted:
+        width += max(1, width // 64)
+    return width
+
+
+def bits_of_uniform(bins: int) -> float:
+    """Bits per dimension of not having learnt anything."""
+    return math.log2(bins)

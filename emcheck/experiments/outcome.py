@@ -1,0 +1,134 @@
+"""What a trained cell is judged by; one JSON record holds all of it."""
+
+from __future__ import annotations
+
+import base64
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emcheck.experiments.cell import live_parameters
+from emcheck.experiments.nearest import nearest_patches
+from emcheck.experiments.regions import Data, dequantise, quantise, stream
+from emcheck.experiments.training import PASS, Training, evaluate
+from emcheck.flows import Glow
+from emcheck.oracle.precision import Array
+
+#: Draws of the noise in the importance-weighted bound.
+DRAWS = 16
+
+#: Samples of a record, and their temperature.
+SAMPLES, TEMPERATURE = 8, 1.0
+
+#: Images of one timed call of ``sample``.
+AT_ONCE = 64
+
+
+def outcome(training: Training) -> dict[str, Any]:
+    """Measure a trained cell: likelihood, fidelity, time, samples."""
+    flow, data, cell = training.averaged, training.data, training.cell
+    single, weighted = test_bits(flow, data)
+    record = {
+        "cell": cell.to_json(),
+        "width": flow.width,
+        "parameters": live_parameters(flow),
+        "steps": training.step_number,
+        "train_seconds": training.seconds,
+        "test": float(single.mean()),
+        "test_error": float(single.std() / math.sqrt(len(single))),
+        "test_weighted": float(weighted.mean()),
+        "shape": list(data.shape),
+        "bins": data.bins,
+        "fidelity": fidelity(flow, data),
+        "sample_seconds": sample_seconds(flow),
+        "rows": training.rows,
+    }
+    if cell.seed == 0:  # a report shows no others
+        drawn = quantise(flow.sample(SAMPLES, stream("samples"), TEMPERATURE), data.bins)
+        patches, distances = nearest_patches(data, drawn)
+        record |= {"samples": encode(drawn), "nearest": encode(patches)}
+        record |= {"nearest_distances": [float(distance) for distance in distances]}
+    return record
+
+
+def test_bits(flow: Glow, data: Data) -> tuple[Tensor, Tensor]:
+    """Bits per dimension of the test patches: the usual bound, and a tighter one.
+
+    With noise ``U_k``, ``log P(v) >= E log (1/K) sum_k p(v + U_k)``: ``K = 1`` is the usual
+    bound, and it grows with K.
+
+    Reference: Burda, Grosse, Salakhutdinov, Importance Weighted Autoencoders, 2015,
+    arXiv 1509.00519; Hoogeboom, Cohen, Tomczak, Learning Discrete Distributions by
+    Dequantization, 2020, arXiv 2001.11235.
+    """
+    draws = torch.stack([evaluate(flow, data.test, data.bins, "test", k) for k in range(DRAWS)])
+    n = math.prod(data.shape)
+    nats = draws * (-n * math.log(2))
+    weighted = -(torch.logsumexp(nats, dim=0) - math.log(DRAWS)) / (n * math.log(2))
+    return draws[0], weighted
+
+
+@torch.no_grad()
+def fidelity(flow: Glow, data: Data) -> dict[str, float]:
+    """How well float32 goes there and back: on test images, and from drawn latents.
+
+    ``image`` is the largest ``|f^-1(f(x)) - x|`` in grey levels, ``image_median`` that of the
+    median pixel, ``changed`` the share of pixels whose whole number becomes another one;
+    ``latent`` the largest ``|f(f^-1(z)) - z|`` in standard deviations, ``latent_median`` of the
+    median. Infinite where a value is not finite.
+    """
+    x = dequantise(data.test[:PASS], data.bins, stream("noise", "test", 0)).to(flow.top.scale)
+    back = flow.inverse(flow(x)[0])[0]
+    z = torch.randn(PASS, math.prod(data.shape), generator=stream("latents")).to(x)
+    again = flow(flow.inverse(z)[0])[0]
+    levels, deviations = _size((back - x) * data.bins), _size(again - z)
+    changed = quantise(back, data.bins) != quantise(x, data.bins)
+    return {
+        "image": float(levels.max()),
+        "image_median": float(levels.median()),
+        "changed": float(changed.mean()),
+        "latent": float(deviations.max()),
+        "latent_median": float(deviations.median()),
+    }
+
+
+def _size(error: Tensor) -> Tensor:
+    return error.abs().nan_to_num(math.inf, posinf=math.inf)
+
+
+def sample_seconds(flow: Glow, rounds: int = 7) -> float:
+    """Seconds per image of one call that draws 64; the median after one call to warm up."""
+
+    def call() -> None:
+        flow.sample(AT_ONCE, stream("timed"))
+
+    call()
+    return statistics.median(seconds(call) for _ in range(rounds)) / AT_ONCE
+
+
+def seconds(call: Callable[[], object]) -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def encode(images: Array) -> dict[str, Any]:
+    """Whole numbers as text for JSON."""
+    held = np.ascontiguousarray(images, np.uint8)
+    return {"shape": list(held.shape), "base64": base64.b64encode(held.tobytes()).decode()}
+
+
+def decode(record: dict[str, Any]) -> Array:
+    """The whole numbers that :func:`encode` wrote."""
+    flat = np.frombuffer(base64.b64decode(record["base64"]), np.uint8)
+    return flat.reshape(record["shape"])

@@ -1,0 +1,126 @@
+"""What training shows: a bar with bits per dimension, a log, a table, a picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from emcheck.experiments.cell import Cell
+from emcheck.experiments.regions import quantise, stream
+from emcheck.experiments.training import Training, read_checkpoint
+from emcheck.oracle.precision import Array
+from emcheck.report.files import write_all
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Weight of the newest loss in what the bar shows.
+_SMOOTH = 0.05
+
+
+class TrainingProgress:
+    """A bar with bits per dimension and time left; silent where there is no terminal."""
+
+    def __init__(self, training: Training) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=18),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (console.is_terminal and training.group.leads),
+        )
+        self._task = self._progress.add_task("steps", total=training.cell.steps)
+        self._bits: float | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def step(self, training: Training, bits: float) -> None:
+        before = bits if self._bits is None else self._bits
+        self._bits = before + _SMOOTH * (bits - before)
+        shown = f"{self._bits:.3f} bits/dim"
+        self._progress.update(self._task, completed=training.step_number, description=shown)
+
+
+def write_log(path: Path, training: Training) -> None:
+    """All rows so far as CSV; one column for the worst condition of a mixing layer."""
+    rows = [
+        {**row, "conditions": max(row.get("conditions", []), default=None)} for row in training.rows
+    ]
+    frame = pd.DataFrame(rows).rename(columns={"conditions": "worst_condition"})
+    write_all(path.parent, {path.name: frame.to_csv(index=False).encode()})
+
+
+def render_outcome(record: dict[str, Any], console: Console | None = None) -> None:
+    """The figures of one trained cell in at most 80 columns."""
+    fidelity = record["fidelity"]
+    rows = [
+        ("parameters", f"{record['parameters']:,} (couplings of width {record['width']})"),
+        ("training", f"{record['steps']:,} steps in {record['train_seconds']:.1f} s"),
+        ("test bits/dim", f"{record['test']:.4f} ± {record['test_error']:.4f} (over patches)"),
+        ("importance-weighted", f"{record['test_weighted']:.4f}"),
+        ("round trip of images", f"{fidelity['image']:.2g} grey levels at most"),
+        ("pixels that change", f"{fidelity['changed']:.2%}"),
+        ("round trip of latents", f"{fidelity['latent']:.2g} at most"),
+        ("sampling", f"{record['sample_seconds'] * 1e3:.3f} ms per image"),
+        ("worst condition", f"{max(record['rows'][-1].get('conditions') or [float('nan')]):.3g}"),
+    ]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in rows:
+        table.add_row(name, value)
+    (console or Console()).print(table)
+
+
+def write_samples(
+    checkpoint: Path, count: int, temperature: float, seed: int, scale: int, out: Path
+) -> Path:
+    """Draw images with the averaged weights of a checkpoint; one picture, enlarged."""
+    state = read_checkpoint(checkpoint)
+    try:
+        cell, shape, bins = Cell.from_json(state["cell"]), tuple(state["shape"]), state["bins"]
+        flow = cell.build(shape)
+        flow.load_state_dict(state["averaged"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{checkpoint}: expected a checkpoint of a flow, got {reason}") from None
+    values = quantise(flow.sample(count, stream("drawn", seed), temperature), bins)
+    write_all(out.parent, {out.name: picture(values, bins, scale)})
+    return out
+
+
+def picture(values: Array, bins: int, scale: int = 4, columns: int = 8) -> bytes:
+    """Images ``(N, C, H, W)`` side by side with a margin of one pixel, as PNG."""
+    from PIL import Image
+
+    N, C, H, W = values.shape
+    columns = min(columns, N)
+    rows = -(-N // columns)
+    sheet = np.full((C, rows * (H + 1) + 1, columns * (W + 1) + 1), 255, np.uint8)
+    bright = (values.astype(np.float64) * 255 / (bins - 1)).round().astype(np.uint8)
+    for n, image in enumerate(bright):
+        top, left = n // columns * (H + 1) + 1, n % columns * (W + 1) + 1
+        sheet[:, top : top + H, left : left + W] = image
+    large = sheet.repeat(scale, axis=1).repeat(scale, axis=2).transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(large if C == 3 else large[..., 0]).save(buffer, format="PNG")
+    return buffer.getvalue()

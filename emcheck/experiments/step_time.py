@@ -1,0 +1,31 @@
+"""Seconds of one training step of two flows, side by side."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+from emcheck.experiments.cell import RIVAL, Cell
+from emcheck.experiments.data import load
+from emcheck.experiments.outcome import seconds
+from emcheck.experiments.training import Training
+
+#: Steps of each flow that count, after one that warms up.
+ROUNDS = 40
+
+
+def step_ratio(cell: Cell, root: Path | None = None) -> float:
+    """Seconds of a step of the emerging rival over those of ``cell``: median of paired steps."""
+    data = load(cell.data, cell.size, root)
+    pair = [
+        Training(replace(cell, control="", steps=ROUNDS + 1, mixing=mixing), data)
+        for mixing in (RIVAL, cell.mixing)
+    ]
+    for training in pair:
+        training.step()
+    ratios = []
+    for _ in range(ROUNDS):
+        slow, fast = (seconds(training.step) for training in pair)
+        ratios.append(slow / fast)
+    return statistics.median(ratios)

@@ -1,0 +1,247 @@
+"""The multi-scale flow with every mixing layer: checked like a layer, and as a density."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import emcheck
+from emcheck import bounds
+from emcheck.checks import CHECKS, Case, Subject, run_check
+from emcheck.checks.density import total_mass
+from emcheck.flows import Glow
+from emcheck.flows.mixing import MIXINGS
+from emcheck.oracle import condition_number, explicit_jacobian
+from emcheck.registry import REGISTRY
+from emcheck.result import Verdict
+from emcheck.styles import move_parameters
+
+#: Two levels of one step: 4x2x4 -> split -> 2x1x2 channels of 8; every part occurs.
+EVENT, LEVELS = (2, 4, 4), 2
+
+#: What the flow must do for training and sampling to mean anything.
+CORE = (
+    "inverse_undoes_forward",
+    "forward_undoes_inverse",
+    "logdet_matches_jacobian",
+    "inverse_logdet_matches_jacobian",
+    "logdets_cancel",
+    "gradient_of_latent",
+    "gradient_of_logdet",
+    "gradient_of_inverse",
+    "gradient_of_inverse_logdet",
+    "no_dead_parameter",
+    "rows_are_independent",
+    "calls_are_pure",
+)
+
+
+def moved(mixing: str, seed: int, **options: object) -> Glow:
+    """A flow in float64 whose layers have all left their initial values."""
+    flow = Glow(EVENT, LEVELS, 1, mixing, 4, seed=seed, **options).double()  # type: ignore[arg-type]
+    move_all(flow, seed)
+    return flow
+
+
+def move_all(flow: Glow, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for level in flow.levels:
+        for layer in level.layers:
+            move_parameters(layer, "trained", generator)
+    for layer in (*flow.splits, flow.top):
+        move_parameters(layer, "trained", generator)
+
+
+def images(batch: int, seed: int) -> Tensor:
+    return torch.randn(
+        batch, *EVENT, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_is_a_conforming_layer(mixing: str) -> None:
+    """Every check of the kit, away from initial values, in both precisions."""
+    report = emcheck.check_layer(moved(mixing, 1).float(), EVENT, examples=1)
+    assert report.ok, str(report)
+    judged = {r.check for r in report.results if r.verdict is Verdict.PASS}
+    assert judged >= set(CORE), set(CORE) - judged
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+@settings(max_examples=8)  # of five checks each
+@given(seed=st.integers(0, 2**32 - 1), batch=st.integers(1, 3))
+def test_round_trip_and_logdets(mixing: str, seed: int, batch: int) -> None:
+    """Each layer moved by its own rule, which is further than a random step would go."""
+    flow = moved(mixing, seed)
+    subject = Subject.of_layer(flow)
+    for name in CORE[:5]:
+        result = run_check(CHECKS[name], subject, Case(EVENT, batch=batch, seed=seed))
+        assert result.verdict in (Verdict.PASS, Verdict.ILL_CONDITIONED), result
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_density_integrates_to_one(mixing: str) -> None:
+    """On 1x2x2: after the squeeze a coupling is affine in half of four dimensions."""
+    flow = Glow((1, 2, 2), 1, 1, mixing, 4, seed=2).double()
+    move_all(flow, 3)
+    centre = flow.inverse(torch.zeros(1, 4, dtype=torch.float64))[0].detach()
+    J = explicit_jacobian(flow, centre[0])
+    assert condition_number(J) < 1 / bounds.QUADRATURE
+    assert total_mass(flow, centre, J, 9.0, 0.6) == pytest.approx(1, abs=bounds.QUADRATURE)
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_recomputed_gradients(mixing: str) -> None:
+    """The same loss and the same gradients, with activations recovered by the inverse."""
+    kept = moved(mixing, 5)
+    again = copy.deepcopy(kept)
+    again.recompute = True
+    found = []
+    for flow in (kept, again):
+        x = images(3, 6).requires_grad_(True)
+        loss = -flow.log_prob(x).mean()
+        loss.backward()
+        found.append((loss.detach(), [x.grad, *(p.grad for p in flow.parameters())]))
+    assert torch.equal(found[0][0], found[1][0])
+    n, kappa = images(1, 6).numel(), condition_number(explicit_jacobian(kept, images(1, 6)[0]))
+    unit = bounds.dense_logdet(n, kappa, 1, 0.0, bounds.Arithmetic.of(torch.float64))
+    for ordinary, recomputed in zip(found[0][1], found[1][1], strict=True):
+        assert ordinary is not None
+        assert recomputed is not None
+        size = ordinary.norm() + found[0][1][0].norm()  # type: ignore[union-attr]
+        assert (ordinary - recomputed).norm() <= 10 * unit * size
+
+
+def test_recomputing_keeps_less() -> None:
+    """Of a level's activations only the last one is kept."""
+
+    def kept(flow: Glow) -> int:
+        sizes: list[int] = []
+        owned = {p.untyped_storage().data_ptr() for p in flow.parameters()}
+
+        def pack(t: Tensor) -> Tensor:
+            if t.untyped_storage().data_ptr() not in owned:
+                sizes.append(t.numel())
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            flow.log_prob(torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+        return sum(sizes)
+
+    ordinary, less = (
+        kept(Glow((3, 8, 8), 2, 8, "1x1+emerging", 16, recompute=r, seed=0)) for r in (False, True)
+    )
+    assert less * 8 < ordinary
+
+
+@pytest.mark.parametrize("mixing", ["1x1+emerging", "1x1+raster"])
+def test_starts_as_the_1x1_flow(mixing: str) -> None:
+    """Bit for bit: the identity added nothing, not even a rounding error."""
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    plain = Glow((3, 8, 8), 2, 2, "1x1", 8, seed=7)
+    more = Glow((3, 8, 8), 2, 2, mixing, 8, identity=True, seed=7)
+    plain.initialize(x)
+    more.initialize(x)
+    for a, b in zip(plain(x), more(x), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(plain.bits_per_dim(x), more.bits_per_dim(x))
+    z = plain(x)[0]
+    assert torch.equal(plain.inverse(z)[0], more.inverse(z)[0])
+
+
+def test_first_step_matches_where_both_have_weights() -> None:
+    """The gradients of what both flows share agree bit for bit at step 0."""
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    plain = Glow((3, 8, 8), 2, 2, "1x1", 8, seed=7)
+    more = Glow((3, 8, 8), 2, 2, "1x1+emerging", 8, identity=True, seed=7)
+    for flow in (plain, more):
+        flow.initialize(x)
+        (-flow.log_prob(x).mean()).backward()
+    assert torch.equal(plain.top.scale.grad, more.top.scale.grad)  # type: ignore[arg-type]
+    assert torch.equal(plain.splits[0].weight.grad, more.splits[0].weight.grad)
+
+
+def test_initialization_standardises_every_actnorm() -> None:
+    x = 5 + 3 * torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    flow = Glow((3, 8, 8), 2, 2, "1x1+emerging", 8, seed=0)
+    flow.initialize(x)
+    z = flow(x)[0].detach()
+    assert abs(float(z.mean())) < 0.1
+    assert 0.8 < float(z.std()) < 1.2
+
+
+def test_temperature_zero_is_the_mode_and_samples_are_seeded() -> None:
+    flow = moved("1x1+emerging", 3).float()
+
+    def drawn(temperature: float) -> Tensor:
+        return flow.sample(3, torch.Generator().manual_seed(5), temperature)
+
+    assert torch.equal(drawn(1.0), drawn(1.0))
+    assert torch.equal(drawn(0.0)[0], drawn(0.0)[1])
+    assert not torch.equal(drawn(0.5), drawn(1.0))
+
+
+def test_bits_per_dim_of_uniform_noise_is_eight() -> None:
+    """A flow that is the identity on data that a standard normal fits has its entropy."""
+    flow = Glow((1, 2, 2), 1, 1, "reversed", 2, seed=0).double()
+    x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    by_hand = 8 - flow.log_prob(x) / (4 * torch.log(torch.tensor(2.0, dtype=torch.float64)))
+    torch.testing.assert_close(flow.bits_per_dim(x, 256), by_hand)
+
+
+class _SplitForgotten(Glow):
+    """The log-density of what leaves at the split lacks its scale, in both directions."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = super().forward(x)
+        return z, logdet - self._lost(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = super().inverse(z)
+        return x, logdet + self._lost(x)
+
+    def _lost(self, x: Tensor) -> Tensor:
+        return self.splits[0].log_det(self.levels[0](x)[0])  # type: ignore[operator]
+
+
+def test_a_forgotten_split_prior_is_seen() -> None:
+    """Where the two log-dets still cancel, so that the usual test passes."""
+    flow = _SplitForgotten(EVENT, LEVELS, 1, "plu", 4, seed=0)
+    move_all(flow, 1)
+    report = emcheck.check_layer(flow, EVENT, examples=1)
+    failed = {result.check for result in report.failures}
+    assert {"logdet_matches_jacobian", "inverse_logdet_matches_jacobian"} <= failed
+    assert "logdets_cancel" not in failed
+    assert "the log-det of `splits.0` is missing" in report.explanations[0].text
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Glow((3, 6, 8), 2), "multiples of 4"),
+        (lambda: Glow((3, 8), 1), r"\(C, H, W\)"),
+        (lambda: Glow((3, 8, 8), 2, 1, "3x3"), "expected a mixing among reversed"),
+        (lambda: Glow((3, 8, 8), 0), "levels"),
+        (lambda: Glow((3, 8, 8), 1, 0), "depth"),
+        (lambda: Glow((1, 2, 2), 1)(torch.zeros(1, 1, 4, 4)), r"expected \(B, 1, 2, 2\)"),
+        (lambda: Glow((1, 2, 2), 1).inverse(torch.zeros(1, 5)), r"expected \(B, 4\)"),
+        (lambda: Glow((1, 2, 2), 1).inverse(torch.zeros(1, 4).double()), "float32"),
+    ],
+)
+def test_refusals(make: object, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()  # type: ignore[operator]
+
+
+def test_every_part_of_a_flow_is_a_registered_layer() -> None:
+    """So that each is checked by itself as well."""
+    for mixing in MIXINGS:
+        flow = Glow(EVENT, LEVELS, 1, mixing, 4, seed=0)
+        parts: list[nn.Module] = [layer for level in flow.levels for layer in level.layers]
+        for part in [*parts, *flow.splits, flow.top]:
+            assert type(part).__name__ in REGISTRY
