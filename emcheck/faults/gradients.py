@@ -74,6 +74,6 @@ class OneStepGradient(Faulty[AutoregressiveConv2d]):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         x, logdet = self.layer.inverse(z)
         x = x.detach()
-        diagonal = self.layer._diagonal()[:, None, None]
+        diagonal = self.layer.diagonal()[:, None, None]
         step = (z - self.layer(x)[0]) / diagonal
         return x + (step - step.detach()), logdet

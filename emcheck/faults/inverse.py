@@ -62,7 +62,7 @@ class JacobiStoppedEarly(Faulty[AutoregressiveConv2d]):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.layer.log_det(z)
-        diagonal = self.layer._diagonal()[:, None, None]
+        diagonal = self.layer.diagonal()[:, None, None]
         x = z / diagonal
         for _ in range(8):
             x = x + (z - self.layer(x)[0]) / diagonal

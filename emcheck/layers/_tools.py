@@ -34,6 +34,24 @@ def pixels_back(columns: Tensor, like: Tensor) -> Tensor:
     return columns.reshape(C, B, H, W).transpose(0, 1).contiguous()
 
 
+#: Channels and numbers from which a float32 convolution on the CPU is faster channels last, its
+#: conversion included: 0.64 to 0.9 of the time from 12 channels on, 1.4 with 3 or batch 1.
+_WIDE, _MANY = 8, 2**14
+
+
+def for_convolution(x: Tensor) -> Tensor:
+    """``x (B, C, H, W)`` in the memory layout in which ``conv2d`` takes least time.
+
+    oneDNN turns other layouts round in every pass, forward and backward.
+    """
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        return x
+    if x.shape[1] < _WIDE or x.numel() < _MANY:
+        return x
+    # Not contiguous(memory_format=...), which vmap does not know.
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
 def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:
     """``matrix (C, C)`` applied to every pixel of ``x (B, C, H, W)``, without copies."""
     # Not matmul, which turns x around and copies it where the matrix is a parameter.

@@ -16,7 +16,7 @@ from emcheck.layer import (
     validate_kernel_size,
     validate_positive,
 )
-from emcheck.layers._tools import per_sample, refuse_zero
+from emcheck.layers._tools import for_convolution, per_sample, refuse_zero
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, masked, to_numpy
 from emcheck.oracle.precision import Array
 from emcheck.solve import Mask, live_taps, solve_masked, validate_mask
@@ -84,23 +84,30 @@ class AutoregressiveConv2d(InvertibleLayer):
         live = live_taps(channels, kernel_size, self.mask, self.reverse).to(weight)
         self.register_buffer("live", live, persistent=False)
 
-    def _diagonal(self) -> Tensor:
-        r = self.kernel_size // 2
-        return torch.diagonal(self.weight[:, :, r, r])
+    def diagonal(self) -> Tensor:
+        """``w[c,c,r,r]``, ``(C,)``."""
+        k2, r = self.kernel_size**2, self.kernel_size // 2
+        # One strided view, because in backward each view makes zeros of its whole input.
+        return self.weight.flatten()[r * self.kernel_size + r :: (self.channels + 1) * k2]
+
+    def convolve(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The latent alone, plus ``bias (C,)``."""
+        x, D, r = for_convolution(x), self.dilation, self.kernel_size // 2
+        if self.mask == "raster":
+            return F.conv2d(x, self.weight * self.live, bias, padding=r * D, dilation=D)
+        # Only one quadrant is live: crop the kernel and pad the one side that it reaches.
+        lead, trail = (0, r * D) if self.reverse else (r * D, 0)
+        taps = slice(r, None) if self.reverse else slice(r + 1)
+        quadrant = self.weight[:, :, taps, taps] * self.live[:, :, taps, taps]
+        return F.conv2d(F.pad(x, (lead, trail, lead, trail)), quadrant, bias, dilation=D)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.log_det(x)
-        weight, D, r = self.weight * self.live, self.dilation, self.kernel_size // 2
-        if self.mask == "raster":
-            return F.conv2d(x, weight, padding=r * D, dilation=D), logdet
-        # Only one quadrant is live: crop the kernel and pad the one side that it reaches.
-        lead, trail = (0, r * D) if self.reverse else (r * D, 0)
-        quadrant = weight[:, :, r:, r:] if self.reverse else weight[:, :, : r + 1, : r + 1]
-        return F.conv2d(F.pad(x, (lead, trail, lead, trail)), quadrant, dilation=D), logdet
+        return self.convolve(x), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.channels, self.weight)
-        diagonal = self._diagonal()
+        diagonal = self.diagonal()
         logabsdet = diagonal.abs().log().sum()
         if not math.isfinite(logabsdet.detach()):
             refuse_zero(diagonal, "diagonal of the centre tap")
@@ -115,7 +122,7 @@ class AutoregressiveConv2d(InvertibleLayer):
 
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels, self.weight)
-        return per_sample(x.shape[2] * x.shape[3] * self._diagonal().abs().log().sum(), x)
+        return per_sample(x.shape[2] * x.shape[3] * self.diagonal().abs().log().sum(), x)
 
 
 def masked_weight(layer: nn.Module, name: str, mask: Mask, reverse: bool) -> Array:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.layer import Event, InvertibleLayer, validate_images
+from emcheck.layers._tools import per_sample
 from emcheck.layers.autoregressive import (
     AutoregressiveConv2d,
     log_diagonal,
@@ -66,9 +67,8 @@ class EmergingConv2d(InvertibleLayer):
         self.bias = nn.Parameter(torch.zeros(channels))  # (C,)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, logdet_first = self.first(x)
-        z, logdet_second = self.second(y)
-        return z + self.bias[:, None, None], logdet_first + logdet_second
+        logdet = self.log_det(x)
+        return self.second.convolve(self.first.convolve(x), self.bias), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.second.channels, self.bias)
@@ -77,7 +77,9 @@ class EmergingConv2d(InvertibleLayer):
         return x, logdet_first + logdet_second
 
     def log_det(self, x: Tensor) -> Tensor:
-        return self.first.log_det(x) + self.second.log_det(x)
+        validate_images(x, self.second.channels, self.bias)
+        diagonals = torch.cat([self.first.diagonal(), self.second.diagonal()])
+        return per_sample(x.shape[2] * x.shape[3] * diagonals.abs().log().sum(), x)
 
 
 def _define(layer: nn.Module, event: Event) -> Componentwise:
