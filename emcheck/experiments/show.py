@@ -81,7 +81,10 @@ def render_outcome(record: dict[str, Any], console: Console | None = None) -> No
         ("importance-weighted", f"{record['test_weighted']:.4f}"),
         ("round trip of images", f"{fidelity['image']:.2g} grey levels at most"),
         ("pixels that change", f"{fidelity['changed']:.2%}"),
-        ("round trip of latents", f"{fidelity['latent']:.2g} at most"),
+        (
+            "latents that are lost",
+            f"{fidelity['lost']:.2%} ({fidelity['lost_float64']:.2%} in float64)",
+        ),
         ("sampling", f"{record['sample_seconds'] * 1e3:.3f} ms per image"),
         ("worst condition", f"{max(record['rows'][-1].get('conditions') or [float('nan')]):.3g}"),
     ]

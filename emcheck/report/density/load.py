@@ -92,6 +92,8 @@ def _row(record: Record) -> Record:
     valid = [one["valid"] for one in record["rows"]]
     quarter = valid[-1 - max(1, (len(valid) - 1) // 4)]
     return row | {
+        "rate": record["cell"]["rate"],
+        "warmup": record["cell"]["warmup"],
         "first": valid[0],
         "last_quarter": quarter - valid[-1],
         "condition": max(last),
