@@ -28,7 +28,9 @@ def train(
     warmup: Annotated[int, typer.Option(help="steps of growing learning rate")] = 120,
     rate: Annotated[float, typer.Option(help="learning rate")] = 1e-2,
     seed: Annotated[int, typer.Option(help="of weights, batches and noise")] = 0,
-    logs: Annotated[int, typer.Option(help="validations and checkpoints of a run")] = 20,
+    logs: Annotated[
+        int, typer.Option("--log-count", help="validations and checkpoints of a run")
+    ] = 20,
     identity: Annotated[bool, typer.Option(help="start d x d convolutions there")] = True,
     recompute: Annotated[bool, typer.Option(help="keep no activations")] = False,
     control: Annotated[str, typer.Option(help="parameters: as many as 1x1+emerging")] = "",

@@ -37,7 +37,7 @@ AT_ONCE = 64
 def outcome(training: Training) -> dict[str, Any]:
     """Measure a trained cell: likelihood, fidelity, time, samples."""
     flow, data, cell = training.averaged, training.data, training.cell
-    single, weighted = test_bits(flow, data)
+    single, weighted = held_out_bits(flow, data)
     record = {
         "cell": cell.to_json(),
         "width": flow.width,
@@ -61,7 +61,7 @@ def outcome(training: Training) -> dict[str, Any]:
     return record
 
 
-def test_bits(flow: Glow, data: Data) -> tuple[Tensor, Tensor]:
+def held_out_bits(flow: Glow, data: Data) -> tuple[Tensor, Tensor]:
     """Bits per dimension of the test patches: the usual bound, and a tighter one.
 
     With noise ``U_k``, ``log P(v) >= E log (1/K) sum_k p(v + U_k)``: ``K = 1`` is the usual

@@ -44,6 +44,7 @@ def sweep(
     workers: int = 2,
     root: Path | None = None,
     told: Told = lambda name, done, total: None,
+    run: Callable[[Cell, Path, Path | None], Record] = run_cell,
 ) -> list[str]:
     """Train every cell that ``out`` does not hold yet; one JSON file each, in ``out/cells``.
 
@@ -58,6 +59,7 @@ def sweep(
         workers: processes of the local cluster, each of one thread.
         root: folder or archive of a data set that is not bundled.
         told: called with a cell's name and how many of how many are done.
+        run: what a worker does with a cell and the place of its checkpoint.
 
     Returns:
         One line for each cell that could not be finished.
@@ -77,7 +79,7 @@ def sweep(
         for cell in waiting:
             checkpoint = (out / "checkpoints" / f"{cell.name}.pt").resolve()
             future = client.submit(
-                run_cell, cell, checkpoint, root, retries=RETRIES, pure=False, key=cell.name
+                run, cell, checkpoint, root, retries=RETRIES, pure=False, key=cell.name
             )
             tasks[future] = cell
         return _collect(client, tasks, out, len(cells), told)
@@ -158,7 +160,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
             yield client
         return
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         yield client

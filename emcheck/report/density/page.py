@@ -294,17 +294,18 @@ def _fidelity(density: Density) -> str:
 
 def _speed(density: Density) -> str:
     cells = _trained(density)
-    deepest = cells[cells["depth"] == cells["depth"].max()]
-    rows = []
-    for name, group in deepest[deepest["data"].isin(["galaxies", "photographs"])].groupby(
-        "variant"
-    ):
-        rows.append([code(name), f"{group['sample_seconds'].median() * 1e3:.3f}"])
-    if not rows:
-        return ""
+    deepest = cells[cells["depth"] == cells.groupby("data")["depth"].transform("max")]
+    times = deepest.pivot_table(
+        index="variant", columns="data", values="sample_seconds", aggfunc="median"
+    )
+    rows = [
+        [code(name), *("–" if math.isnan(t) else f"{t * 1e3:.3f}" for t in row)]
+        for name, row in zip(times.index, times.to_numpy(), strict=True)
+    ]
     told = (
-        "Median over trainings of one call for 64 images, one thread, deepest flows, with the "
-        "other worker busy beside it; the bar, measured side by side, is in the benchmarks."
+        "Milliseconds per image: median over trainings of one call for 64 images, one thread, "
+        "deepest flows, with the other worker busy beside it. The bar, measured side by side, is "
+        "in the contests of [summary.md](summary.md)."
     )
     ratios = "\n".join(
         f"- {row['setting']}: {row['ratio']:.3f}" for row in records(density.step_ratios)
@@ -313,7 +314,7 @@ def _speed(density: Density) -> str:
         [
             "## Sampling time",
             told,
-            table(["variant", "ms per image"], rows),
+            table(["variant", *times.columns], rows),
             f"Seconds of a training step, {code(RIVAL)} over {code('1x1')} (what the control that "
             "is matched in time got in steps):",
             ratios or "not measured",

@@ -1,0 +1,137 @@
+"""The verdict follows from the intervals, and the page from the cells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emcheck.experiments.cell import RIVAL, Cell
+from emcheck.experiments.plans import CORE
+from emcheck.experiments.sweep import run_cell
+from emcheck.report.density import write_density
+from emcheck.report.density.differences import CONTROLS, differences, verdict
+from emcheck.report.density.load import Density, read_density
+from emcheck.report.errors import ReportError
+
+#: Differences of five seeds, emerging minus control.
+BETTER = (-0.020, -0.024, -0.018, -0.022, -0.021)
+WORSE = (0.020, 0.024, 0.018, 0.022, 0.021)
+MIXED = (-0.020, 0.024, -0.018, 0.012, 0.001)
+#: The bootstrap of five values never leaves their range, Student's t does.
+ONE_SIDED = (-0.001, -0.002, -0.09, -0.08, -0.001)
+
+
+def cells(gaps: dict[str, tuple[float, ...]]) -> Density:
+    rows = [
+        {"data": "galaxies", "depth": 4, "variant": variant, "seed": seed,
+         "diverged": "", "test": 4.0 + 0.1 * seed - gap}
+        for variant, values in {RIVAL: (0.0,) * 5, **gaps}.items()
+        for seed, gap in enumerate(values)
+    ]  # fmt: skip
+    none = pd.DataFrame()
+    return Density(pd.DataFrame(rows), none, none, none, none, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [(BETTER, "better"), (WORSE, "worse"), (MIXED, "undecided"), (ONE_SIDED, "undecided"),
+     ((-0.02,), "one seed"), ((-0.02, -0.03), "too few seeds")],
+)  # fmt: skip
+def test_verdicts_follow_from_both_intervals(values: tuple[float, ...], word: str) -> None:
+    gaps = differences(cells({"1x1": values}))
+    (row,) = gaps.to_dict("records")
+    assert row["verdict"] == word
+    assert row["difference"] == pytest.approx(np.mean(values))
+    assert row["seeds"] == len(values)
+    if len(values) == 5:
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert min(values) <= row["low"]
+        assert row["high"] <= max(values)
+        assert row["t_low"] < row["low"]
+        assert row["high"] < row["t_high"]
+
+
+def test_a_pair_needs_both_of_its_seeds() -> None:
+    density = cells({"1x1": BETTER})
+    lost = (density.cells["variant"] == RIVAL) & (density.cells["seed"] == 3)
+    shorter = replace(density, cells=density.cells[~lost])
+    assert differences(shorter)["seeds"].tolist() == [4]
+
+
+def test_the_sentence_says_what_the_intervals_say() -> None:
+    told = verdict(differences(cells(dict(zip(CONTROLS, (BETTER, MIXED, WORSE), strict=True)))))
+    assert told.count(". ") == 1
+    first, second = told.split(". ")
+    assert "is better in 1 of 1 comparisons (0.021 bits/dim)" in first
+    assert "worse in 1 of 2" in second
+    assert "not told apart in 1 of 2" in second
+    assert "better" not in second
+
+
+def test_too_few_seeds_decide_nothing() -> None:
+    assert verdict(differences(cells({"1x1": (-1.0,)}))).startswith("Not decided")
+    assert verdict(pd.DataFrame()).startswith("Not decided")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real cells of a tenth of a second each, a diverged one, and a made-up baseline."""
+    root = tmp_path_factory.mktemp("sweep")
+    (root / "cells").mkdir()
+    (root / "baselines").mkdir()
+    small = Cell("digits", "1x1", 1, width=4, steps=8, warmup=2, logs=4, batch=8)
+    for seed in (0, 1, 2):
+        for mixing, control in CORE:
+            cell = replace(small, mixing=mixing, control=control, seed=seed)
+            record = run_cell(cell, root / f"{cell.name}.pt", None)
+            (root / "cells" / f"{cell.name}.json").write_text(json.dumps(record))
+    wild = replace(small, mixing="qr", rate=50.0, warmup=0, steps=300)
+    record = run_cell(wild, root / "wild.pt", None)
+    (root / "cells" / "wild.json").write_text(json.dumps(record))
+    base = {"gaussian": 2.0, "png_each": 9.0, "png_sheet": 4.0, "uniform": 4.087}
+    (root / "baselines" / "digits.json").write_text(json.dumps(base))
+    (root / "step_ratios.json").write_text(json.dumps({"digits depth 1": 1.25}))
+    return root
+
+
+def test_the_page_of_real_cells(folder: Path, tmp_path: Path) -> None:
+    page = write_density(folder, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert text.splitlines()[2].startswith("**At equal depth and width the emerging flow is")
+    assert "the same number in 3 of 3 pairs" in text
+    assert "**1 training diverged:** digits qr: diverged at step" in text
+    assert "lose to Gaussian, full covariance (2.0000)" in text
+    assert "digits depth 1: 1.250" in text
+    assert "| paper | galaxy, D = 8 | 2.03 ± .026 | 1.98 ± .007 | 1.98 ± .003 |" in text
+    assert "nan" not in text.lower()
+    for name in ("curves", "differences", "conditions", "samples_digits"):
+        assert f"figures/density_{name}.svg" in text
+        assert (tmp_path / "figures" / f"density_{name}.svg").stat().st_size > 1000
+    for name in ("cells", "curves", "conditions", "baselines", "differences", "step_ratios"):
+        assert len(pd.read_csv(tmp_path / "tables" / f"density_{name}.csv"))
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    write_density(folder, tmp_path)
+    assert files == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+
+
+def test_cells_are_read_as_they_were_written(folder: Path) -> None:
+    density = read_density(folder)
+    assert len(density.cells) == 13
+    row = density.cells[density.cells["variant"] == RIVAL].iloc[0]
+    record = json.loads((folder / "cells" / f"digits-depth1-{RIVAL}-seed0.json").read_text())
+    assert row["test"] == record["test"]
+    assert row["condition"] == max(record["rows"][-1]["conditions"])
+    assert row["last_quarter"] == record["rows"][-2]["valid"] - record["rows"][-1]["valid"]
+
+
+def test_a_broken_cell_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "x.json").write_text("{")
+    with pytest.raises(ReportError, match=r"x\.json: expected JSON of a sweep"):
+        write_density(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,115 @@
+"""Sweeps on a Dask cluster: what is finished is kept, what is lost is tried again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emcheck.experiments.cell import Cell
+from emcheck.experiments.plans import CORE, DEPTHS, PLANS, SEEDS, plan_of
+from emcheck.experiments.sweep import run_cell, sweep
+from emcheck.experiments.training import Training
+from emcheck.flows.mixing import MIXINGS
+
+# What the workers' processes close late is not this suite's.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+CELLS = [
+    Cell("digits", "1x1", 1, seed, width=4, steps=2, warmup=1, logs=1, batch=4) for seed in range(3)
+]
+
+
+def _note(out: Path, word: str) -> int:
+    """Leave a mark in a file; how many of them there are now."""
+    with (out / word).open("a", encoding="utf-8") as file:
+        file.write(".")
+    return (out / word).stat().st_size
+
+
+def dies_once(cell: Cell, checkpoint: Path, root: Path | None) -> dict[str, Any]:
+    """The worker of the second cell is killed the first time."""
+    out = checkpoint.parent.parent
+    if _note(out, cell.name) == 1 and cell.seed == 1:
+        os._exit(9)
+    return {"cell": cell.to_json(), "diverged": "not trained"}
+
+
+def fails(cell: Cell, checkpoint: Path, root: Path | None) -> dict[str, Any]:
+    if cell.seed == 1:
+        raise RuntimeError("no luck\nat all")
+    return {"cell": cell.to_json(), "diverged": "not trained"}
+
+
+def test_a_dead_worker_costs_its_own_cell_only(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    lost = sweep(
+        CELLS, tmp_path, told=lambda name, done, total: told.append((done, total)), run=dies_once
+    )
+    assert lost == []
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 3
+    runs = {cell.seed: (tmp_path / cell.name).stat().st_size for cell in CELLS}
+    assert runs[1] == 2
+    assert told[0] == (0, 3)
+    assert told[-1] == (3, 3)
+    # Once more: nothing is trained again.
+    assert sweep(CELLS, tmp_path, run=fails) == []
+    assert {cell.seed: (tmp_path / cell.name).stat().st_size for cell in CELLS} == runs
+
+
+def test_a_failing_cell_is_told_and_the_others_finish(tmp_path: Path) -> None:
+    lost = sweep(CELLS, tmp_path, run=fails)
+    assert lost == [f"{CELLS[1].name}: RuntimeError: no luck"]
+    kept = sorted(path.stem for path in (tmp_path / "cells").glob("*.json"))
+    assert kept == sorted(cell.name for cell in CELLS if cell.seed != 1)
+    with pytest.raises(ValueError, match=r"expected a cell with width = 5, got 4; choose another"):
+        sweep([replace(cell, width=5) for cell in CELLS], tmp_path, run=fails)
+
+
+def test_a_cell_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """The record of a cell that was interrupted is that of one that was not."""
+    cell = replace(CELLS[0], steps=6, logs=3)
+    whole = run_cell(cell, tmp_path / "whole.pt", None)
+    from emcheck.experiments.data import load
+
+    half = Training(cell, load("digits"))
+    half.log()
+    for _ in range(2):
+        half.step()
+    half.log()
+    half.save(tmp_path / "half.pt")
+    again = run_cell(cell, tmp_path / "half.pt", None)
+    for record in (whole, again):
+        for row in record["rows"]:
+            row.pop("seconds")
+        for name in ("train_seconds", "sample_seconds"):
+            record.pop(name)
+    assert repr(whole) == repr(again)
+
+
+def test_a_diverged_cell_is_a_result(tmp_path: Path) -> None:
+    record = run_cell(replace(CELLS[0], rate=50.0, warmup=0, steps=300), tmp_path / "c.pt", None)
+    assert "diverged at step" in record["diverged"]
+
+
+def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a Dask scheduler, got"):
+        sweep(CELLS, tmp_path, scheduler="tcp://127.0.0.1:1", run=fails)
+
+
+def test_the_reference_plan_is_the_controlled_experiment() -> None:
+    cells = plan_of("reference")
+    assert len({cell.name for cell in cells}) == len(cells)
+    core = [
+        c for c in cells if c.data in ("galaxies", "photographs") and (c.mixing, c.control) in CORE
+    ]
+    assert len(core) == len(CORE) * len(SEEDS) * len(DEPTHS) * 2
+    assert len(SEEDS) >= 5
+    assert {cell.mixing for cell in cells} == set(MIXINGS)
+    assert {cell.data for cell in cells} == {"galaxies", "photographs", "faces", "digits"}
+    assert [cell.steps for cell in plan_of("smoke", 7)] == [7] * len(PLANS["smoke"]())
+    with pytest.raises(ValueError, match="expected a plan among reference, smoke"):
+        plan_of("all")

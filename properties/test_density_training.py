@@ -1,0 +1,287 @@
+"""Training: it learns, resumes bit for bit, stops when it diverges, and splits over processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from emcheck.experiments.cell import RIVAL, Cell, live_parameters, matched_width
+from emcheck.experiments.conditioning import mixing_conditions
+from emcheck.experiments.data import load
+from emcheck.experiments.outcome import DRAWS, decode, encode, fidelity, held_out_bits, outcome
+from emcheck.experiments.parallel import Group
+from emcheck.experiments.regions import of_images
+from emcheck.experiments.show import write_samples
+from emcheck.experiments.training import Diverged, Training, evaluate, train
+from emcheck.flows import Glow
+from emcheck.flows.mixing import MIXINGS
+from emcheck.oracle import condition_number, explicit_jacobian
+
+#: A tenth of a second for each step and less.
+SMALL = Cell("digits", RIVAL, 1, 0, width=8, steps=24, warmup=4, logs=4, batch=16)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    return load("digits")
+
+
+def numbers(training: Training) -> list[tuple[Any, ...]]:
+    """All that must not depend on interruptions: everything but the seconds."""
+    return [
+        (row["step"], row["train"], row["valid"], tuple(row.get("conditions", ())))
+        for row in training.rows
+    ]
+
+
+def same(a: list[tuple[Any, ...]], b: list[tuple[Any, ...]]) -> bool:
+    """Equality to the last bit, NaN (no training loss before the first step) included."""
+    return json.dumps(a) == json.dumps(b)
+
+
+def test_it_learns(digits: Any) -> None:
+    training = Training(replace(SMALL, steps=60, identity=False), digits)
+    train(training, None)
+    first, last = training.rows[0]["valid"], training.rows[-1]["valid"]
+    assert last < first - 0.5
+    record = outcome(training)
+    assert record["test"] < math.log2(17)
+    assert record["test_weighted"] < record["test"]
+    assert json.loads(json.dumps(record))["cell"]["mixing"] == RIVAL
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(digits: Any, tmp_path: Path) -> None:
+    whole, path = Training(SMALL, digits), tmp_path / "run.pt"
+    train(whole, None)
+
+    class Stop(Exception):
+        pass
+
+    def stop(training: Training, bits: float) -> None:
+        if training.step_number == 15:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(Training(SMALL, digits), path, stop)
+    resumed = Training(SMALL, digits)
+    train(resumed, path)
+    assert same(numbers(resumed), numbers(whole))
+    for a, b in zip(
+        whole.averaged.state_dict().values(), resumed.averaged.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_a_killed_process_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a run of the command line."""
+    command = [
+        *(sys.executable, "-m", "emcheck", "density", "train", "digits", "--depth", "1"),
+        *("--width", "8", "--steps", "160", "--warmup", "4", "--log-count", "8", "--batch", "16"),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    name = "digits-depth1-1x1+emerging-seed0"
+
+    def rows(folder: Path) -> list[list[str]]:
+        with (folder / f"{name}.csv").open(encoding="utf-8") as file:
+            return [[r["step"], r["train"], r["valid"]] for r in csv.DictReader(file)]
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "--out", whole], check=True, env=environment, capture_output=True)
+    with subprocess.Popen([*command, "--out", killed], env=environment) as process:
+        deadline = time.monotonic() + 60
+        while not (killed / f"{name}.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert len(rows(killed)) < len(rows(whole)), "it had ended before it was killed"
+    subprocess.run([*command, "--out", killed], check=True, env=environment, capture_output=True)
+    assert rows(killed) == rows(whole)
+
+
+def test_a_diverging_run_stops_with_a_clear_word(digits: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    wild = replace(SMALL, rate=30.0, warmup=0, steps=200)
+    with pytest.raises(Diverged, match=r"diverged at step \d+: expected at most .* bits/dim, got"):
+        train(Training(wild, digits), path)
+
+
+def test_a_checkpoint_of_another_cell_is_refused(digits: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    Training(SMALL, digits).save(path)
+    with pytest.raises(ValueError, match="expected a checkpoint with width = 9, got 8"):
+        Training(replace(SMALL, width=9), digits).load(path)
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="expected a checkpoint, got"):
+        Training(SMALL, digits).load(path)
+
+
+def test_one_step_of_the_emerging_flow_starts_where_glow_starts(digits: Any) -> None:
+    """Bit for bit: the loss of step 0 and the gradients of what both flows have."""
+    pair = [Training(replace(SMALL, mixing=mixing), digits) for mixing in ("1x1", RIVAL)]
+    assert pair[0].step() == pair[1].step()
+    shared = dict(pair[1].flow.named_parameters())
+    assert torch.equal(pair[0].flow.top.scale, shared["top.scale"])
+
+
+def test_recomputed_training_follows_the_ordinary_one(digits: Any) -> None:
+    runs = []
+    for recompute in (False, True):
+        training = Training(replace(SMALL, recompute=recompute), digits)
+        runs.append([training.step() for _ in range(10)])
+    np.testing.assert_allclose(runs[0], runs[1], rtol=1e-4)
+
+
+def test_processes_share_a_batch() -> None:
+    x = torch.arange(8.0)
+    shares = [Group(rank, 4).share(x) for rank in range(4)]
+    assert torch.equal(torch.cat(shares), x)
+    with pytest.raises(ValueError, match="3 processes can share, got 16"):
+        Group(0, 3).validate(16)
+
+
+def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
+    """``torchrun`` with gloo: the same global batch, the same loss to 1e-5 relative."""
+    arguments = [
+        *("-m", "emcheck", "density", "train", "digits", "--depth", "1", "--width", "8"),
+        *("--steps", "20", "--log-count", "20", "--batch", "16", "--warmup", "4"),
+    ]
+    torchrun = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    curves = []
+    for name, start in (("one", [sys.executable]), ("two", torchrun)):
+        command = [*start, *arguments, "--out", str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        log = tmp_path / name / "digits-depth1-1x1+emerging-seed0.csv"
+        with log.open(encoding="utf-8") as file:
+            curves.append(
+                [(float(r["train"] or 0), float(r["valid"])) for r in csv.DictReader(file)]
+            )
+    assert len(curves[0]) == 21
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_conditions_are_those_of_the_jacobian(mixing: str) -> None:
+    flow = Glow((1, 8, 8), 2, 2, mixing, 4, seed=3)
+    found = mixing_conditions(flow)
+    assert len(found) == 4
+    layers = list(flow.levels[1].layers)[1:]
+    double = [layer.double() for layer in layers[1 : next(
+        n for n, layer in enumerate(layers) if type(layer).__name__ == "AffineCoupling2d"
+    )]]  # fmt: skip
+
+    def through(x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        for layer in double:
+            x = layer(x)[0]
+        return x, None
+
+    J = explicit_jacobian(through, torch.zeros(8, 2, 2, dtype=torch.float64))
+    assert found[2] == pytest.approx(condition_number(J), rel=1e-6)
+
+
+def test_matched_parameters_are_the_least_that_suffice() -> None:
+    shape, cell = (3, 16, 16), Cell("galaxies", "1x1", control="parameters")
+    rival = live_parameters(replace(cell, mixing=RIVAL, control="").build(shape))
+    width = matched_width(cell, shape)
+    sizes = [
+        live_parameters(replace(cell, control="", width=w).build(shape)) for w in (width - 1, width)
+    ]
+    assert sizes[0] < rival <= sizes[1]
+    assert cell.build(shape).width == width
+
+
+def test_masked_taps_are_no_parameters() -> None:
+    """The emerging pair adds 7 C^2 + C and a bias of C to the 1x1 (C = 12, then 24)."""
+    sizes = [live_parameters(Cell("galaxies", m, 1).build((3, 16, 16))) for m in ("1x1", RIVAL)]
+    assert sizes[1] - sizes[0] == sum(2 * (3 * C * C + C * (C + 1) // 2) + C for C in (12, 24))
+
+
+def test_the_weighted_bound_is_the_logarithm_of_a_mean(digits: Any) -> None:
+    flow = Training(SMALL, digits).averaged
+    single, weighted = held_out_bits(flow, digits)
+    draws = np.stack([evaluate(flow, digits.test, 17, "test", k) for k in range(DRAWS)])
+    by_hand = -np.log2(np.mean(2.0 ** (-64 * (draws - draws.min(axis=0))), axis=0)) / 64
+    np.testing.assert_allclose(weighted, by_hand + draws.min(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(single, draws[0])
+    assert (weighted.numpy() <= draws.mean(axis=0)).all()  # Jensen
+
+
+def test_fidelity_of_a_flow_that_loses_what_it_draws() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (300, 1, 4, 4), np.uint8)
+    data = of_images("noise", values, 256, mirror=False)
+    flow = Glow(data.shape, 1, 1, "1x1", 4, seed=0)
+    whole = fidelity(flow, data)
+    assert whole["image"] < 0.01
+    assert whole["changed"] == whole["lost"] == whole["lost_float64"] == 0
+    with torch.no_grad():
+        flow.top.scale.fill_(1e-39)  # what is drawn lies 1e39 away
+    lost = fidelity(flow, data)
+    assert (lost["lost"], lost["lost_float64"]) == (1, 0)
+
+
+def test_pictures_survive_json() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5), np.uint8)
+    assert np.array_equal(decode(json.loads(json.dumps(encode(images)))), images)
+
+
+def test_samples_of_a_checkpoint(digits: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "run.pt"
+    Training(SMALL, digits).save(path)
+    out = write_samples(path, 10, 0.7, 0, 2, tmp_path / "s.png")
+    with Image.open(out) as image:
+        assert image.size == ((8 * 9 + 1) * 2, (2 * 9 + 1) * 2)
+    before = out.read_bytes()
+    assert write_samples(path, 10, 0.7, 0, 2, out).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mixing": "3x3"}, "expected a mixing among"),
+        ({"control": "luck"}, "expected a control among"),
+        ({"batch": 0}, "expected batch to be at least 1, got 0"),
+        ({"rate": 0.0}, "expected rate > 0"),
+        ({"average": 1.0}, "average < 1"),
+    ],
+)
+def test_refused_cells(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        replace(SMALL, **change)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "lsun"], "expected a data set among"),
+        (["train", "cifar10"], "expected --root"),
+        (["train", "digits", "--mixing", "3x3"], "expected a mixing among"),
+        (["train", "digits", "--device", "tpu"], "expected --device to be cpu or cuda"),
+        (["train", "digits", "--levels", "4"], "multiples of 16"),
+        (["sample", "absent.pt"], "expected a checkpoint"),
+        (["sweep", "--plan", "big"], "expected a plan among"),
+        (["report", "absent"], "expected finished cells"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "emcheck", "density", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
