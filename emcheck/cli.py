@@ -68,9 +68,9 @@ def run(
     bench_profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
     threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
 ) -> None:
-    """Canaries, properties, benchmarks and the report, in one go."""
+    """Canaries, properties, benchmarks, a smoke run of the density experiment, the report."""
     _chosen("--bench-profile", bench_profile, ("quick", "full"))
-    codes = [_properties(profile), _benches(bench_profile, threads, None)]
+    codes = [_properties(profile), _benches(bench_profile, threads, None), _smoke()]
     print(f"report: {_write_report([], None, REPORTS)}")
     raise typer.Exit(max(codes))
 
@@ -222,6 +222,19 @@ def _benches(profile: str, threads: int, json: Path | None) -> int:
     return _pytest("benches", *options, threads=threads)
 
 
+def _smoke() -> int:
+    """The density experiment in a minute."""
+    from emcheck.experiments.smoke import run_smoke
+    from emcheck.show import StepProgress
+
+    with StepProgress("density experiment") as progress:
+        problems = run_smoke(lambda name, done, total: progress.advance(done, total))
+    for problem in problems:
+        print(f"density experiment: {problem}")
+    print(f"density experiment (smoke): {'FAILED' if problems else 'all cells learn'}")
+    return FAILED if problems else 0
+
+
 def _pytest(folder: str, *options: str, threads: int) -> int:
     """pytest in a process of its own: the thread count is chosen by its environment."""
     if not (ROOT / folder).is_dir():
@@ -245,7 +258,14 @@ def _write_report(
     benchmarks: list[Path], properties: Path | None, out: Path, contests: Path | None = None
 ) -> Path:
     from emcheck.report import default_inputs, write_report
+    from emcheck.report.density import write_density
 
+    density = None
     if not benchmarks and properties is None and contests is None:
         benchmarks, properties, contests = default_inputs(REPORTS / "data")
-    return write_report(benchmarks, properties, out, contests)
+        density = REPORTS / "data" / "density"
+        density = density if any(density.glob("cells/*.json")) else None
+    page = write_report(benchmarks, properties, out, contests, density)
+    if density is not None:
+        write_density(density, out)
+    return page

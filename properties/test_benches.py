@@ -30,8 +30,8 @@ from emcheck.bench.cells import (
     all_cells,
     variants,
 )
-from emcheck.bench.compare import run_contests
-from emcheck.bench.contests import compete, contests, masked
+from emcheck.bench.compare import every_contest, run_contests
+from emcheck.bench.contests import compete, masked
 from emcheck.bench.timing import Budget
 from emcheck.layers import AutoregressiveConv2d, Conv1x1
 from emcheck.registry import REGISTRY
@@ -178,7 +178,7 @@ def test_every_bar_is_measured_by_some_contest() -> None:
     """A contest that is renamed would leave its bar without a number."""
     found = {
         (contest.name, contest.batch, "x".join(map(str, contest.event)), name)
-        for contest in contests(large=32)
+        for contest in every_contest(large=32)
         for name in contest.calls
     }
     times = pd.Series(1.0, index=pd.MultiIndex.from_tuples(sorted(found), names=KEYS))

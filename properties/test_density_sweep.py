@@ -11,6 +11,7 @@ import pytest
 
 from emcheck.experiments.cell import Cell
 from emcheck.experiments.plans import CORE, DEPTHS, PLANS, SEEDS, plan_of
+from emcheck.experiments.smoke import judge
 from emcheck.experiments.sweep import run_cell, sweep
 from emcheck.experiments.training import Training
 from emcheck.flows.mixing import MIXINGS
@@ -113,3 +114,18 @@ def test_the_reference_plan_is_the_controlled_experiment() -> None:
     assert [cell.steps for cell in plan_of("smoke", 7)] == [7] * len(PLANS["smoke"]())
     with pytest.raises(ValueError, match="expected a plan among reference, smoke"):
         plan_of("all")
+
+
+def test_what_a_smoke_run_complains_of() -> None:
+    cell = CELLS[0]
+    good = {"rows": [{"valid": 5.0}, {"valid": 4.0}]}
+    rival = replace(cell, mixing="1x1+emerging")
+    assert judge({cell: good, rival: good}) == []
+    (flat,) = judge({cell: {"rows": [{"valid": 5.0}, {"valid": 5.0}]}})
+    assert "expected validation below 5.0000 bits/dim, got 5.0000" in flat
+    (apart,) = judge({cell: good, rival: {"rows": [{"valid": 5.1}, {"valid": 4.0}]}})
+    assert "expected one start for nested flows" in apart
+    (lost,) = judge({cell: {"diverged": "diverged at step 3", "rows": []}})
+    assert lost == f"{cell.name}: diverged at step 3"
+    (nan,) = judge({cell: {"rows": [{"valid": 5.0}, {"valid": float("nan")}]}})
+    assert "got nan" in nan

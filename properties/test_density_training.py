@@ -21,7 +21,7 @@ import torch
 from emcheck.experiments.cell import RIVAL, Cell, live_parameters, matched_width
 from emcheck.experiments.conditioning import mixing_conditions
 from emcheck.experiments.data import load
-from emcheck.experiments.outcome import DRAWS, decode, encode, fidelity, held_out_bits, outcome
+from emcheck.experiments.outcome import DRAWS, encode, fidelity, held_out_bits, outcome
 from emcheck.experiments.parallel import Group
 from emcheck.experiments.regions import of_images
 from emcheck.experiments.show import write_samples
@@ -29,6 +29,7 @@ from emcheck.experiments.training import Diverged, Training, evaluate, train
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
 from emcheck.oracle import condition_number, explicit_jacobian
+from emcheck.report.density.load import decode
 
 #: A tenth of a second for each step and less.
 SMALL = Cell("digits", RIVAL, 1, 0, width=8, steps=24, warmup=4, logs=4, batch=16)

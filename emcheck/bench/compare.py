@@ -12,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emcheck.bench.contests import compete, contests, peak_memory
+from emcheck.bench.contests import Contest, compete, contests, peak_memory
+from emcheck.bench.flow_contests import sampling, training_steps
 from emcheck.machine import describe_machine
 from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE
 from emcheck.report.files import write_all
@@ -92,12 +94,17 @@ def _output(module: str, environment: dict[str, str]) -> list[Record]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def every_contest(large: int = 256) -> Iterator[Contest]:
+    """Solvers and layers, smallest first, then whole flows."""
+    return chain(contests(large), (make() for make in (training_steps, sampling)))
+
+
 def main() -> None:
     """One process: the memory first, while the process is fresh, then every contest."""
     memory = peak_memory()
     told = {"contest": "peak memory", "batch": 32, "event": "12x256x256", "competitor": "inverse"}
     print(json.dumps(told | {"seconds": None, "rounds": 1, "first": None} | memory))
-    for contest in contests():
+    for contest in every_contest():
         for row in compete(contest, SECONDS):
             print(json.dumps({**row, "peak_memory": None}), flush=True)
 

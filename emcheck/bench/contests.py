@@ -10,7 +10,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ class Contest:
     name: str
     batch: int
     event: tuple[int, int, int]
-    calls: dict[str, Call] = field(default_factory=dict)
+    calls: Mapping[str, Call] = field(default_factory=dict)
 
 
 def _generator(seed: int = 0) -> torch.Generator:

@@ -140,9 +140,3 @@ def encode(images: Array) -> dict[str, Any]:
     """Whole numbers as text for JSON."""
     held = np.ascontiguousarray(images, np.uint8)
     return {"shape": list(held.shape), "base64": base64.b64encode(held.tobytes()).decode()}
-
-
-def decode(record: dict[str, Any]) -> Array:
-    """The whole numbers that :func:`encode` wrote."""
-    flat = np.frombuffer(base64.b64decode(record["base64"]), np.uint8)
-    return flat.reshape(record["shape"])

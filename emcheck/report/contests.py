@@ -105,6 +105,11 @@ def _bars() -> list[Bar]:
         size = f"{channels}x16x16"
         measure = _over("1x1 convolution", 32, size, ("QR",), ("dense",))
         bars.append(Bar("1x1 QR forward / dense forward", size, 1.3, 1.1, measure))
+    for what in ("training step", "sampling"):
+        measure = _over(what, 64, "3x16x16", ("1x1+emerging",), ("1x1",))
+        bars.append(
+            Bar(f"flow of width 64: {what}, 1x1+emerging / 1x1", "3x16x16", 1.3, 1.15, measure)
+        )
     grown = "12 channels, 16x16 to 256x256, batch 4"
     bars.append(Bar("growth with pixels: exponent minus the forward's", grown, 0.05, 0.0, _growth))
     return bars

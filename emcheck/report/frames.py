@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from emcheck.report.contests import bar_frame, contest_frame
+from emcheck.report.density.differences import differences
+from emcheck.report.density.load import Density
 from emcheck.report.faults import fault_frame, kill_matrix, kill_table
 from emcheck.report.load import BenchmarkFile, Contests, Properties
 from emcheck.report.schema import Record
@@ -38,6 +40,7 @@ class Frames:
     contests: pd.DataFrame | None = None
     bars: pd.DataFrame | None = None
     contest_runs: list[Record] = field(default_factory=list)
+    density: pd.DataFrame | None = None
 
     def machine_names(self) -> dict[str, str]:
         """Letter -> name of every machine that was timed, in the order of the letters."""
@@ -48,7 +51,10 @@ class Frames:
 
 
 def build(
-    files: Sequence[BenchmarkFile], properties: Properties | None, contests: Contests | None = None
+    files: Sequence[BenchmarkFile],
+    properties: Properties | None,
+    contests: Contests | None = None,
+    density: Density | None = None,
 ) -> Frames:
     """The frames of the inputs that are there."""
     known = properties or Properties()
@@ -75,6 +81,7 @@ def build(
         contests=contest_frame(raced) if raced is not None else None,
         bars=bar_frame(raced) if raced is not None else None,
         contest_runs=[contests.header] if contests is not None else [],
+        density=differences(density) if density is not None else None,
     )
 
 

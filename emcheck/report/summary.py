@@ -8,6 +8,7 @@ from emcheck.report.markdown import csv_link
 from emcheck.report.sections.canaries import canaries
 from emcheck.report.sections.contests import contests
 from emcheck.report.sections.coverage import gaps, images
+from emcheck.report.sections.density import density
 from emcheck.report.sections.growth import growth
 from emcheck.report.sections.kills import kills
 from emcheck.report.sections.opening import HOW_TO_READ, headline, provenance
@@ -25,6 +26,7 @@ SECTIONS = (
     times,
     price,
     growth,
+    density,
     images,
     gaps,
 )

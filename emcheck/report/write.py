@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from emcheck.report.density.load import read_density
 from emcheck.report.errors import ReportError
 from emcheck.report.figures import draw_all
 from emcheck.report.files import write_all
@@ -26,7 +27,11 @@ def default_inputs(data: Path = DATA) -> tuple[list[Path], Path | None, Path | N
 
 
 def write_report(
-    benchmarks: Sequence[Path], properties: Path | None, out: Path, contests: Path | None = None
+    benchmarks: Sequence[Path],
+    properties: Path | None,
+    out: Path,
+    contests: Path | None = None,
+    density: Path | None = None,
 ) -> Path:
     """Write summary.md, tables/*.csv and figures/*.svg below ``out``.
 
@@ -39,6 +44,8 @@ def write_report(
         properties: the JSON lines of ``pytest properties``, or None where there are none.
         out: the folder of the report, created where needed.
         contests: the JSON lines of ``emcheck compare``, or None where there are none.
+        density: the folder of ``emcheck density sweep``, or None where there is none; its own
+            page is written by :func:`emcheck.report.density.write_density`.
 
     Returns:
         The path of summary.md.
@@ -55,6 +62,7 @@ def write_report(
         files,
         read_properties(properties) if properties is not None else None,
         read_contests(contests) if contests is not None else None,
+        read_density(density) if density is not None else None,
     )
     contents: dict[str, bytes] = {}
     for name, frame in csv_tables(frames).items():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from emcheck.oracle.precision import Array
 from emcheck.report.errors import ReportError
 
 Record = dict[str, Any]
@@ -63,6 +66,12 @@ def _read(path: Path) -> Record:
         return content
     except (OSError, ValueError) as error:
         raise ReportError(f"{path}: expected JSON of a sweep, got {error}") from None
+
+
+def decode(record: Record) -> Array:
+    """Whole numbers that a cell holds as text: images ``(N, C, H, W)`` of uint8."""
+    flat = np.frombuffer(base64.b64decode(record["base64"]), np.uint8)
+    return flat.reshape(record["shape"])
 
 
 def variant(cell: Record) -> str:

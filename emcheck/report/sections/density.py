@@ -1,0 +1,15 @@
+"""The verdict of the density experiment; the experiment itself has a page of its own."""
+
+from __future__ import annotations
+
+from emcheck.report.density.differences import verdict
+from emcheck.report.frames import Frames
+
+
+def density(frames: Frames) -> str:
+    """Two sentences and where the numbers are."""
+    title = "## Is it better than a 1x1?"
+    if frames.density is None:
+        return f"{title}\n\nNot measured: no trained cell is there (`emcheck density sweep`)."
+    link = "Bits per dimension with intervals, curves and samples: [density.md](density.md)"
+    return f"{title}\n\n**{verdict(frames.density)}** {link}"
