@@ -21,11 +21,12 @@ import torch
 from emcheck.experiments.cell import RIVAL, Cell, live_parameters, matched_width
 from emcheck.experiments.conditioning import mixing_conditions
 from emcheck.experiments.data import load
-from emcheck.experiments.outcome import DRAWS, encode, fidelity, held_out_bits, outcome
+from emcheck.experiments.evaluation import DRAWS, evaluate, held_out_bits
+from emcheck.experiments.outcome import encode, fidelity, outcome
 from emcheck.experiments.parallel import Group
 from emcheck.experiments.regions import of_images
 from emcheck.experiments.show import write_samples
-from emcheck.experiments.training import Diverged, Training, evaluate, train
+from emcheck.experiments.training import Diverged, Training, train
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
 from emcheck.oracle import condition_number, explicit_jacobian

@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from emcheck.experiments.cell import live_parameters
+from emcheck.experiments.evaluation import PASS, held_out_bits
 from emcheck.experiments.nearest import nearest_patches
 from emcheck.experiments.regions import Data, dequantise, quantise, stream
-from emcheck.experiments.training import PASS, Training, evaluate
+from emcheck.experiments.training import Training
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
-
-#: Draws of the noise in the importance-weighted bound.
-DRAWS = 16
 
 #: Samples of a record, and their temperature.
 SAMPLES, TEMPERATURE = 8, 1.0
@@ -59,23 +57,6 @@ def outcome(training: Training) -> dict[str, Any]:
         record |= {"samples": encode(drawn), "nearest": encode(patches)}
         record |= {"nearest_distances": [float(distance) for distance in distances]}
     return record
-
-
-def held_out_bits(flow: Glow, data: Data) -> tuple[Tensor, Tensor]:
-    """Bits per dimension of the test patches: the usual bound, and a tighter one.
-
-    With noise ``U_k``, ``log P(v) >= E log (1/K) sum_k p(v + U_k)``: ``K = 1`` is the usual
-    bound, and it grows with K.
-
-    Reference: Burda, Grosse, Salakhutdinov, Importance Weighted Autoencoders, 2015,
-    arXiv 1509.00519; Hoogeboom, Cohen, Tomczak, Learning Discrete Distributions by
-    Dequantization, 2020, arXiv 2001.11235.
-    """
-    draws = torch.stack([evaluate(flow, data.test, data.bins, "test", k) for k in range(DRAWS)])
-    n = math.prod(data.shape)
-    nats = draws * (-n * math.log(2))
-    weighted = -(torch.logsumexp(nats, dim=0) - math.log(DRAWS)) / (n * math.log(2))
-    return draws[0], weighted
 
 
 @torch.no_grad()

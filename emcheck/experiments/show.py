@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from emcheck.experiments.cell import Cell
+from emcheck.experiments.checkpoint import read_checkpoint
 from emcheck.experiments.regions import quantise, stream
-from emcheck.experiments.training import Training, read_checkpoint
+from emcheck.experiments.training import Training
 from emcheck.oracle.precision import Array
 from emcheck.report.files import write_all
 

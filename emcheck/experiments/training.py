@@ -7,9 +7,7 @@ everything else; so a run that was killed goes on to the same numbers, bit for b
 from __future__ import annotations
 
 import copy
-import io
 import math
-import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +18,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from emcheck.experiments.cell import Cell, bits_of_uniform
+from emcheck.experiments.checkpoint import read_checkpoint, write_checkpoint
 from emcheck.experiments.conditioning import mixing_conditions
+from emcheck.experiments.evaluation import evaluate
 from emcheck.experiments.parallel import ALONE, Group
 from emcheck.experiments.regions import Data, dequantise, stream
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
-from emcheck.report.files import write_all
 
-#: Patches that set the actnorms, and patches of one pass of an evaluation.
-INITIAL, PASS = 256, 128
+#: Patches that set the actnorms.
+INITIAL = 256
 
 #: A run that is this many uniform codes above its first step has diverged.
 HOPELESS = 2.0
@@ -157,9 +156,7 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint under a temporary name, then rename it."""
-        buffer = io.BytesIO()
-        torch.save(self.state(), buffer)
-        write_all(path.parent, {path.name: buffer.getvalue()})
+        write_checkpoint(path, self.state())
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same cell.
@@ -181,29 +178,6 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step_number, self.rows = state["step"], state["rows"]
         self.seconds, self.first = state["seconds"], state["first"]
-
-
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The content of a checkpoint; only tensors and plain values are read.
-
-    Raises:
-        ValueError: a missing or broken file.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        return state
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0][:120]
-        raise ValueError(f"{path}: expected a checkpoint, got {reason}") from None
-
-
-@torch.no_grad()
-def evaluate(flow: Glow, values: Array, bins: int, role: str, number: int = 0) -> Tensor:
-    """Bits per dimension ``(N,)`` of whole numbers, with the noise of ``(role, number)``."""
-    x = dequantise(values, bins, stream("noise", role, number))
-    device = flow.top.scale.device
-    parts = [flow.bits_per_dim(part.to(device), bins) for part in x.split(PASS)]
-    return torch.cat(parts).double().cpu()
 
 
 def train(

@@ -30,8 +30,7 @@ def differences(density: Density) -> pd.DataFrame:
     one: better or worse if it lies on one side of 0, else undecided.
     """
     rows = []
-    cells = density.cells[density.cells["diverged"] == ""]
-    for (data, depth), group in cells.groupby(["data", "depth"], sort=True):
+    for (data, depth), group in density.trained.groupby(["data", "depth"], sort=True):
         bits = group.pivot_table(index="seed", columns="variant", values="test")
         for control in CONTROLS:
             if RIVAL in bits and control in bits:

@@ -32,6 +32,11 @@ class Density:
     pictures: dict[str, Record]
     machine: Record
 
+    @property
+    def trained(self) -> pd.DataFrame:
+        """The cells that did not diverge."""
+        return self.cells[self.cells["diverged"] == ""]
+
 
 def read_density(folder: Path) -> Density:
     """Read ``cells/*.json``, ``baselines/*.json`` and ``step_ratios.json``.

@@ -1,0 +1,33 @@
+"""Files that a training goes on from."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emcheck.report.files import write_all
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values under a temporary name, then rename it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_all(path.parent, {path.name: buffer.getvalue()})
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The content of a checkpoint; only tensors and plain values are read.
+
+    Raises:
+        ValueError: a missing or broken file.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        return state
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().split("\n")[0][:120]
+        raise ValueError(f"{path}: expected a checkpoint, got {reason}") from None

@@ -1,0 +1,158 @@
+"""What the flows reach: bits per dimension, differences, depth, and the paper's numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from emcheck.report.density.differences import LEVEL, RIVAL
+from emcheck.report.density.load import Density
+from emcheck.report.density.paper import PAPER
+from emcheck.report.markdown import code, figure, table
+from emcheck.report.tidy import records
+
+#: name -> what it is in the table.
+_OTHERS = {
+    "gaussian": "Gaussian, full covariance",
+    "png_sheet": "PNG, all patches one sheet",
+    "png_each": "PNG, a file for each patch",
+    "uniform": "uniform",
+}
+
+
+def likelihood(density: Density, gaps: pd.DataFrame, figures: list[str]) -> list[str]:
+    """The sections about likelihood, in the order of the page."""
+    return [
+        _bits(density),
+        _losing(density),
+        _gaps(gaps, figures),
+        _depth(gaps),
+        _paper(density),
+    ]
+
+
+def _bits(density: Density) -> str:
+    parts = ["## Test bits per dimension"]
+    cells = density.trained
+    parts.append(
+        "Lower is better. Mean over seeds ± standard deviation (one seed: marked); in the second "
+        "column the importance-weighted bound with 16 draws of the noise."
+    )
+    head = ["variant", "bits/dim", "weighted", "seeds", "parameters", "steps", "train s"]
+    for (data, depth), group in cells.groupby(["data", "depth"], sort=True):
+        rows = []
+        for variant, found in sorted(
+            group.groupby("variant"), key=lambda pair: pair[1]["test"].mean()
+        ):
+            seeds = len(found)
+            spread = f" ± {found['test'].std():.4f}" if seeds > 1 else " (one seed)"
+            rows.append(
+                [
+                    code(variant),
+                    f"{found['test'].mean():.4f}{spread}",
+                    f"{found['test_weighted'].mean():.4f}",
+                    seeds,
+                    f"{found['parameters'].iloc[0]:,}",
+                    f"{found['steps'].iloc[0]:,}",
+                    f"{found['train_seconds'].mean():.0f}",
+                ]
+            )
+        base = density.baselines
+        for row in records(base[base["data"] == data]) if len(base) else ():
+            rows += [
+                [label, f"{row[name]:.4f}", "", "", "", "", ""] for name, label in _OTHERS.items()
+            ]
+        parts += [f"### {data}, depth {depth}", table(head, rows)]
+    return "\n\n".join(parts)
+
+
+def _losing(density: Density) -> str:
+    """In words: which flows lose to a Gaussian or to PNG."""
+    cells, lines = density.trained, []
+    for row in records(density.baselines) if len(density.baselines) else ():
+        here = cells[cells["data"] == row["data"]]
+        for name in ("gaussian", "png_sheet", "png_each"):
+            worse = here[here["test"] > row[name]]
+            if len(worse):
+                which = ", ".join(
+                    sorted({f"{code(r['variant'])} (depth {r['depth']})" for r in records(worse)})
+                )
+                lines.append(f"- {row['data']}: {which} lose to {_OTHERS[name]} ({row[name]:.4f}).")
+    if not lines:
+        return "Every flow beats the Gaussian and PNG on its data."
+    return "Lost to what is no flow:\n\n" + "\n".join(lines)
+
+
+def _gaps(gaps: pd.DataFrame, figures: list[str]) -> str:
+    parts = [
+        "## Paired differences",
+        f"Test bits/dim of {code(RIVAL)} minus a control with the same seed; negative: emerging is "
+        f"better. {LEVEL:.0%} intervals of the mean over seeds, by bootstrap and by Student's t; "
+        "the verdict needs both to lie on one side of 0. They hold for these test patches: what "
+        "another test set would change is not in them.",
+    ]
+    head = [
+        "data",
+        "depth",
+        "control",
+        "seeds",
+        "difference",
+        "bootstrap",
+        "Student's t",
+        "verdict",
+    ]
+    rows = [
+        [row["data"], row["depth"], code(row["control"]), row["seeds"],
+         f"{row['difference']:+.4f}", _interval(row["low"], row["high"]),
+         _interval(row["t_low"], row["t_high"]), row["verdict"]]
+        for row in records(gaps)
+    ]  # fmt: skip
+    parts.append(table(head, rows) if rows else "No pair was trained.")
+    if "differences" in figures:
+        parts.append(
+            figure(
+                "density_differences",
+                "Emerging minus control. Thick: bootstrap interval; thin: Student's t. What "
+                "crosses the line at 0 is undecided.",
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _interval(low: float, high: float) -> str:
+    return "–" if math.isnan(low) else f"[{low:+.4f}, {high:+.4f}]"
+
+
+def _depth(gaps: pd.DataFrame) -> str:
+    """How the gain over the plain 1x1 flow changes with depth."""
+    lines = []
+    for data, group in gaps.groupby("data", sort=True) if len(gaps) else ():
+        plain = group[group["control"] == "1x1"].sort_values("depth")
+        if len(plain) > 1:
+            first, last = plain.iloc[0], plain.iloc[-1]
+            lines.append(
+                f"- {data}: {first['difference']:+.4f} at depth {first['depth']}, "
+                f"{last['difference']:+.4f} at depth {last['depth']}"
+            )
+    if not lines:
+        return ""
+    told = "The paper's gain shrinks with depth; here, emerging minus 1x1 in bits/dim:"
+    return "\n\n".join(["## The effect of depth", told, "\n".join(lines)])
+
+
+def _paper(density: Density) -> str:
+    names = ("1x1", RIVAL, "periodic")
+    rows = [
+        ["paper", setting, *(bits.get(n, "") for n in names)] for setting, bits in PAPER.items()
+    ]
+    for (data, depth), group in density.trained.groupby(["data", "depth"], sort=True):
+        means = group.groupby("variant")["test"].mean()
+        shown = [f"{means[n]:.3f}" if n in means else "" for n in names]
+        rows.append(["here", f"{data}, D = {depth}", *shown])
+    told = (
+        "Bits per dimension are not comparable between data sets; the columns of one row are. "
+        "The paper trains three levels of width 512 for days."
+    )
+    head = ["", "data and depth", *(code(n) for n in names)]
+    return "\n\n".join(["## Beside the paper's numbers", told, table(head, rows, left=2)])
