@@ -105,7 +105,8 @@ def test_the_page_of_real_cells(folder: Path, tmp_path: Path) -> None:
     assert text.splitlines()[2].startswith("**At equal depth and width the emerging flow is")
     assert "the same number in 3 of 3 pairs" in text
     assert "**1 training diverged:** digits qr: diverged at step" in text
-    assert "lose to Gaussian, full covariance (2.0000)" in text
+    assert "12 of 12 trainings (`1x1`, `1x1+emerging`, `1x1, matched parameters`" in text
+    assert "lose to Gaussian, full covariance (2.0000). In the last quarter of their steps" in text
     assert "digits depth 1: 1.250" in text
     assert "| paper | galaxy, D = 8 | 2.03 ± .026 | 1.98 ± .007 | 1.98 ± .003 |" in text
     assert "nan" not in text.lower()

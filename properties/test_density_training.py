@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from emcheck.cli import main
 from emcheck.experiments.cell import RIVAL, Cell, live_parameters, matched_width
 from emcheck.experiments.conditioning import mixing_conditions
 from emcheck.experiments.data import load
@@ -281,9 +282,17 @@ def test_refused_cells(change: dict[str, Any], told: str) -> None:
         (["report", "absent"], "expected finished cells"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "emcheck", "density", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_mistake_is_one_line(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["emcheck", "density", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line

@@ -76,10 +76,10 @@ def sweep(
             if not (out / "baselines" / f"{name}.json").exists():
                 size = next(cell.size for cell in cells if cell.data == name)
                 tasks[client.submit(_baselines, name, size, root, pure=False)] = name
-        for cell in waiting:
+        for n, cell in enumerate(waiting):
             checkpoint = (out / "checkpoints" / f"{cell.name}.pt").resolve()
             future = client.submit(
-                run, cell, checkpoint, root, retries=RETRIES, pure=False, key=cell.name
+                run, cell, checkpoint, root, retries=RETRIES, key=cell.name, priority=-n
             )
             tasks[future] = cell
         return _collect(client, tasks, out, len(cells), told)

@@ -6,12 +6,9 @@ import math
 
 from emcheck.report.density.differences import RIVAL
 from emcheck.report.density.figures import CAPTION_LINES
-from emcheck.report.density.load import Density
+from emcheck.report.density.load import FLAT, Density
 from emcheck.report.markdown import code, figure, number, plural, table
 from emcheck.report.tidy import records
-
-#: Improvement of the last quarter of the steps, in bits/dim, up to which a curve counts as flat.
-FLAT = 0.01
 
 #: Grey levels of a round trip up to which sampling counts as faithful: no pixel can change.
 FAITHFUL = 0.5

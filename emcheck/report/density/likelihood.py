@@ -7,9 +7,9 @@ import math
 import pandas as pd
 
 from emcheck.report.density.differences import LEVEL, RIVAL
-from emcheck.report.density.load import Density
+from emcheck.report.density.load import FLAT, Density
 from emcheck.report.density.paper import PAPER
-from emcheck.report.markdown import code, figure, table
+from emcheck.report.markdown import code, figure, plural, table
 from emcheck.report.tidy import records
 
 #: name -> what it is in the table.
@@ -68,20 +68,41 @@ def _bits(density: Density) -> str:
 
 
 def _losing(density: Density) -> str:
-    """In words: which flows lose to a Gaussian or to PNG."""
-    cells, lines = density.trained, []
-    for row in records(density.baselines) if len(density.baselines) else ():
-        here = cells[cells["data"] == row["data"]]
-        for name in ("gaussian", "png_sheet", "png_each"):
-            worse = here[here["test"] > row[name]]
-            if len(worse):
-                which = ", ".join(
-                    sorted({f"{code(r['variant'])} (depth {r['depth']})" for r in records(worse)})
-                )
-                lines.append(f"- {row['data']}: {which} lose to {_OTHERS[name]} ({row[name]:.4f}).")
+    """In words: which flows lose to a Gaussian or to PNG, and what speaks for which reason."""
+    lines = [
+        f"- {row['data']}, depth {depth}: {_lost(group, row[name])} lose to {_OTHERS[name]} "
+        f"({row[name]:.4f}). {_reason(density.trained, group, row[name])}"
+        for row in records(density.baselines)
+        for name in ("gaussian", "png_sheet", "png_each")
+        for depth, group in density.trained[density.trained["data"] == row["data"]].groupby("depth")
+        if (group["test"] > row[name]).any()
+    ]
     if not lines:
         return "Every flow beats the Gaussian and PNG on its data."
-    return "Lost to what is no flow:\n\n" + "\n".join(lines)
+    return "Lost to what is no flow, and the reason looked for:\n\n" + "\n".join(lines)
+
+
+def _lost(group: pd.DataFrame, limit: float) -> str:
+    """``3 of 20 trainings (`1x1`, `qr`)``."""
+    worse = group[group["test"] > limit]
+    names = ", ".join(code(name) for name in sorted(set(worse["variant"])))
+    return f"{len(worse)} of {plural(len(group), 'training')} ({names})"
+
+
+def _reason(cells: pd.DataFrame, group: pd.DataFrame, limit: float) -> str:
+    """Too short, too shallow, or neither: what the other cells of the data set say."""
+    worse = group[group["test"] > limit]
+    data, depth = worse["data"].iloc[0], worse["depth"].iloc[0]
+    deeper = cells[(cells["data"] == data) & (cells["depth"] > depth)]
+    told = (
+        f"In the last quarter of their steps they still gained {worse['last_quarter'].mean():.3f} "
+        f"bits/dim, and lack {(worse['test'] - limit).mean():.3f} (means)"
+    )
+    if len(deeper) and (deeper["test"] < limit).all():
+        return f"{told}; all deeper flows beat it, so depth is what they lack."
+    if worse["last_quarter"].mean() > FLAT:
+        return f"{told}: training was too short to tell."
+    return f"{told}: they have flattened above it."
 
 
 def _gaps(gaps: pd.DataFrame, figures: list[str]) -> str:

@@ -19,6 +19,9 @@ Record = dict[str, Any]
 #: Columns that say which training a row belongs to.
 KEYS = ["data", "depth", "variant", "seed"]
 
+#: Improvement of the last quarter of the steps, in bits/dim, up to which a curve counts as flat.
+FLAT = 0.01
+
 
 @dataclass(frozen=True)
 class Density:
