@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from emcheck.checks import CHECKS, Check
 from emcheck.kit import Report
+from emcheck.progress import Bar
 from emcheck.result import Result, Verdict
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _STYLE = {
     Verdict.PASS: "green",
@@ -27,35 +22,7 @@ _STYLE = {
 }
 
 
-class _Bar:
-    """A progress bar on the error stream; silent where that is not a terminal."""
-
-    def __init__(self, what: str, total: int | None) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description:<34}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task(what, total=total)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-
-class CheckProgress(_Bar):
+class CheckProgress(Bar):
     """Progress over the checks; the last one is named."""
 
     def __init__(self) -> None:
@@ -64,17 +31,17 @@ class CheckProgress(_Bar):
 
     def advance(self, check: Check, result: Result) -> None:
         self._seen.add(check.name)
-        self._progress.update(self._task, completed=len(self._seen), description=check.name)
+        self.update(completed=len(self._seen), description=check.name)
 
 
-class StepProgress(_Bar):
+class StepProgress(Bar):
     """Progress over steps whose number is known once the first begins."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what, None)
 
     def advance(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+        self.update(completed=done, total=total)
 
 
 def render_report(report: Report, console: Console | None = None) -> None:

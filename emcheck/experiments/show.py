@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 from emcheck.experiments.cell import Cell
@@ -18,49 +17,25 @@ from emcheck.experiments.checkpoint import read_checkpoint
 from emcheck.experiments.regions import quantise, stream
 from emcheck.experiments.training import Training
 from emcheck.oracle.precision import Array
+from emcheck.progress import Bar
 from emcheck.report.files import write_all
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: Weight of the newest loss in what the bar shows.
 _SMOOTH = 0.05
 
 
-class TrainingProgress:
-    """A bar with bits per dimension and time left; silent where there is no terminal."""
+class TrainingProgress(Bar):
+    """A bar with bits per dimension and time left."""
 
     def __init__(self, training: Training) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(bar_width=18),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not (console.is_terminal and training.group.leads),
-        )
-        self._task = self._progress.add_task("steps", total=training.cell.steps)
+        leads = training.group.leads
+        super().__init__("steps", training.cell.steps, TimeRemainingColumn(), shown=leads)
         self._bits: float | None = None
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def step(self, training: Training, bits: float) -> None:
         before = bits if self._bits is None else self._bits
         self._bits = before + _SMOOTH * (bits - before)
-        shown = f"{self._bits:.3f} bits/dim"
-        self._progress.update(self._task, completed=training.step_number, description=shown)
+        self.update(completed=training.step_number, description=f"{self._bits:.3f} bits/dim")
 
 
 def write_log(path: Path, training: Training) -> None:
