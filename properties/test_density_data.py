@@ -226,6 +226,31 @@ def test_an_archive_that_is_missing_broken_or_empty(name: str, tmp_path: Path) -
             load(name, root=root)
 
 
+def test_truncated_archives_are_one_line(tmp_path: Path) -> None:
+    root = _cifar(tmp_path)
+    tar = tmp_path / "c.tar.gz"
+    with tarfile.open(tar, "w:gz") as file:
+        file.add(root, root.name)
+    tar.write_bytes(tar.read_bytes()[:-20000])
+    with pytest.raises(ValueError, match="expected a folder or archive, got Compressed file ended"):
+        load("cifar10", root=tar)
+    (root / "test_batch").write_bytes(cifar_batch(9)[:500])
+    with pytest.raises(ValueError, match="expected 32x32 images in test_batch, got"):
+        load("cifar10", root=root)
+    (root / "test_batch").write_bytes(pickle.dumps({b"labels": [1]}))
+    with pytest.raises(ValueError, match="expected 32x32 images in test_batch, got"):
+        load("cifar10", root=root)
+
+
+def test_a_truncated_npz_is_one_line(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, data=np.zeros((12, 3072), np.uint8))
+    for name in (*(f"train_data_batch_{n}" for n in range(1, 11)), "val_data"):
+        (tmp_path / f"{name}.npz").write_bytes(buffer.getvalue()[:-40])
+    with pytest.raises(ValueError, match="expected 32x32 images in train_data_batch_1, got"):
+        load("imagenet32", root=tmp_path)
+
+
 def test_every_set_is_described() -> None:
     from emcheck.experiments.data import ABOUT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from emcheck.experiments.sweep import run_cell
 from emcheck.report.density import write_density
 from emcheck.report.density.differences import CONTROLS, differences, verdict
 from emcheck.report.density.load import Density, read_density
+from emcheck.report.density.page import page
 from emcheck.report.errors import ReportError
 
 #: Differences of five seeds, emerging minus control.
@@ -26,10 +28,10 @@ MIXED = (-0.020, 0.024, -0.018, 0.012, 0.001)
 ONE_SIDED = (-0.001, -0.002, -0.09, -0.08, -0.001)
 
 
-def cells(gaps: dict[str, tuple[float, ...]]) -> Density:
+def cells(gaps: dict[str, tuple[float, ...]], gained: float = 0.0) -> Density:
     rows = [
         {"data": "galaxies", "depth": 4, "variant": variant, "seed": seed,
-         "diverged": "", "test": 4.0 + 0.1 * seed - gap}
+         "diverged": "", "test": 4.0 + 0.1 * seed - gap, "steps": 1200, "last_quarter": gained}
         for variant, values in {RIVAL: (0.0,) * 5, **gaps}.items()
         for seed, gap in enumerate(values)
     ]  # fmt: skip
@@ -73,6 +75,24 @@ def test_the_sentence_says_what_the_intervals_say() -> None:
     assert "better" not in second
 
 
+def test_the_sentence_says_that_training_has_not_flattened() -> None:
+    gaps = dict.fromkeys(CONTROLS, BETTER)
+    assert "flattened" not in verdict(differences(cells(gaps)))
+    told = verdict(differences(cells(gaps, 0.05)))
+    assert told.startswith("After 1,200 steps at equal depth and width the emerging flow is better")
+    assert "had not flattened (validation still gained 0.050 bits/dim" in told
+    assert told.count(". ") == 1
+
+
+def test_a_diverged_seed_drops_its_pair_and_is_counted() -> None:
+    density = cells({"1x1": BETTER})
+    lost = (density.cells["variant"] == RIVAL) & (density.cells["seed"] == 3)
+    frame = density.cells.copy()
+    frame.loc[lost, "diverged"] = "at step 3"
+    (row,) = differences(replace(density, cells=frame)).to_dict("records")
+    assert (row["seeds"], row["dropped"]) == (4, 1)
+
+
 def test_too_few_seeds_decide_nothing() -> None:
     assert verdict(differences(cells({"1x1": (-1.0,)}))).startswith("Not decided")
     assert verdict(pd.DataFrame()).startswith("Not decided")
@@ -94,20 +114,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record = run_cell(wild, root / "wild.pt", None)
     (root / "cells" / "wild.json").write_text(json.dumps(record))
     base = {"gaussian": 2.0, "png_each": 9.0, "png_sheet": 4.0, "uniform": 4.087}
+    base["about"] = "made-up digits"  # type: ignore[assignment]
     (root / "baselines" / "digits.json").write_text(json.dumps(base))
-    (root / "step_ratios.json").write_text(json.dumps({"digits depth 1": 1.25}))
+    (root / "step_ratios.json").write_text(
+        json.dumps({"digits, depth 1": {"ratio": 1.25, "low": 1.2, "high": 1.3}})
+    )
     return root
 
 
 def test_the_page_of_real_cells(folder: Path, tmp_path: Path) -> None:
     page = write_density(folder, tmp_path)
     text = page.read_text(encoding="utf-8")
-    assert text.splitlines()[2].startswith("**At equal depth and width the emerging flow is")
+    assert text.splitlines()[2].startswith("**After 8 steps at equal depth and width the")
     assert "the same number in 3 of 3 pairs" in text
     assert "**1 training diverged:** digits qr: diverged at step" in text
     assert "12 of 12 trainings (`1x1`, `1x1+emerging`, `1x1, matched parameters`" in text
     assert "lose to Gaussian, full covariance (2.0000). In the last quarter of their steps" in text
-    assert "digits depth 1: 1.250" in text
+    assert "digits, depth 1: 1.250 (middle half 1.200 to 1.300)" in text
+    assert "Images: made-up digits." in text
     assert "| paper | galaxy, D = 8 | 2.03 ± .026 | 1.98 ± .007 | 1.98 ± .003 |" in text
     assert "nan" not in text.lower()
     for name in ("curves", "differences", "conditions", "samples_digits"):
@@ -128,6 +152,33 @@ def test_cells_are_read_as_they_were_written(folder: Path) -> None:
     assert row["test"] == record["test"]
     assert row["condition"] == max(record["rows"][-1]["conditions"])
     assert row["last_quarter"] == record["rows"][-2]["valid"] - record["rows"][-1]["valid"]
+
+
+def test_without_baselines_nothing_is_said_of_beating_them(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "cells", tmp_path / "cells")
+    text = write_density(tmp_path, tmp_path / "out").read_text(encoding="utf-8")
+    assert "The Gaussian and PNG were not measured on digits." in text
+    assert "beats" not in text
+
+
+def test_only_diverged_cells_and_other_json_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    shutil.copy(folder / "cells" / "wild.json", tmp_path / "cells")
+    with pytest.raises(ReportError, match="expected finished cells"):
+        write_density(tmp_path, tmp_path / "out")
+    (tmp_path / "cells" / "a.json").write_text("{}")
+    with pytest.raises(ReportError, match=r"a\.json: expected a cell of a sweep, got other JSON"):
+        write_density(tmp_path, tmp_path / "out")
+
+
+def test_overfitting_is_said(folder: Path) -> None:
+    density = read_density(folder)
+    frame = density.cells.copy()
+    frame.loc[0, "last_valid"] = frame.loc[0, "best_valid"] + 3
+    spoilt = replace(density, cells=frame)
+    page_text = page(spoilt, differences(spoilt), [])
+    assert "1 training (digits) overfit: validation rose again" in page_text
+    assert "1 of them overfit: validation was best at step" in page_text
 
 
 def test_a_broken_cell_is_named(folder: Path, tmp_path: Path) -> None:

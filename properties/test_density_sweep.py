@@ -42,6 +42,8 @@ def dies_once(cell: Cell, checkpoint: Path, root: Path | None) -> dict[str, Any]
 def fails(cell: Cell, checkpoint: Path, root: Path | None) -> dict[str, Any]:
     if cell.seed == 1:
         raise RuntimeError("no luck\nat all")
+    if cell.seed == 7:
+        raise MemoryError
     return {"cell": cell.to_json(), "diverged": "not trained"}
 
 
@@ -62,8 +64,12 @@ def test_a_dead_worker_costs_its_own_cell_only(tmp_path: Path) -> None:
 
 
 def test_a_failing_cell_is_told_and_the_others_finish(tmp_path: Path) -> None:
-    lost = sweep(CELLS, tmp_path, run=fails)
-    assert lost == [f"{CELLS[1].name}: RuntimeError: no luck"]
+    worse = replace(CELLS[0], seed=7)
+    lost = sweep([*CELLS, worse], tmp_path, run=fails)
+    assert sorted(lost) == [
+        f"{CELLS[1].name}: RuntimeError: no luck at all",
+        f"{worse.name}: MemoryError: MemoryError",
+    ]
     kept = sorted(path.stem for path in (tmp_path / "cells").glob("*.json"))
     assert kept == sorted(cell.name for cell in CELLS if cell.seed != 1)
     with pytest.raises(ValueError, match=r"expected a cell with width = 5, got 4; choose another"):
@@ -99,6 +105,11 @@ def test_a_diverged_cell_is_a_result(tmp_path: Path) -> None:
 def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a Dask scheduler, got"):
         sweep(CELLS, tmp_path, scheduler="tcp://127.0.0.1:1", run=fails)
+
+
+def test_a_sweep_needs_a_worker(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected at least 1 worker, got 0"):
+        sweep(CELLS, tmp_path, workers=0, run=fails)
 
 
 def test_the_reference_plan_is_the_controlled_experiment() -> None:

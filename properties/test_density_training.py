@@ -128,14 +128,59 @@ def test_a_checkpoint_of_another_cell_is_refused(digits: Any, tmp_path: Path) ->
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="expected a checkpoint, got"):
         Training(SMALL, digits).load(path)
+    for other in ([1, 2], {"weights": torch.zeros(3)}):
+        torch.save(other, path)
+        with pytest.raises(ValueError, match="expected a checkpoint, got a file without its parts"):
+            Training(SMALL, digits).load(path)
 
 
-def test_one_step_of_the_emerging_flow_starts_where_glow_starts(digits: Any) -> None:
-    """Bit for bit: the loss of step 0 and the gradients of what both flows have."""
+def test_processes_that_disagree_about_a_checkpoint_are_refused() -> None:
+    class Half(Group):
+        def mean(self, value: torch.Tensor) -> float:
+            return 0.5
+
+    assert Group().agree(True)
+    assert not Group().agree(False)
+    with pytest.raises(ValueError, match="expected every process to see the checkpoint"):
+        Half().agree(True)
+
+
+def test_the_emerging_flow_starts_where_glow_starts(digits: Any) -> None:
+    """Bit for bit: the loss of step 0. The gradients of what both have agree to rounding."""
     pair = [Training(replace(SMALL, mixing=mixing), digits) for mixing in ("1x1", RIVAL)]
-    assert pair[0].step() == pair[1].step()
-    shared = dict(pair[1].flow.named_parameters())
-    assert torch.equal(pair[0].flow.top.scale, shared["top.scale"])
+    x = pair[0]._batch("batch", 0, 16)
+    losses = []
+    for training in pair:
+        loss = training.flow.bits_per_dim(x, 17).mean()
+        loss.backward()
+        losses.append(loss.detach())
+    assert torch.equal(*losses)
+    own, more = (dict(training.flow.named_parameters()) for training in pair)
+    shared = [  # a convolution lies between the 1x1 and the coupling: the coupling moves by one
+        (own[name], more[name.replace("layers.3.", "layers.4.")]) for name in own
+    ]
+    assert len(shared) == len(own)
+    for a, b in shared:
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_overfitting_reports_the_best_weights(digits: Any, tmp_path: Path) -> None:
+    """On eight training images validation rises again; its best log is kept, also on disk."""
+    few = replace(digits, train=digits.train[:8])
+    cell = replace(SMALL, steps=150, rate=0.02, logs=15, width=16, average=0.5)
+    training = Training(cell, few)
+    train(training, tmp_path / "run.pt")
+    valid = [row["valid"] for row in training.rows]
+    best = int(np.argmin(valid))
+    assert 0 < best < len(valid) - 1
+    assert training.best_step == training.rows[best]["step"]
+    found = float(evaluate(training.best, few.valid, 17, "valid").mean())
+    assert found == valid[best]
+    again = Training(cell, few)
+    again.load(tmp_path / "run.pt")
+    assert float(evaluate(again.best, few.valid, 17, "valid").mean()) == found
+    assert outcome(again)["best_step"] == training.best_step
 
 
 def test_recomputed_training_follows_the_ordinary_one(digits: Any) -> None:
@@ -278,7 +323,9 @@ def test_refused_cells(change: dict[str, Any], told: str) -> None:
         (["train", "digits", "--device", "tpu"], "expected --device to be cpu or cuda"),
         (["train", "digits", "--levels", "4"], "multiples of 16"),
         (["sample", "absent.pt"], "expected a checkpoint"),
+        (["train", "digits", "--control", "time"], "expected --control parameters, got time"),
         (["sweep", "--plan", "big"], "expected a plan among"),
+        (["sweep", "--plan", "smoke", "--workers", "0"], "expected at least 1 worker, got 0"),
         (["report", "absent"], "expected finished cells"),
     ],
 )

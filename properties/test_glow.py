@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from torch import Tensor, nn
 
 import emcheck
@@ -16,7 +18,10 @@ from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.checks.density import total_mass
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
+from emcheck.layers import ActNorm2d, EmergingConv2d
+from emcheck.layers._tools import for_convolution
 from emcheck.oracle import condition_number, explicit_jacobian
+from emcheck.oracle.precision import as_extended
 from emcheck.registry import REGISTRY
 from emcheck.result import Verdict
 from emcheck.styles import move_parameters
@@ -154,25 +159,20 @@ def test_starts_as_the_1x1_flow(mixing: str) -> None:
     assert torch.equal(plain.inverse(z)[0], more.inverse(z)[0])
 
 
-def test_first_step_matches_where_both_have_weights() -> None:
-    """The gradients of what both flows share agree bit for bit at step 0."""
-    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    plain = Glow((3, 8, 8), 2, 2, "1x1", 8, seed=7)
-    more = Glow((3, 8, 8), 2, 2, "1x1+emerging", 8, identity=True, seed=7)
-    for flow in (plain, more):
-        flow.initialize(x)
-        (-flow.log_prob(x).mean()).backward()
-    assert torch.equal(plain.top.scale.grad, more.top.scale.grad)  # type: ignore[arg-type]
-    assert torch.equal(plain.splits[0].weight.grad, more.splits[0].weight.grad)
-
-
 def test_initialization_standardises_every_actnorm() -> None:
+    """In turn, each with what the ones before it have become."""
     x = 5 + 3 * torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     flow = Glow((3, 8, 8), 2, 2, "1x1+emerging", 8, seed=0)
     flow.initialize(x)
-    z = flow(x)[0].detach()
-    assert abs(float(z.mean())) < 0.1
-    assert 0.8 < float(z.std()) < 1.2
+    left: list[Tensor] = []
+    for part in flow.modules():
+        if isinstance(part, ActNorm2d) and part is not flow.top:
+            part.register_forward_hook(lambda module, args, out: left.append(out[0].detach()))
+    flow(x)
+    assert len(left) == 4
+    for z in left:
+        assert float(z.mean(dim=(0, 2, 3)).abs().max()) < 1e-4
+        torch.testing.assert_close(z.var(dim=(0, 2, 3), correction=0), torch.ones(z.shape[1]))
 
 
 def test_temperature_zero_is_the_mode_and_samples_are_seeded() -> None:
@@ -186,12 +186,44 @@ def test_temperature_zero_is_the_mode_and_samples_are_seeded() -> None:
     assert not torch.equal(drawn(0.5), drawn(1.0))
 
 
-def test_bits_per_dim_of_uniform_noise_is_eight() -> None:
-    """A flow that is the identity on data that a standard normal fits has its entropy."""
+def test_bits_per_dim_of_a_known_density() -> None:
+    """Standard normal latents of the identity: by SciPy, and 0 bits for a sure thing."""
     flow = Glow((1, 2, 2), 1, 1, "reversed", 2, seed=0).double()
-    x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    by_hand = 8 - flow.log_prob(x) / (4 * torch.log(torch.tensor(2.0, dtype=torch.float64)))
-    torch.testing.assert_close(flow.bits_per_dim(x, 256), by_hand)
+    with torch.no_grad():  # the coupling halves at first: sigmoid(2) on two of four numbers
+        x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        z = x.reshape(5, 4).numpy()[:, ::-1].copy()
+        gate = 1 / (1 + np.exp(-2.0))
+        z[:, 2:] *= gate
+        nats = norm.logpdf(z).sum(axis=1) + 2 * np.log(gate)
+        found = flow.bits_per_dim(x, 256).numpy()
+    np.testing.assert_allclose(found, 8 - nats / (4 * np.log(2)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [8, 12])
+def test_the_layout_for_convolution_changes_no_value(channels: int) -> None:
+    """Above the sizes that Hypothesis draws: channels last, against the definition."""
+    layer = EmergingConv2d(channels, generator=torch.Generator().manual_seed(0))
+    move_parameters(layer, "trained", torch.Generator().manual_seed(1))
+    side = int((2**14 / channels / 8) ** 0.5) + 2
+    x = torch.randn(8, channels, side, side - 1, generator=torch.Generator().manual_seed(2))
+    assert for_convolution(x).stride() != x.stride()
+    x.requires_grad_(True)
+    z, logdet = layer(x)
+    definition = layer.spec.define(layer, tuple(x.shape[1:]))
+    arithmetic = bounds.Arithmetic.of(torch.float32)
+    running = definition.running(as_extended(x), np.zeros(x.shape), arithmetic)
+    assert bounds.ratio(as_extended(z) - running.value, running.error) <= 1
+    back = layer.inverse(z)[0]
+    assert bounds.ratio(as_extended(back) - as_extended(x), np.full(x.shape, 1e-3)) <= 1
+    g = torch.randn(z.shape, generator=torch.Generator().manual_seed(3))
+    (narrow,) = torch.autograd.grad((g * z).sum(), x)
+    wide = copy.deepcopy(layer).double()
+    x64 = x.detach().double().requires_grad_(True)
+    assert for_convolution(x64) is x64
+    (expected,) = torch.autograd.grad((g.double() * wide(x64)[0]).sum(), x64)
+    size = arithmetic.gamma(8 * channels) * float(expected.abs().max())
+    assert float((narrow.double() - expected).abs().max()) <= 10 * size
+    assert logdet.shape == (8,)
 
 
 class _SplitForgotten(Glow):

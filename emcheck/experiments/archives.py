@@ -6,6 +6,7 @@ import io
 import pickle
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +18,12 @@ from emcheck.oracle.precision import Array
 
 #: Images that are kept back from training for validation.
 VALIDATION = 5000
+
+#: What the readers of broken files raise.
+_BROKEN = (
+    *(ValueError, KeyError, TypeError, IndexError, AttributeError),
+    *(EOFError, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError),
+)
 
 _CIFAR = {
     "train": tuple(f"data_batch_{n}" for n in range(1, 6)),
@@ -79,7 +86,7 @@ def _members(root: Path, wanted: set[str]) -> dict[str, tuple[str, bytes]]:
                     for path, name in paths.items()
                     if path.stem in wanted
                 }
-    except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise ValueError(f"{root}: expected a folder or archive, got {error}") from None
     raise ValueError(f"{root}: expected a folder, a .tar.gz or a .zip")
 
@@ -104,7 +111,7 @@ def _images(root: Path, name: str, ending: str, content: bytes) -> Array:
             held = _Plain(io.BytesIO(content), encoding="bytes").load()
             data = held.get(b"data", held.get("data"))
         return np.asarray(data, np.uint8).reshape(-1, 3, 32, 32)
-    except (ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+    except _BROKEN as error:
         raise ValueError(f"{root}: expected 32x32 images in {name}, got {error}") from None
 
 

@@ -22,9 +22,8 @@ RIDGE = 1e-6
 def gaussian_bits(data: Data, role: str = "test") -> float:
     """Mean bits per dimension of a Gaussian with full covariance, dequantised alike.
 
-    Mean and covariance are the maximum-likelihood estimates of ``FITTED`` training patches; with
-    fewer patches than dimensions times ten they are shrunk to the diagonal by the share that
-    validates best.
+    Mean and covariance are estimated from ``FITTED`` drawn training patches; the covariance is
+    shrunk to its diagonal by the share, 0 among them, that validates best.
     """
     generator = stream("gaussian", data.name)
     fit = _flat(dequantise(data.draw(FITTED, generator), data.bins, generator))

@@ -127,7 +127,7 @@ def matched_width(cell: Cell, shape: tuple[int, int, int]) -> int:
     wanted = live_parameters(rival._flow(shape, RIVAL, cell.width))
     width = cell.width
     while live_parameters(cell._flow(shape, cell.mixing, width)) < wanted:
-        width += max(1, width // 64)
+        width += 1
     return width
 
 

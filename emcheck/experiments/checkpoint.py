@@ -11,6 +11,12 @@ import torch
 
 from emcheck.report.files import write_all
 
+#: What every checkpoint holds.
+PARTS = frozenset(
+    {"cell", "shape", "bins", "step", "seconds", "first", "rows"}
+    | {"flow", "averaged", "best", "best_step", "optimiser"}
+)
+
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values under a temporary name, then rename it."""
@@ -26,8 +32,10 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         ValueError: a missing or broken file.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        return state
+        state = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise ValueError(f"{path}: expected a checkpoint, got {reason}") from None
+    if not isinstance(state, dict) or not state.keys() >= PARTS:
+        raise ValueError(f"{path}: expected a checkpoint, got a file without its parts")
+    return state

@@ -47,6 +47,8 @@ def train(
     from emcheck.experiments.training import Diverged, Training
     from emcheck.experiments.training import train as run_training
 
+    if control == "time":
+        raise ValueError("expected --control parameters, got time, which a sweep alone can match")
     cell = Cell(
         data, mixing, depth, seed, control, levels, width, size, batch, steps, warmup, rate,
         logs=logs, identity=identity, recompute=recompute,

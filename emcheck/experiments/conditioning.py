@@ -54,7 +54,7 @@ def _matrix(layers: list[nn.Module], event: tuple[int, int, int]):  # type: igno
 
     def through(x: Tensor) -> Tensor:
         for layer in layers:
-            x = copy.deepcopy(layer).double()(x)[0]
+            x = copy.deepcopy(layer).cpu().double()(x)[0]
         return x
 
     basis = torch.eye(n, dtype=torch.float64).reshape(n, *event)

@@ -28,7 +28,10 @@ ABOUT: Mapping[str, str] = {
     ),
     "digits": "scikit-learn's 1,797 digits of 8x8 with 17 levels",
     "cifar10": "CIFAR-10, of the user's folder or archive",
-    "imagenet32": "ImageNet 32x32, of the user's folder or archive",
+    "imagenet32": (
+        "ImageNet 32x32, of the user's folder or archive, in the release of batches; bits per "
+        "dimension on it are not those of the older release of single images"
+    ),
 }
 
 

@@ -33,14 +33,15 @@ AT_ONCE = 64
 
 
 def outcome(training: Training) -> dict[str, Any]:
-    """Measure a trained cell: likelihood, fidelity, time, samples."""
-    flow, data, cell = training.averaged, training.data, training.cell
+    """Measure a trained cell at its best validation: likelihood, fidelity, time, samples."""
+    flow, data, cell = training.best, training.data, training.cell
     single, weighted = held_out_bits(flow, data)
     record = {
         "cell": cell.to_json(),
         "width": flow.width,
         "parameters": live_parameters(flow),
         "steps": training.step_number,
+        "best_step": training.best_step,
         "train_seconds": training.seconds,
         "test": float(single.mean()),
         "test_error": float(single.std() / math.sqrt(len(single))),

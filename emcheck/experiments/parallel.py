@@ -52,6 +52,20 @@ class Group:
             value = value / self.world
         return float(value)
 
+    def agree(self, flag: bool) -> bool:
+        """``flag`` if all processes say the same.
+
+        Raises:
+            ValueError: they do not: a checkpoint that some of them cannot see.
+        """
+        share = self.mean(torch.tensor(float(flag), device=self.device))
+        if share not in (0.0, 1.0):
+            raise ValueError(
+                "expected every process to see the checkpoint, got some that do not: "
+                "--out must lie on a disk that all share"
+            )
+        return flag
+
 
 #: One process on the CPU.
 ALONE = Group()

@@ -71,7 +71,9 @@ def stream(*key: object) -> torch.Generator:
 
 
 def dequantise(values: Array, bins: int, generator: torch.Generator) -> Tensor:
-    """``x = (v + U) / bins`` in float32, exactly, with ``U`` uniform on a grid of 2^-15.
+    """``x = (v + U) / bins`` in float32 with ``U`` uniform on a grid of 2^-15.
+
+    With 256 bins nothing is rounded; with others ``x`` is, and stays in its level.
 
     Reference: Theis, van den Oord, Bethge, A note on the evaluation of generative models,
     2015, arXiv 1511.01844, section 3.1.

@@ -53,6 +53,7 @@ def render_outcome(record: dict[str, Any], console: Console | None = None) -> No
     rows = [
         ("parameters", f"{record['parameters']:,} (couplings of width {record['width']})"),
         ("training", f"{record['steps']:,} steps in {record['train_seconds']:.1f} s"),
+        ("best validation", f"after {record['best_step']:,} steps"),
         ("test bits/dim", f"{record['test']:.4f} ± {record['test_error']:.4f} (over patches)"),
         ("importance-weighted", f"{record['test_weighted']:.4f}"),
         ("round trip of images", f"{fidelity['image']:.2g} grey levels at most"),
@@ -73,12 +74,12 @@ def render_outcome(record: dict[str, Any], console: Console | None = None) -> No
 def write_samples(
     checkpoint: Path, count: int, temperature: float, seed: int, scale: int, out: Path
 ) -> Path:
-    """Draw images with the averaged weights of a checkpoint; one picture, enlarged."""
+    """Draw images with the best averaged weights of a checkpoint; one picture, enlarged."""
     state = read_checkpoint(checkpoint)
     try:
         cell, shape, bins = Cell.from_json(state["cell"]), tuple(state["shape"]), state["bins"]
         flow = cell.build(shape)
-        flow.load_state_dict(state["averaged"])
+        flow.load_state_dict(state["best"])
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"{checkpoint}: expected a checkpoint of a flow, got {reason}") from None

@@ -15,8 +15,12 @@ from emcheck.experiments.training import Training
 ROUNDS = 40
 
 
-def step_ratio(cell: Cell, root: Path | None = None) -> float:
-    """Seconds of a step of the emerging rival over those of ``cell``: median of paired steps."""
+def step_ratio(cell: Cell, root: Path | None = None) -> dict[str, float]:
+    """Seconds of a step of the emerging rival over those of ``cell``.
+
+    Returns:
+        ``ratio``, the median of paired steps, and ``low`` and ``high``, their quartiles.
+    """
     data = load(cell.data, cell.size, root)
     pair = [
         Training(replace(cell, control="", steps=ROUNDS + 1, mixing=mixing), data)
@@ -28,4 +32,5 @@ def step_ratio(cell: Cell, root: Path | None = None) -> float:
     for _ in range(ROUNDS):
         slow, fast = (seconds(training.step) for training in pair)
         ratios.append(slow / fast)
-    return statistics.median(ratios)
+    low, ratio, high = statistics.quantiles(ratios, n=4)
+    return {"ratio": ratio, "low": low, "high": high}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +12,12 @@ from typing import Any
 
 from emcheck.experiments.baselines import baselines
 from emcheck.experiments.cell import Cell
-from emcheck.experiments.data import load
+from emcheck.experiments.data import ABOUT, load
 from emcheck.experiments.outcome import outcome
 from emcheck.experiments.step_time import step_ratio
 from emcheck.experiments.training import Diverged, Training, train
 from emcheck.machine import describe_machine
+from emcheck.messages import one_line
 from emcheck.report.files import write_all
 
 #: Times that a cell is tried again after an exception; after the death of its worker Dask tries
@@ -68,6 +70,8 @@ def sweep(
         ValueError: a kept cell with the same name and other settings; an unreachable
             scheduler; no Dask.
     """
+    if workers < 1:
+        raise ValueError(f"expected at least 1 worker, got {workers}")
     with _client(scheduler, workers) as client:
         cells = _timed(client, cells, out / "step_ratios.json", root)
         waiting = [cell for cell in cells if not _is_kept(cell, out)]
@@ -79,7 +83,7 @@ def sweep(
         for n, cell in enumerate(waiting):
             checkpoint = (out / "checkpoints" / f"{cell.name}.pt").resolve()
             future = client.submit(
-                run, cell, checkpoint, root, retries=RETRIES, key=cell.name, priority=-n
+                run, cell, checkpoint, root, retries=RETRIES, priority=-n, key=_key(cell)
             )
             tasks[future] = cell
         return _collect(client, tasks, out, len(cells), told)
@@ -101,16 +105,22 @@ def _collect(
             write_all(out / folder, {f"{name}.json": content.encode()})
         else:
             error = future.exception()
-            lost.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0][:120]}")
+            lost.append(f"{name}: {type(error).__name__}: {one_line(error, most=120)}")
         future.release()
         done += isinstance(what, Cell)
         told(name, done, total)
     return lost
 
 
+def _key(cell: Cell) -> str:
+    """A name for Dask that no other cell has, nor the same cell of an earlier sweep."""
+    return f"{cell.name}-{uuid.uuid4().hex}"
+
+
 def _baselines(name: str, size: int, root: Path | None) -> Record:
     data = load(name, size, root)
-    return {**baselines(data), "patches": len(data.test), "places": int(data.places.sum())}
+    sizes = {"patches": len(data.test), "places": int(data.places.sum())}
+    return baselines(data) | sizes | {"about": ABOUT[name]}
 
 
 def _is_kept(cell: Cell, out: Path) -> bool:
@@ -130,15 +140,20 @@ def _is_kept(cell: Cell, out: Path) -> bool:
 
 def _timed(client: Any, cells: Sequence[Cell], path: Path, root: Path | None) -> list[Cell]:
     """The cells, those matched in time with the steps that take as long as their rival's."""
-    kept: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept: dict[str, dict[str, float]] = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    )
     found = []
     for cell in cells:
         if cell.control == "time":
-            key = f"{cell.data} depth {cell.depth} width {cell.width} batch {cell.batch}"
+            key = (
+                f"{cell.data} of {cell.size}, depth {cell.depth}, levels {cell.levels}, "
+                f"width {cell.width}, batch {cell.batch}"
+            )
             if key not in kept:  # one after the other: nothing else runs beside it
                 kept[key] = client.submit(step_ratio, cell, root, pure=False).result()
                 write_all(path.parent, {path.name: (json.dumps(kept, indent=1) + "\n").encode()})
-            cell = replace(cell, steps=round(cell.steps * max(1.0, kept[key])))
+            cell = replace(cell, steps=round(cell.steps * max(1.0, kept[key]["ratio"])))
         found.append(cell)
     return found
 

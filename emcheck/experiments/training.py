@@ -56,6 +56,9 @@ class _Loss(nn.Module):
 class Training:
     """A flow, its averaged weights and its optimiser at one step of a cell.
 
+    ``best`` are the averaged weights of the log with the least validation loss: on a small data
+    set training goes on to learn it by heart.
+
     Args:
         cell: what to train.
         data: its images.
@@ -71,6 +74,7 @@ class Training:
         self.flow = cell.build(data.shape).to(group.device)
         self.flow.initialize(self._batch("initial", 0, INITIAL).to(group.device))
         self.averaged = copy.deepcopy(self.flow)
+        self.best, self.best_step = copy.deepcopy(self.flow), 0
         self.loss = group.wrap(_Loss(self.flow, data.bins))
         self.optimiser = torch.optim.Adamax(self.flow.parameters(), lr=cell.rate, foreach=True)
         self.step_number, self.seconds, self.first = 0, 0.0, math.nan
@@ -122,8 +126,12 @@ class Training:
         update(list(self.averaged.parameters()), list(self.flow.parameters()), self.step_number)
 
     def log(self) -> Row:
-        """A row of the log: training and validation bits per dimension, and conditions."""
-        number = len(self.rows)
+        """A row of the log: training and validation bits per dimension, and conditions.
+
+        Raises:
+            Diverged: validation is not finite.
+        """
+        number, least = len(self.rows), min((row["valid"] for row in self.rows), default=math.inf)
         row: Row = {
             "step": self.step_number,
             "train": sum(self._recent) / len(self._recent) if self._recent else math.nan,
@@ -132,6 +140,13 @@ class Training:
         }
         if number % _CONDITIONS_EVERY == 0 or self.step_number == self.cell.steps:
             row["conditions"] = mixing_conditions(self.averaged)
+        if not math.isfinite(row["valid"]):
+            raise Diverged(
+                f"diverged at step {self.step_number}: expected a finite validation, "
+                f"got {row['valid']}; a smaller --rate or a longer --warmup may help"
+            )
+        if row["valid"] < least:
+            self.best, self.best_step = copy.deepcopy(self.averaged), self.step_number
         self._recent = []
         self.rows.append(row)
         return row
@@ -151,6 +166,8 @@ class Training:
             "rows": self.rows,
             "flow": self.flow.state_dict(),
             "averaged": self.averaged.state_dict(),
+            "best": self.best.state_dict(),
+            "best_step": self.best_step,
             "optimiser": self.optimiser.state_dict(),
         }
 
@@ -175,9 +192,11 @@ class Training:
             )
         self.flow.load_state_dict(state["flow"])
         self.averaged.load_state_dict(state["averaged"])
+        self.best.load_state_dict(state["best"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step_number, self.rows = state["step"], state["rows"]
         self.seconds, self.first = state["seconds"], state["first"]
+        self.best_step = state["best_step"]
 
 
 def train(
@@ -192,7 +211,7 @@ def train(
         Diverged: the last checkpoint before is kept.
     """
     cell = training.cell
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and training.group.agree(checkpoint.exists()):
         training.load(checkpoint)
     if not training.rows:
         on_log(training, training.log())

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import pandas as pd
 
 from emcheck.report.density.differences import RIVAL
 from emcheck.report.density.figures import CAPTION_LINES
 from emcheck.report.density.load import FLAT, Density
-from emcheck.report.markdown import code, figure, number, plural, table
+from emcheck.report.markdown import code, csv_link, figure, number, plural, table
 from emcheck.report.tidy import records
 
-#: Grey levels of a round trip up to which sampling counts as faithful: no pixel can change.
+#: Grey levels of a round trip below which it counts as faithful: less than half a level. A pixel
+#: whose noise lies near the border of its level can still become the next one.
 FAITHFUL = 0.5
 
 
@@ -27,21 +31,31 @@ def behaviour(density: Density, figures: list[str]) -> list[str]:
 
 def _curves(density: Density, figures: list[str]) -> str:
     cells = density.trained
-    worst = records(cells.nlargest(1, "last_quarter"))[0]
-    median = cells["last_quarter"].median()
-    flat = int((cells["last_quarter"] <= FLAT).sum())
-    text = (
-        f"Over the last quarter of the steps validation improved by {median:.4f} bits/dim "
-        f"(median over trainings; most: {worst['last_quarter']:.4f}, {worst['data']} "
-        f"{code(worst['variant'])} at depth {worst['depth']}); {flat} of "
-        f"{plural(len(cells), 'training')} improved by at most {FLAT:g}. "
-    )
-    text += (
-        "Training has flattened at this scale."
-        if median <= FLAT
-        else "**Training has not flattened: longer runs would lower all numbers, and the "
-        "differences may change.**"
-    )
+    overfit = cells["last_valid"] > cells["best_valid"] + FLAT
+    going = cells[~overfit]
+    text = ""
+    if len(going):
+        worst = records(going.nlargest(1, "last_quarter"))[0]
+        median = going["last_quarter"].median()
+        flat = int((going["last_quarter"].abs() <= FLAT).sum())
+        text = (
+            f"Over the last quarter of the steps validation improved by {median:.4f} bits/dim "
+            f"(median over trainings; most: {worst['last_quarter']:.4f}, {worst['data']} "
+            f"{code(worst['variant'])} at depth {worst['depth']}); {flat} of "
+            f"{plural(len(going), 'training')} moved by at most {FLAT:g}. "
+        )
+        text += (
+            "Training has flattened at this scale."
+            if median <= FLAT
+            else "**Training has not flattened: longer runs would lower these numbers, and the "
+            "differences may change.**"
+        )
+    if overfit.any():
+        names = ", ".join(sorted(set(cells.loc[overfit, "data"])))
+        text += (
+            f" {plural(int(overfit.sum()), 'training')} ({names}) overfit: validation rose again, "
+            "and the weights of its best log are what is reported."
+        )
     parts = ["## Curves", text]
     if "curves" in figures:
         parts.append(
@@ -54,70 +68,84 @@ def _curves(density: Density, figures: list[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _conditions(density: Density, figures: list[str]) -> str:
+def _alike(density: Density) -> pd.DataFrame:
+    """Seed 0 at the greatest depth: what every variant has, so that rows compare."""
     cells = density.trained
-    worst = cells.groupby("variant")["condition"].max().sort_values()
-    rows = [[code(name), number(float(value))] for name, value in worst.items()]
+    deepest = cells["depth"] == cells.groupby("data")["depth"].transform("max")
+    return cells[deepest & (cells["seed"] == 0)]
+
+
+def _conditions(density: Density, figures: list[str]) -> str:
+    worst = _alike(density).pivot_table(index="variant", columns="data", values="condition")
+    rows = [
+        [code(name), *("–" if math.isnan(v) else number(v) for v in row)]
+        for name, row in zip(worst.index, worst.to_numpy(), strict=True)
+    ]
     parts = [
         "## Conditioning of the mixing layers",
-        "The largest 2-norm condition number of any mixing layer after training, over all "
-        "trainings of a variant (1x1 and convolution together, at the size they have in the flow).",
-        table(["variant", "worst condition"], rows),
+        "The largest 2-norm condition number of any mixing layer at the last step, seed 0, deepest "
+        "flows (1x1 and convolution together, at the size they have in the flow). Every layer at "
+        f"every log: {csv_link('density_conditions')}",
+        table(["variant", *worst.columns], rows),
     ]
     if "conditions" in figures:
         parts.append(
             figure(
                 "density_conditions",
                 "Worst condition number of a mixing layer over training, seed 0, deepest flows. "
-                "It leaves 1 and levels off where training does.",
+                "An orthogonal 1x1 starts at 1; what rises is the price of what the layer learns.",
             )
         )
     return "\n\n".join(parts)
 
 
 def _fidelity(density: Density) -> str:
-    cells = density.trained
+    cells = _alike(density)
     head = ["variant", "image, grey levels", "pixels changed", "latents lost", "in float64"]
-    rows, unfaithful = [], []
-    for name, group in cells.groupby("variant"):
-        image = float(group["fidelity_image"].max())
-        changed = float(group["fidelity_changed"].max())
-        lost = [f"{group[f'fidelity_{which}'].mean():.2%}" for which in ("lost", "lost_float64")]
-        rows.append([code(name), number(image), f"{changed:.3%}", *lost])
-        if image > FAITHFUL:
-            unfaithful.append(code(name))
-    told = (
-        "Largest error of a float32 round trip of test images, over all trainings of a variant; "
-        "and the share of drawn latents (temperature 1, 512 each, mean over trainings) that do "
-        "not come back within a hundredth of a standard deviation, or are not finite on the way. "
-        "Where float64 loses as many, the trained flow itself throws them far out, and no "
-        "precision helps. "
+    parts = [
+        "## Does float32 sampling stay faithful?",
+        "Largest error of a float32 round trip of the first 128 test patches, and the share of "
+        "pixels that become another whole number; the share of 512 drawn latents (temperature 1) "
+        "that do not come back within a hundredth of a standard deviation, or are not finite on "
+        "the way. Where float64 loses as many, the trained flow itself throws them far out, and "
+        "no precision helps. Seed 0, deepest flows.",
+    ]
+    for data, group in cells.groupby("data"):
+        rows = [
+            [code(row["variant"]), number(row["fidelity_image"]),
+             f"{row['fidelity_changed']:.3%}", f"{row['fidelity_lost']:.2%}",
+             f"{row['fidelity_lost_float64']:.2%}"]
+            for row in records(group)
+        ]  # fmt: skip
+        parts += [f"{data}:", table(head, rows)]
+    every = density.trained
+    over = sorted(set(every.loc[every["fidelity_image"] >= FAITHFUL, "variant"]))
+    changed = every["fidelity_changed"].max()
+    parts.append(
+        f"Not faithful on images (an error of {FAITHFUL} grey levels or more in some training): "
+        f"{', '.join(map(code, over))}."
+        if over
+        else f"In all {plural(len(every), 'training')} images come back within "
+        f"{number(float(every['fidelity_image'].max()))} grey levels; at most {changed:.3%} of "
+        "pixels, whose noise lay at the border of their level, become another number."
     )
-    told += (
-        f"Not faithful (over {FAITHFUL} grey levels): {', '.join(unfaithful)}."
-        if unfaithful
-        else f"Of images all are faithful: none reaches {FAITHFUL} grey levels."
-    )
-    return "\n\n".join(["## Does float32 sampling stay faithful?", told, table(head, rows)])
+    return "\n\n".join(parts)
 
 
 def _speed(density: Density) -> str:
-    cells = density.trained
-    deepest = cells[cells["depth"] == cells.groupby("data")["depth"].transform("max")]
-    times = deepest.pivot_table(
-        index="variant", columns="data", values="sample_seconds", aggfunc="median"
-    )
+    times = _alike(density).pivot_table(index="variant", columns="data", values="sample_seconds")
     rows = [
         [code(name), *("–" if math.isnan(t) else f"{t * 1e3:.3f}" for t in row)]
         for name, row in zip(times.index, times.to_numpy(), strict=True)
     ]
     told = (
-        "Milliseconds per image: median over trainings of one call for 64 images, one thread, "
-        "deepest flows, with the other worker busy beside it. The bar, measured side by side, is "
+        "Milliseconds per image in one call for 64 images, one thread, seed 0, deepest flows, with "
+        "other work beside it: rough. The bar, measured side by side, is "
         "in the contests of [summary.md](summary.md)."
     )
     ratios = "\n".join(
-        f"- {row['setting']}: {row['ratio']:.3f}" for row in records(density.step_ratios)
+        f"- {row['setting']}: {row['ratio']:.3f}{_quartiles(row)}"
+        for row in records(density.step_ratios)
     )
     return "\n\n".join(
         [
@@ -129,6 +157,12 @@ def _speed(density: Density) -> str:
             ratios or "not measured",
         ]
     )
+
+
+def _quartiles(row: dict[str, Any]) -> str:
+    """The middle half of the paired steps, where they were kept."""
+    low, high = row.get("low"), row.get("high")
+    return "" if low is None or math.isnan(low) else f" (middle half {low:.3f} to {high:.3f})"
 
 
 def _samples(figures: list[str]) -> str:

@@ -47,8 +47,12 @@ def read_density(folder: Path) -> Density:
     Raises:
         ReportError: no cell, or a file that is none.
     """
-    records = [_read(path) for path in sorted((folder / "cells").glob("*.json"))]
-    if not records:
+    paths = sorted((folder / "cells").glob("*.json"))
+    records = [_read(path) for path in paths]
+    for path, record in zip(paths, records, strict=True):
+        if "cell" not in record or not ("diverged" in record or "test" in record):
+            raise ReportError(f"{path}: expected a cell of a sweep, got other JSON")
+    if all("diverged" in record for record in records):
         raise ReportError(f"{folder}: expected finished cells in cells/, got none")
     base = [
         {"data": path.stem, **_read(path)} for path in sorted((folder / "baselines").glob("*.json"))
@@ -62,7 +66,7 @@ def read_density(folder: Path) -> Density:
         curves=pd.DataFrame([row for record in records for row in _curve(record)]),
         conditions=pd.DataFrame([row for record in records for row in _conditions(record)]),
         baselines=pd.DataFrame(base),
-        step_ratios=pd.DataFrame([{"setting": k, "ratio": v} for k, v in ratios.items()]),
+        step_ratios=pd.DataFrame([{"setting": name} | row for name, row in ratios.items()]),
         pictures={_name(record): record for record in finished if "samples" in record},
         machine=next((record["machine"] for record in finished), {}),
     )
@@ -70,10 +74,12 @@ def read_density(folder: Path) -> Density:
 
 def _read(path: Path) -> Record:
     try:
-        content: Record = json.loads(path.read_text(encoding="utf-8"))
-        return content
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReportError(f"{path}: expected JSON of a sweep, got {error}") from None
+    if not isinstance(content, dict):
+        raise ReportError(f"{path}: expected JSON of a sweep, got {type(content).__name__}")
+    return content
 
 
 def decode(record: Record) -> Array:
@@ -109,8 +115,11 @@ def _row(record: Record) -> Record:
     valid = [one["valid"] for one in record["rows"]]
     quarter = valid[-1 - max(1, (len(valid) - 1) // 4)]
     return row | {
-        "rate": record["cell"]["rate"],
-        "warmup": record["cell"]["warmup"],
+        **{name: record["cell"][name] for name in ("rate", "warmup", "batch", "levels")},
+        "best_step": record["best_step"],
+        "train": record["rows"][-1]["train"],
+        "best_valid": min(valid),
+        "last_valid": valid[-1],
         "first": valid[0],
         "last_quarter": quarter - valid[-1],
         "condition": max(last),

@@ -32,12 +32,12 @@ def page(density: Density, gaps: pd.DataFrame, figures: list[str]) -> str:
 def _how(density: Density) -> str:
     cells, machine = density.trained, density.machine
     lost = density.cells[density.cells["diverged"] != ""]
-    steps = cells["steps"]
+    steps, seconds = cells["steps"], cells["train_seconds"]
     text = (
-        f"{plural(len(cells), 'training')}, each {steps.min():,} to {steps.max():,} steps of 64 "
-        f"patches and {cells['train_seconds'].min():.0f} to {cells['train_seconds'].max():.0f} "
+        f"{plural(len(cells), 'training')}, each {steps.min():,} to {steps.max():,} steps of "
+        f"{cells['batch'].max()} patches and {seconds.min():.0f} to {seconds.max():.0f} "
         f"seconds on one thread ({machine.get('cpu', 'unknown')}, torch "
-        f"{machine.get('torch', '?')}), two levels, couplings of width "
+        f"{machine.get('torch', '?')}), {cells['levels'].max()} levels, couplings of width "
         f"{cells['width'].min()} (wider where parameters are matched). Adamax at "
         f"{cells['rate'].max():g} after a warm-up over {cells['warmup'].max()} steps, "
         "averaged weights, uniform dequantisation. Batches and noise depend on the seed alone, so "
@@ -45,7 +45,7 @@ def _how(density: Density) -> str:
         f"start at the identity, so {code(RIVAL)} starts as {code('1x1')}, bit for bit: "
         f"{_nested(cells)}. Training, validation and test patches come from disjoint bands of "
         "the images, a patch apart (faces and digits: disjoint images). Test bits per dimension "
-        "are of the averaged weights after the last step; nothing was chosen on the test set."
+        "are of the averaged weights with the best validation; nothing was chosen on the test set."
     )
     if len(lost):
         named = "; ".join(f"{r['data']} {r['variant']}: {r['diverged']}" for r in records(lost))
