@@ -93,6 +93,12 @@ def test_a_diverged_seed_drops_its_pair_and_is_counted() -> None:
     assert (row["seeds"], row["dropped"]) == (4, 1)
 
 
+def test_the_sentence_counts_what_has_too_few_seeds() -> None:
+    gaps = {"1x1": BETTER, "1x1, matched time": BETTER, "1x1, matched parameters": (-1.0,)}
+    told = verdict(differences(cells(gaps)))
+    assert told.endswith("; 1 further comparisons have too few seeds to say.")
+
+
 def test_too_few_seeds_decide_nothing() -> None:
     assert verdict(differences(cells({"1x1": (-1.0,)}))).startswith("Not decided")
     assert verdict(pd.DataFrame()).startswith("Not decided")

@@ -82,6 +82,9 @@ def verdict(gaps: pd.DataFrame) -> str:
         if gained > FLAT
         else ""
     )
+    few = len(gaps) - len(decided)
+    if few:
+        caveat += f"; {few} further comparisons have too few seeds to say"
     return (
         f"After {plain['steps'].min():,} steps at equal depth and width the emerging flow "
         f"{_outcome(plain)}. Against a 1x1 flow with as many parameters, or with as many steps as "
