@@ -35,9 +35,11 @@ def contests(frames: Frames) -> str:
             (entry,) = records(where(group, {"threads": count}))
             row += [_measured(entry), _met(entry)]
         rows.append(row)
-    met, total = int(frames.bars["met"].sum()), len(frames.bars)
-    aims = int(frames.bars["aim_met"].sum())
+    met, aims = int(frames.bars["met"].sum()), int(frames.bars["aim_met"].sum())
+    total = int((frames.bars["processes"] > 0).sum())
     verdict = f"**{met} of {total}** bars met, {aims} of {total} aims."
+    if total < len(frames.bars):
+        verdict += f" {plural(len(frames.bars) - total, 'bar')} not measured in this run."
     parts = [title, f"{verdict} {_HOW} {csv_link('bars')}, {csv_link('contests')}"]
     parts.append(table(head, rows, left=2))
     short = frames.bars.loc[~frames.bars["met"] & (frames.bars["processes"] > 0), "what"].unique()
