@@ -88,22 +88,22 @@ def load_patches(source: str, size: int, count: int, seed: int) -> torch.Tensor:
     """
     validate_positive("size", size)
     validate_positive("count", count)
-    tiles = _tiles(load_image(source), size)
-    if count > len(tiles):
+    every = tiles(load_image(source).transpose(2, 0, 1), size)
+    if count > len(every):
         raise ValueError(
-            f"expected at most the {len(tiles)} disjoint {size}x{size} patches of {source}, "
+            f"expected at most the {len(every)} disjoint {size}x{size} patches of {source}, "
             f"got a count of {count}"
         )
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(tiles), generator=generator)[:count].numpy()
-    values = torch.from_numpy(tiles[chosen].transpose(0, 3, 1, 2).astype(np.float64))
+    chosen = torch.randperm(len(every), generator=generator)[:count].numpy()
+    values = torch.from_numpy(every[chosen].astype(np.float64))
     noise = torch.randint(_LEVELS, values.shape, generator=generator).double() / _LEVELS
     return (values + noise) / 256
 
 
-def _tiles(image: Array, size: int) -> Array:
-    """All whole tiles of the image in raster order, ``(N, size, size, 3)``."""
-    rows, columns = image.shape[0] // size, image.shape[1] // size
-    whole = image[: rows * size, : columns * size]
-    split = whole.reshape(rows, size, columns, size, 3)
-    return split.transpose(0, 2, 1, 3, 4).reshape(-1, size, size, 3)
+def tiles(image: Array, size: int) -> Array:
+    """All whole disjoint tiles of ``image (C, H, W)`` in raster order, ``(N, C, size, size)``."""
+    C, rows, columns = image.shape[0], image.shape[1] // size, image.shape[2] // size
+    whole = image[:, : rows * size, : columns * size]
+    split = whole.reshape(C, rows, size, columns, size)
+    return split.transpose(1, 3, 0, 2, 4).reshape(-1, C, size, size)

@@ -1,13 +1,20 @@
-"""The global random states, which this project does not use but others' layers may."""
+"""Generators by name, and the global random states, which only others' layers use."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+
+def stream(*key: object) -> torch.Generator:
+    """A generator of its own for each key: what is drawn depends on nothing drawn before."""
+    digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 @contextmanager

@@ -25,9 +25,9 @@ from emcheck.experiments.regions import (
     dequantise,
     of_images,
     quantise,
-    stream,
-    tiles,
 )
+from emcheck.images import tiles
+from emcheck.randomness import stream
 
 BUNDLED = ("galaxies", "photographs", "faces", "digits")
 

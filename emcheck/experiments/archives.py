@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from emcheck.experiments.regions import Data, stream
+from emcheck.experiments.regions import Data
 from emcheck.oracle.precision import Array
+from emcheck.randomness import stream
 
 #: Images that are kept back from training for validation.
 VALIDATION = 5000

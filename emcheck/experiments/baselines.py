@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from scipy.linalg import cho_factor, solve_triangular
 
-from emcheck.experiments.regions import Data, dequantise, stream
+from emcheck.experiments.regions import Data, dequantise
 from emcheck.oracle.precision import Array
+from emcheck.randomness import stream
 
 #: Training patches that the Gaussian is fitted to.
 FITTED = 50_000

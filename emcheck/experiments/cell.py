@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -75,11 +74,6 @@ class Cell:
             )
 
     @property
-    def variant(self) -> str:
-        """The mixing, and what it is matched by."""
-        return f"{self.mixing}, matched {self.control}" if self.control else self.mixing
-
-    @property
     def name(self) -> str:
         """A file's name: what differs between the cells of a sweep."""
         variant = f"{self.mixing}={self.control}" if self.control else self.mixing
@@ -129,8 +123,3 @@ def matched_width(cell: Cell, shape: tuple[int, int, int]) -> int:
     while live_parameters(cell._flow(shape, cell.mixing, width)) < wanted:
         width += 1
     return width
-
-
-def bits_of_uniform(bins: int) -> float:
-    """Bits per dimension of not having learnt anything."""
-    return math.log2(bins)

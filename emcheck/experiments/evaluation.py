@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from emcheck.experiments.regions import Data, dequantise, stream
+from emcheck.experiments.regions import Data, dequantise
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
+from emcheck.randomness import stream
 
 #: Patches of one pass.
 PASS = 128

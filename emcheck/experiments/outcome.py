@@ -6,21 +6,21 @@ import base64
 import copy
 import math
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from emcheck.bench.timing import clock
 from emcheck.experiments.cell import live_parameters
 from emcheck.experiments.evaluation import PASS, held_out_bits
 from emcheck.experiments.nearest import nearest_patches
-from emcheck.experiments.regions import Data, dequantise, quantise, stream
+from emcheck.experiments.regions import Data, dequantise, quantise
 from emcheck.experiments.training import Training
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
+from emcheck.randomness import stream
 
 #: Samples of a record, and their temperature.
 SAMPLES, TEMPERATURE = 8, 1.0
@@ -105,17 +105,13 @@ def sample_seconds(flow: Glow, rounds: int = 7) -> float:
         flow.sample(AT_ONCE, stream("timed"))
 
     call()
-    return statistics.median(seconds(call) for _ in range(rounds)) / AT_ONCE
-
-
-def seconds(call: Callable[[], object]) -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    now = clock(flow.top.scale.device.type)
+    times = []
+    for _ in range(rounds):
+        start = now()
+        call()
+        times.append(now() - start)
+    return statistics.median(times) / AT_ONCE
 
 
 def encode(images: Array) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emcheck.images import tiles
 from emcheck.oracle.precision import Array
+from emcheck.randomness import stream
 
 #: Shares of an image's width, or of the images, for training, validation and test.
 SHARES = (0.70, 0.15, 0.15)
@@ -64,12 +65,6 @@ class Data:
         return patch[:, :, ::-1] if flip else patch
 
 
-def stream(*key: object) -> torch.Generator:
-    """A generator of its own for each key: what is drawn depends on nothing drawn before."""
-    digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
 def dequantise(values: Array, bins: int, generator: torch.Generator) -> Tensor:
     """``x = (v + U) / bins`` in float32 with ``U`` uniform on a grid of 2^-15.
 
@@ -99,14 +94,6 @@ def bands(image: Array, size: int) -> tuple[Array, Array, Array]:
     ends[-1] = width
     cut = [image[:, :, a + (size if a else 0) : b] for a, b in pairwise(ends)]
     return cut[0], cut[1], cut[2]
-
-
-def tiles(region: Array, size: int) -> Array:
-    """All whole disjoint tiles of a region in raster order, ``(N, C, size, size)``."""
-    C, rows, columns = region.shape[0], region.shape[1] // size, region.shape[2] // size
-    whole = region[:, : rows * size, : columns * size]
-    split = whole.reshape(C, rows, size, columns, size)
-    return split.transpose(1, 3, 0, 2, 4).reshape(-1, C, size, size)
 
 
 def of_photographs(name: str, images: Sequence[Array], size: int) -> Data:

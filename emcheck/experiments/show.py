@@ -14,10 +14,11 @@ from rich.table import Table
 
 from emcheck.experiments.cell import Cell
 from emcheck.experiments.checkpoint import read_checkpoint
-from emcheck.experiments.regions import quantise, stream
+from emcheck.experiments.regions import quantise
 from emcheck.experiments.training import Training
 from emcheck.oracle.precision import Array
 from emcheck.progress import Bar
+from emcheck.randomness import stream
 from emcheck.report.files import write_all
 
 #: Weight of the newest loss in what the bar shows.

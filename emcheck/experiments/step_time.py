@@ -8,7 +8,6 @@ from pathlib import Path
 
 from emcheck.experiments.cell import RIVAL, Cell
 from emcheck.experiments.data import load
-from emcheck.experiments.outcome import seconds
 from emcheck.experiments.training import Training
 
 #: Steps of each flow that count, after one that warms up.
@@ -30,7 +29,10 @@ def step_ratio(cell: Cell, root: Path | None = None) -> dict[str, float]:
         training.step()
     ratios = []
     for _ in range(ROUNDS):
-        slow, fast = (seconds(training.step) for training in pair)
+        before = [training.seconds for training in pair]
+        for training in pair:
+            training.step()
+        slow, fast = (t.seconds - start for t, start in zip(pair, before, strict=True))
         ratios.append(slow / fast)
     low, ratio, high = statistics.quantiles(ratios, n=4)
     return {"ratio": ratio, "low": low, "high": high}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from emcheck.experiments.cell import Cell, bits_of_uniform
+from emcheck.bench.timing import clock
+from emcheck.experiments.cell import Cell
 from emcheck.experiments.checkpoint import read_checkpoint, write_checkpoint
 from emcheck.experiments.conditioning import mixing_conditions
 from emcheck.experiments.evaluation import evaluate
 from emcheck.experiments.parallel import ALONE, Group
-from emcheck.experiments.regions import Data, dequantise, stream
+from emcheck.experiments.regions import Data, dequantise
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
+from emcheck.randomness import stream
 
 #: Patches that set the actnorms.
 INITIAL = 256
@@ -80,6 +81,7 @@ class Training:
         self.step_number, self.seconds, self.first = 0, 0.0, math.nan
         self.rows: list[Row] = []
         self._recent: list[float] = []
+        self._now = clock(group.device.type)
 
     def _batch(self, role: str, number: int, size: int) -> Tensor:
         generator = stream(role, self.cell.data, self.cell.seed, number)
@@ -91,7 +93,7 @@ class Training:
         Raises:
             Diverged: with the step and the value.
         """
-        start, cell = time.perf_counter(), self.cell
+        start, cell = self._now(), self.cell
         x = self._batch("batch", self.step_number, cell.batch)
         x = self.group.share(x).to(self.group.device)
         for group in self.optimiser.param_groups:
@@ -104,14 +106,14 @@ class Training:
         self.optimiser.step()
         self._average()
         self.step_number += 1
-        self.seconds += time.perf_counter() - start
+        self.seconds += self._now() - start
         self._recent.append(bits)
         return bits
 
     def _watch(self, bits: float) -> None:
         if self.step_number == 0:
             self.first = bits
-        most = self.first + HOPELESS * bits_of_uniform(self.data.bins)
+        most = self.first + HOPELESS * math.log2(self.data.bins)
         if not bits <= most:  # NaN as well
             raise Diverged(
                 f"diverged at step {self.step_number}: expected at most {most:.2f} bits/dim, "

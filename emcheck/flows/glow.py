@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +13,7 @@ from emcheck.flows.mixing import MIXINGS, start_at_identity
 from emcheck.flows.recompute import recomputed
 from emcheck.layer import InvertibleLayer, validate_images, validate_positive
 from emcheck.layers import ActNorm2d, AffineCoupling2d, SplitPrior2d, Squeeze2d
+from emcheck.randomness import stream
 
 
 class Glow(InvertibleLayer):
@@ -79,7 +79,7 @@ class Glow(InvertibleLayer):
             steps = [
                 step
                 for d in range(validate_positive("depth", depth))
-                for step in _step(C, mixing, width, f"{seed} {l} {d}", identity)
+                for step in _step(C, mixing, width, (seed, l, d), identity)
             ]
             self.levels.append(Chain(Squeeze2d(), *steps))
             if l + 1 < levels:
@@ -201,13 +201,14 @@ def _validate_shape(shape: Sequence[int], levels: int) -> tuple[int, int, int]:
     return C, H, W
 
 
-def _step(C: int, mixing: str, width: int, place: str, identity: bool) -> list[nn.Module]:
-    def stream(role: str) -> torch.Generator:
-        digest = hashlib.sha256(f"{place} {role}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+def _step(
+    C: int, mixing: str, width: int, place: tuple[int, ...], identity: bool
+) -> list[nn.Module]:
+    def own(role: str) -> torch.Generator:
+        return stream(*place, role)
 
-    mixed = MIXINGS[mixing](C, stream)
+    mixed = MIXINGS[mixing](C, own)
     if identity:
         for layer in mixed:
             start_at_identity(layer)
-    return [ActNorm2d(C), *mixed, AffineCoupling2d(C, width, generator=stream("coupling"))]
+    return [ActNorm2d(C), *mixed, AffineCoupling2d(C, width, generator=own("coupling"))]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from emcheck.report.density.differences import RIVAL
+from emcheck.experiments.cell import RIVAL
 from emcheck.report.density.figures import CAPTION_LINES
 from emcheck.report.density.load import FLAT, Density
 from emcheck.report.markdown import code, csv_link, figure, number, plural, table

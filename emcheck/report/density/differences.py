@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from emcheck.experiments.cell import RIVAL
 from emcheck.report.density.load import FLAT, Density
 
-#: What is compared with what.
-RIVAL = "1x1+emerging"
+#: What the emerging flow is compared with.
 CONTROLS = ("1x1", "1x1, matched parameters", "1x1, matched time")
 
 #: Two-sided level of every interval, resamples of the bootstrap, and its seed.

@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from emcheck.experiments.cell import RIVAL
 from emcheck.oracle.precision import Array
-from emcheck.report.density.differences import CONTROLS, RIVAL
+from emcheck.report.density.differences import CONTROLS
 from emcheck.report.density.load import Density, Record, decode
 from emcheck.report.figures.style import house_style, to_svg
 from emcheck.report.tidy import records

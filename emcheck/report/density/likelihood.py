@@ -6,7 +6,8 @@ import math
 
 import pandas as pd
 
-from emcheck.report.density.differences import LEVEL, RIVAL
+from emcheck.experiments.cell import RIVAL
+from emcheck.report.density.differences import LEVEL
 from emcheck.report.density.load import FLAT, Density
 from emcheck.report.density.paper import PAPER
 from emcheck.report.markdown import code, figure, plural, table

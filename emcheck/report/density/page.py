@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from emcheck.experiments.cell import RIVAL
 from emcheck.report.density.behaviour import behaviour
-from emcheck.report.density.differences import RIVAL, verdict
+from emcheck.report.density.differences import verdict
 from emcheck.report.density.likelihood import likelihood
 from emcheck.report.density.load import Density
 from emcheck.report.markdown import code, csv_link, plural
