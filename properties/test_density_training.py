@@ -125,9 +125,10 @@ def test_a_checkpoint_of_another_cell_is_refused(digits: Any, tmp_path: Path) ->
     Training(SMALL, digits).save(path)
     with pytest.raises(ValueError, match="expected a checkpoint with width = 9, got 8"):
         Training(replace(SMALL, width=9), digits).load(path)
-    path.write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match="expected a checkpoint, got"):
-        Training(SMALL, digits).load(path)
+    for content in (b"no checkpoint", b"bad\n", b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="expected a checkpoint, got"):
+            Training(SMALL, digits).load(path)
     for other in ([1, 2], {"weights": torch.zeros(3)}):
         torch.save(other, path)
         with pytest.raises(ValueError, match="expected a checkpoint, got a file without its parts"):

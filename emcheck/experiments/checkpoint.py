@@ -33,7 +33,14 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).strip().split("\n")[0][:120]
         raise ValueError(f"{path}: expected a checkpoint, got {reason}") from None
     if not isinstance(state, dict) or not state.keys() >= PARTS:
