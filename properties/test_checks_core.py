@@ -447,6 +447,31 @@ def test_a_sleep_is_interrupted_in_the_main_thread() -> None:
     assert time.monotonic() - started < 10
 
 
+def _spin_while_preparing(name: str) -> float:
+    """How long a loop goes on that first spends 0.4 s in a function of the module ``name``."""
+    space = {"__name__": name, "time": time}
+    exec("def prepare(until):\n    while time.monotonic() < until: time.sleep(0.001)", space)
+    started = time.monotonic()
+    try:
+        with time_limit(0.1):
+            space["prepare"](started + 0.4)
+            while time.monotonic() - started < 30:
+                time.sleep(0.001)
+    except TimeLimit:
+        pass
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("name", ["numba.core.compiler", "importlib._bootstrap"])
+def test_no_limit_strikes_within_a_compilation_or_an_import(name: str) -> None:
+    assert 0.4 <= _spin_while_preparing(name) < 10
+    times: list[float] = []
+    thread = threading.Thread(target=lambda: times.append(_spin_while_preparing(name)))
+    thread.start()
+    thread.join()
+    assert 0.4 <= times[0] < 10
+
+
 # --- trials --------------------------------------------------------------------------------------
 
 

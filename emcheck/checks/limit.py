@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from types import FrameType
 
 #: Seconds after which the limit is said again to code that swallowed it.
 _AGAIN = 0.5
+
+#: What loads or compiles code. An exception within leaves half a module behind, or is lost in
+#: a callback of the compiler; and what is done once is no time of the layer.
+_PREPARING = ("importlib._bootstrap", "numba.core.")
 
 
 class TimeLimit(BaseException):
@@ -23,7 +28,8 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     In the main thread by a timer signal, which also interrupts a sleep; elsewhere by an
     asynchronous exception, which takes effect between two steps of the interpreter. A
-    compiled kernel that never returns cannot be interrupted from within the process.
+    compiled kernel that never returns cannot be interrupted from within the process. A limit
+    that would strike within an import or a compilation by Numba begins anew instead.
     """
     main = threading.current_thread() is threading.main_thread()
     limited = _by_signal if main and hasattr(signal, "setitimer") else _by_exception
@@ -34,7 +40,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 @contextmanager
 def _by_signal(seconds: float) -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
-        raise TimeLimit
+        if not _prepares(frame):
+            raise TimeLimit
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
 
     before = signal.signal(signal.SIGALRM, stop)
     outer, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
@@ -54,8 +62,11 @@ def _by_exception(seconds: float) -> Iterator[None]:
     def watch() -> None:
         wait = seconds
         while not done.wait(wait):
-            _raise_in(thread)
-            wait = _AGAIN
+            if _prepares(sys._current_frames().get(thread)):
+                wait = seconds
+            else:
+                _raise_in(thread)
+                wait = _AGAIN
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -64,6 +75,15 @@ def _by_exception(seconds: float) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
+
+
+def _prepares(frame: FrameType | None) -> bool:
+    """Whether an import or a compilation is under way in a frame or in what called it."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith(_PREPARING):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _raise_in(thread: int) -> None:
