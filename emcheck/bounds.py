@@ -71,6 +71,13 @@ ALIKE = 2.0
 #: Standard deviations that an estimate from 16 probes may be off: less than once in 1e5.
 PROBE_DEVIATIONS = 6.0
 
+#: Standard deviations that a counted share may be off: less than once in 15,000.
+SHARE_DEVIATIONS = 4.0
+
+#: A fit by least squares with this relative residual has found an exact solution: it stops
+#: at half the digits of float64.
+EXACT_FIT = 2.0**-20
+
 #: Lanczos that has converged shows no truncation: this share of n remains for its rounding.
 PROBE_FLOOR = 1e-9
 

@@ -1,4 +1,4 @@
-"""The command line: run, check, survey, bench, report, list, doctor.
+"""The command line: run, check, claims, survey, bench, report, list, doctor.
 
 Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
 130 interrupted.
@@ -154,6 +154,18 @@ def check(
 
         write_all(json.parent, {json.name: found.to_json().encode()})
     raise typer.Exit(0 if found.ok else FAILED)
+
+
+@app.command()
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(help="all of them unless named")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the evidence")] = REPORTS / "data" / "claims",
+) -> None:
+    """The reader's doubts, settled: statement, evidence and verdict of each claim."""
+    from emcheck.claims import chosen
+    from emcheck.claims.run import run_claims
+
+    raise typer.Exit(0 if run_claims(chosen(names or []), out) else FAILED)
 
 
 @app.command("list")

@@ -1,0 +1,53 @@
+"""A claim and its evidence as JSON: what the report reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emcheck.claims.core import Claim, Evidence
+from emcheck.report.files import write_all
+
+
+def to_json(claim: Claim, evidence: Evidence) -> dict[str, Any]:
+    """Everything that is shown of a claim; tables column by column, because they are long."""
+    return {
+        "letter": claim.letter,
+        "name": claim.name,
+        "doubt": claim.doubt,
+        "statement": claim.statement,
+        "holds": evidence.holds,
+        "missing": evidence.missing,
+        "verdict": evidence.conclusion,
+        "negations": list(claim.negations),
+        "facts": [
+            {
+                "what": fact.what,
+                "value": float(fact.value),
+                "relation": fact.relation,
+                "bound": float(fact.bound),
+                "holds": fact.holds,
+            }
+            for fact in evidence.facts
+        ],
+        "tables": {
+            name: {column: [_plain(row[column]) for row in rows] for column in rows[0]}
+            for name, rows in evidence.tables.items()
+            if rows
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def keep(claim: Claim, evidence: Evidence, folder: Path) -> Path:
+    """Write ``folder/<letter>-<name>.json``; the same evidence gives the same bytes."""
+    name = f"{claim.letter}-{claim.name}.json"
+    text = json.dumps(to_json(claim, evidence), indent=1, allow_nan=True)
+    write_all(folder, {name: (text + "\n").encode()})
+    return folder / name
