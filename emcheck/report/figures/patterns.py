@@ -66,10 +66,13 @@ def pattern_figure(matrix: Array, event: Event, event_out: Event | None = None) 
 
 def _lines(axes: Axes, event: Event, *, vertical: bool) -> None:
     C, H, W = event
-    line = axes.axvline if vertical else axes.axhline
+    kinds: dict[tuple[str, float], list[int]] = {_ENTRY: [], _PIXEL: [], _ROW: []}
     for place in range(1, C * H * W):
-        kind = _ENTRY if place % C else _PIXEL if place % (C * W) else _ROW
-        line(place, color=kind[0], lw=kind[1], zorder=1)
+        kinds[_ENTRY if place % C else _PIXEL if place % (C * W) else _ROW].append(place)
+    end = axes.get_ylim()[0] if vertical else axes.get_xlim()[1]
+    for (color, width), places in kinds.items():
+        draw = axes.vlines if vertical else axes.hlines
+        draw(places, 0, end, colors=color, linewidths=width, zorder=1)
 
 
 def _fill(axes: Axes, nonzero: Array) -> None:
