@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ def to_json(claim: Claim, evidence: Evidence) -> dict[str, Any]:
         "facts": [
             {
                 "what": fact.what,
-                "value": float(fact.value),
+                "value": _plain(float(fact.value)),
                 "relation": fact.relation,
-                "bound": float(fact.bound),
+                "bound": _plain(float(fact.bound)),
                 "holds": fact.holds,
             }
             for fact in evidence.facts
@@ -42,12 +43,14 @@ def to_json(claim: Claim, evidence: Evidence) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """A number as JSON knows it; one that is not finite as text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def keep(claim: Claim, evidence: Evidence, folder: Path) -> Path:
     """Write ``folder/<letter>-<name>.json``; the same evidence gives the same bytes."""
     name = f"{claim.letter}-{claim.name}.json"
-    text = json.dumps(to_json(claim, evidence), indent=1, allow_nan=True)
+    text = json.dumps(to_json(claim, evidence), indent=1, allow_nan=False)
     write_all(folder, {name: (text + "\n").encode()})
     return folder / name

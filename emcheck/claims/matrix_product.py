@@ -17,12 +17,13 @@ from emcheck.oracle import masked, slogdet, to_numpy
 from emcheck.oracle.logdets import FourierLogdet
 from emcheck.oracle.precision import Array, matmul
 from emcheck.randomness import stream
+from emcheck.report.figures.patterns import pixel_major
 
 #: ``w[o, c, a, b]`` to the matrix: weight, event, dilation, whether circular.
 Formula = Callable[[Array, Event, int, bool], Array]
 
 #: Channels, height and width of the pictures.
-PICTURED: Event = (2, 3, 3)
+PICTURED: Event = (2, 4, 4)
 
 _EVENTS: tuple[Event, ...] = ((2, 4, 5), (3, 3, 2))
 _DOUBLE = Arithmetic.of(torch.float64)
@@ -121,16 +122,10 @@ def _single(layer: nn.Module, event: Event, rule: Formula) -> Array:
     return rule(weight, event, _conv(layer, "dilation"), isinstance(layer, PeriodicConv2d))
 
 
-def pixel_major(M: Array, event: Event) -> Array:
-    """Rows and columns pixel by pixel in raster order, channels within a pixel."""
-    C, H, W = event
-    order = np.arange(C * H * W).reshape(C, H * W).T.reshape(-1)
-    return M[np.ix_(order, order)]
-
-
 def _wrong_side(M: Array, event: Event, triangle: str) -> int:
     """Nonzeros on the side of the diagonal that should be empty; pixels in raster order."""
-    ordered = pixel_major(M, event)
+    order = pixel_major(event)
+    ordered = M[np.ix_(order, order)]
     side = np.triu(ordered, 1) if triangle == "lower" else np.tril(ordered, -1)
     return int((side != 0).sum()) if triangle else 0
 
@@ -191,8 +186,9 @@ def measure(rule: Formula = formula) -> Evidence:
 
 
 def _patterns() -> Iterator[Row]:
-    """The nonzero entries of five matrices, pixel by pixel, as text of 0 and 1 for each row."""
+    """The nonzero entries of five matrices, as text of 0 and 1 for each row ``(c, i, j)``."""
     C, generator = PICTURED[0], stream("claim a, pictures")
+    event = "x".join(map(str, PICTURED))
     pictured: dict[str, InvertibleLayer] = {
         "1x1": Conv1x1(C, generator=generator),
         "square": AutoregressiveConv2d(C, generator=generator),
@@ -201,9 +197,9 @@ def _patterns() -> Iterator[Row]:
         "periodic": PeriodicConv2d(C, generator=generator),
     }
     for name, layer in pictured.items():
-        M = pixel_major(_matrix(layer.double(), PICTURED, formula)[0], PICTURED)
-        for number, entries in enumerate((M != 0).astype(int)):
-            yield {"convolution": name, "row": number, "nonzero": "".join(map(str, entries))}
+        M = _matrix(layer.double(), PICTURED, formula)[0]
+        for row in (M != 0).astype(int):
+            yield {"convolution": name, "event": event, "nonzero": "".join(map(str, row))}
 
 
 CLAIM = Claim(

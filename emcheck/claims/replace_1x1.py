@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from torch import nn
@@ -119,9 +117,9 @@ def _price() -> tuple[list[Row], list[Fact]]:
     ]  # fmt: skip
 
 
-def measure(drawn: Array | None = None) -> Evidence:
+def measure() -> Evidence:
     """Generic matrices, the swap as the exception, and all of them in a periodic layer."""
-    matrices = gaussian("claim f", shape=(_DRAWS, _C, _C)) if drawn is None else drawn
+    matrices = gaussian("claim f", shape=(_DRAWS, _C, _C))
     generic, of_generic = _generic(matrices)
     price, of_price = _price()
     L, _ = lu_without_pivoting(swap())
@@ -153,5 +151,5 @@ CLAIM = Claim(
         "channel swap; periodic contains every 1x1."
     ),
     measure=measure,
-    negations={"the swap among the generic ones": partial(measure, swap()[None])},
+    negations={"the swap among the generic ones": lambda: Evidence(_generic(swap()[None])[1], "")},
 )

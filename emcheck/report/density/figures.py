@@ -34,7 +34,7 @@ def draw(density: Density, gaps: pd.DataFrame) -> dict[str, bytes]:
     with house_style():
         found: dict[str, Figure | None] = {
             "curves": _curves(density),
-            "differences": _differences(gaps),
+            "differences": differences_figure(gaps),
             "conditions": _conditions(density),
         }
         for data in sorted({record["cell"]["data"] for record in density.pictures.values()}):
@@ -83,7 +83,7 @@ def _curves(density: Density) -> Figure | None:
     return figure
 
 
-def _differences(gaps: pd.DataFrame) -> Figure | None:
+def differences_figure(gaps: pd.DataFrame) -> Figure | None:
     """Emerging minus control with both intervals; left of 0 the emerging flow is better."""
     drawn = gaps[gaps["low"].notna()] if len(gaps) else gaps
     if not len(drawn):
