@@ -53,7 +53,12 @@ def test_every_layer_has_an_example_and_the_sections(name: str) -> None:
 
 @pytest.fixture
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Undoes what a page may do: checks and faults that it registers, random state, prints."""
+    """Undoes what a page may do: checks and faults that it registers, random state, prints.
+
+    On a busy machine no check of a page's report ends as NOT RUN.
+    """
+    for function in (emcheck.check_layer, emcheck.reproduce):
+        monkeypatch.setitem(function.__kwdefaults__, "time_limit", 600.0)
     kept = {id(registry): copy.copy(registry) for registry in (CHECKS, FAULTS)}
     random_state, printing = torch.get_rng_state(), np.get_printoptions()
     yield monkeypatch
