@@ -272,12 +272,14 @@ def _write_report(
     from emcheck.report import default_inputs, write_report
     from emcheck.report.density import write_density
 
-    density = None
+    density = survey = claims = None
     if not benchmarks and properties is None and contests is None:
-        benchmarks, properties, contests = default_inputs(REPORTS / "data")
-        density = REPORTS / "data" / "density"
-        density = density if any(density.glob("cells/*.json")) else None
-    page = write_report(benchmarks, properties, out, contests, density)
+        data = REPORTS / "data"
+        benchmarks, properties, contests = default_inputs(data)
+        density = data / "density" if any(data.glob("density/cells/*.json")) else None
+        survey = data / "survey.jsonl" if (data / "survey.jsonl").exists() else None
+        claims = data / "claims"
+    page = write_report(benchmarks, properties, out, contests, density, survey, claims)
     if density is not None:
         write_density(density, out)
     return page

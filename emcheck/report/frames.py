@@ -41,6 +41,8 @@ class Frames:
     bars: pd.DataFrame | None = None
     contest_runs: list[Record] = field(default_factory=list)
     density: pd.DataFrame | None = None
+    survey: pd.DataFrame | None = None
+    claims: pd.DataFrame | None = None
 
     def machine_names(self) -> dict[str, str]:
         """Letter -> name of every machine that was timed, in the order of the letters."""
@@ -55,6 +57,8 @@ def build(
     properties: Properties | None,
     contests: Contests | None = None,
     density: Density | None = None,
+    survey: pd.DataFrame | None = None,
+    claims: pd.DataFrame | None = None,
 ) -> Frames:
     """The frames of the inputs that are there."""
     known = properties or Properties()
@@ -82,6 +86,8 @@ def build(
         bars=bar_frame(raced) if raced is not None else None,
         contest_runs=[contests.header] if contests is not None else [],
         density=differences(density) if density is not None else None,
+        survey=survey,
+        claims=claims,
     )
 
 
@@ -123,4 +129,8 @@ def csv_tables(frames: Frames) -> dict[str, pd.DataFrame]:
     if frames.contests is not None and frames.bars is not None:
         tables["contests"] = frames.contests
         tables["bars"] = frames.bars
+    if frames.survey is not None:
+        tables["survey"] = frames.survey
+    if frames.claims is not None:
+        tables["claims"] = frames.claims
     return tables

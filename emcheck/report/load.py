@@ -47,7 +47,7 @@ def read_contests(path: Path) -> Contests:
     """
     header: Record | None = None
     rows = []
-    for index, line in enumerate(_content(path, "a file of contests").splitlines()):
+    for index, line in enumerate(content_of(path, "a file of contests").splitlines()):
         where = f"{path}: line {index + 1}"
         record = parse_json(line, where)
         kind = record.get("kind") if isinstance(record, dict) else None
@@ -62,7 +62,8 @@ def read_contests(path: Path) -> Contests:
     return Contests(header, rows)
 
 
-def _content(path: Path, what: str) -> str:
+def content_of(path: Path, what: str) -> str:
+    """The text of an input, or one line about why there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -100,7 +101,7 @@ def read_benchmarks(path: Path) -> BenchmarkFile:
             holds no benchmark.
     """
     what = "a pytest-benchmark JSON file"
-    content = parse_json(_content(path, what), str(path))
+    content = parse_json(content_of(path, what), str(path))
     if not isinstance(content, dict) or not isinstance(content.get("benchmarks"), list):
         came = sorted(content) if isinstance(content, dict) else content
         fail(str(path), f"{what} with a list 'benchmarks'", came)
@@ -127,7 +128,7 @@ def read_properties(path: Path) -> Properties:
     """
     what = "a file of JSON lines from pytest properties"
     records: dict[str, list[Record]] = {kind: [] for kind in PROPERTIES}
-    for index, line in enumerate(_content(path, what).split("\n")):
+    for index, line in enumerate(content_of(path, what).split("\n")):
         if not line.strip():
             continue
         where = f"{path}: line {index + 1}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from emcheck.report.claims import read_claims
 from emcheck.report.density.load import read_density
 from emcheck.report.errors import ReportError
 from emcheck.report.figures import draw_all
@@ -12,6 +13,7 @@ from emcheck.report.files import write_all
 from emcheck.report.frames import build, csv_tables
 from emcheck.report.load import read_benchmarks, read_contests, read_properties
 from emcheck.report.summary import summary
+from emcheck.report.survey import read_survey
 
 DATA = Path("reports") / "data"
 
@@ -32,6 +34,8 @@ def write_report(
     out: Path,
     contests: Path | None = None,
     density: Path | None = None,
+    survey: Path | None = None,
+    claims: Path | None = None,
 ) -> Path:
     """Write summary.md, tables/*.csv and figures/*.svg below ``out``.
 
@@ -46,6 +50,8 @@ def write_report(
         contests: the JSON lines of ``emcheck compare``, or None where there are none.
         density: the folder of ``emcheck density sweep``, or None where there is none; its own
             page is written by :func:`emcheck.report.density.write_density`.
+        survey: the JSON lines of ``emcheck survey``, or None where there are none.
+        claims: the folder of ``emcheck claims``, or None where there is none.
 
     Returns:
         The path of summary.md.
@@ -63,6 +69,8 @@ def write_report(
         read_properties(properties) if properties is not None else None,
         read_contests(contests) if contests is not None else None,
         read_density(density) if density is not None else None,
+        read_survey(survey) if survey is not None else None,
+        read_claims(claims) if claims is not None else None,
     )
     contents: dict[str, bytes] = {}
     for name, frame in csv_tables(frames).items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from emcheck.checks import CHECKS
 from emcheck.report.files import write_all
 from emcheck.report.markdown import code, escape, plural, table
 from emcheck.survey.entries import LIBRARIES
+from emcheck.survey.lines import KINDS, kind
+from emcheck.survey.lines import load as load
 from emcheck.survey.run import COULD_NOT_RUN
 from emcheck.survey.told import Row, fails_of, findings
 
@@ -18,8 +19,6 @@ _FAMILIES = ("values", "logdet", "gradients", "state", "contract")
 
 #: Left out for nearly every layer, without meaning: what is not part of others' interfaces.
 _RARE = ("log_det_alone_agrees",)
-
-_KINDS = ("ok", "ok, no values", "FAIL", COULD_NOT_RUN)
 
 _TESTS = "properties/test_survey_findings*.py"
 
@@ -30,24 +29,6 @@ _LEGEND = (
     "offer what it needs, such as an exact inverse. The diagnosis is what the kit named first; "
     "it was formed without knowledge of the code."
 )
-
-
-def load(path: Path) -> tuple[Row, list[Row]]:
-    """The header and the layers of a survey.
-
-    Raises:
-        ValueError: the file is no survey.
-        OSError: it cannot be read.
-    """
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        header, rows = lines[0], lines[1:]
-        known = header["kind"] == "survey" and all(row["kind"] == "layer" for row in rows)
-    except (json.JSONDecodeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"expected lines of a survey in {path}, got {error!r}") from error
-    if not known:
-        raise ValueError(f"expected lines of a survey in {path}, got other records")
-    return header, rows
 
 
 def write_survey(path: Path, out: Path) -> Path:
@@ -93,20 +74,12 @@ def _summary(header: Row, rows: Sequence[Row]) -> str:
     body = []
     for library, version in header["libraries"].items():
         mine = [row for row in rows if row["library"] == library]
-        verdicts = Counter(_kind(row) for row in mine)
-        counts = [verdicts[kind] for kind in _KINDS]
+        verdicts = Counter(kind(row) for row in mine)
+        counts = [verdicts[word] for word in KINDS]
         body.append((library, version or ("–" if mine else "not installed"), len(mine), *counts))
-    total = Counter(map(_kind, rows))
-    sums = [total[kind] for kind in _KINDS]
+    total = Counter(map(kind, rows))
+    sums = [total[word] for word in KINDS]
     return table(head, [*body, ("all", "", len(rows), *sums)], left=2)
-
-
-def _kind(row: Row) -> str:
-    """``FAIL`` (or a value check that applies never passed), or the verdict; ok in two kinds."""
-    if row["verdict"] == "ok":
-        judged = row["families"].get("values", {}).get("PASS")
-        return "ok" if judged else "ok, no values"
-    return "FAIL" if row["verdict"] == "NOT OK" else str(row["verdict"])
 
 
 def _of_library(library: str, rows: Sequence[Row]) -> str:
@@ -118,7 +91,7 @@ def _of_library(library: str, rows: Sequence[Row]) -> str:
         (
             code(row["name"]),
             "x".join(map(str, row["event"])),
-            _kind(row) if row["verdict"] == "ok" else f"**{_kind(row)}**",
+            kind(row) if row["verdict"] == "ok" else f"**{kind(row)}**",
             *(_cell(row, family) for family in _FAMILIES),
             _diagnosis(row),
         )

@@ -19,7 +19,7 @@ _HOW = (
 
 def contests(frames: Frames) -> str:
     """The bars with what was measured, the solvers by size, and the figure."""
-    title = "## Side by side"
+    title = "### Side by side"
     if frames.contests is None or frames.bars is None:
         return f"{title}\n\nNot measured: the input holds no contest (`emcheck compare`)."
     threads = sorted(set(frames.bars["threads"]))
@@ -41,7 +41,7 @@ def contests(frames: Frames) -> str:
     if total < len(frames.bars):
         verdict += f" {plural(len(frames.bars) - total, 'bar')} not measured in this run."
     parts = [title, f"{verdict} {_HOW} {csv_link('bars')}, {csv_link('contests')}"]
-    parts.append(table(head, rows, left=2))
+    parts.append(fold("Bar by bar", table(head, rows, left=2)))
     short = frames.bars.loc[~frames.bars["met"] & (frames.bars["processes"] > 0), "what"].unique()
     reasons = [f"- *{what}*: {WHY[what]}" for what in short if what in WHY]
     if reasons:

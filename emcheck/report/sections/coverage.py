@@ -1,4 +1,4 @@
-"""Real images, what was not measured (in words), and the list of files."""
+"""Real images, and what was not measured (in words)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from emcheck.report.fields import OPERATIONS
 from emcheck.report.frames import Frames
-from emcheck.report.markdown import code, csv_link, error_ratio, number, plural, table
+from emcheck.report.markdown import code, csv_link, error_ratio, fold, number, plural, table
 from emcheck.report.tidy import records
 from emcheck.report.timings import CELL_KEYS
 
@@ -15,7 +15,7 @@ _DEVICES = {"cuda": "CUDA", "mps": "MPS (Apple GPU)"}
 
 def images(frames: Frames) -> str:
     """Round trips and log-dets on real image patches."""
-    title = "## Real images"
+    title = "### Real images"
     if frames.images is None:
         return f"{title}\n\nNot run: the input holds no result on real images."
     rows = [
@@ -38,7 +38,7 @@ def images(frames: Frames) -> str:
         "Patches of photographs, 8 bits and dequantised, forward and back. The log-det is its mean "
         "contribution in bits per dimension. " + csv_link("images")
     )
-    return "\n\n".join([title, intro, table(head, rows, left=5)])
+    return "\n\n".join([title, intro, fold("Image by image", table(head, rows, left=5))])
 
 
 def gaps(frames: Frames) -> str:

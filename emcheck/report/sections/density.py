@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from emcheck.report.density.differences import verdict
 from emcheck.report.frames import Frames
+from emcheck.report.markdown import csv_link
 
 
 def density(frames: Frames) -> str:
     """Two sentences and where the numbers are."""
-    title = "## Is it better than a 1x1?"
+    title = "## Density: is it better than a 1x1?"
     if frames.density is None:
         return f"{title}\n\nNot measured: no trained cell is there (`emcheck density sweep`)."
-    link = "Bits per dimension with intervals, curves and samples: [density.md](density.md)"
-    return f"{title}\n\n**{verdict(frames.density)}** {link}"
+    links = (
+        "Bits per dimension with intervals, curves and samples: [density.md](density.md); "
+        f"{csv_link('density_differences')}"
+    )
+    return f"{title}\n\n**{verdict(frames.density)}**\n\n{links}"

@@ -54,7 +54,7 @@ def _rows(growth: pd.DataFrame) -> list[list[str]]:
 
 def growth(frames: Frames) -> str:
     """One table per machine, channel count, batch and dtype; the largest batch stands open."""
-    title = "## Growth of time with pixels"
+    title = "### Growth of time with pixels"
     if frames.timings is None:
         return f"{title}\n\nNot measured: there is no benchmark file among the inputs."
     if frames.growth is None:

@@ -24,7 +24,7 @@ _USUALLY = {FLAGGED: "sees it", PASSED: "misses it", NOT_JUDGED: "–"}
 
 def kills(frames: Frames) -> str:
     """Which check saw which seeded fault."""
-    title = "## Kill matrix"
+    title = "### Kill matrix"
     if frames.kills is None or frames.faults is None:
         return f"{title}\n\nNot run: the input holds no seeded fault, so no check is proven."
     faults, checks = frames.kills, frames.faults["check"].nunique()
@@ -37,28 +37,11 @@ def kills(frames: Frames) -> str:
             f"{killed} of {plural(len(faults), 'fault')} killed by the check named for it, "
             f"{flagged} of {plural(len(faults), 'correct twin')} flagged, "
             f"{plural(checks, 'check')} tried.{note}",
-            _usual(faults),
             figure("kill_matrix", _CAPTION),
             fold("Fault by fault", _fault_table(faults)),
             f"{csv_link('faults')}, the matrix {csv_link('kill_matrix')}, and every pair "
             f"{csv_link('fault_results')}.{_blind(frames)}",
         ]
-    )
-
-
-def _usual(kills: pd.DataFrame) -> str:
-    """How many faults the usual test sees, and whether it is a test that can pass at all."""
-    asked = kills[kills["usual_test"] != NOT_JUDGED]
-    if not len(asked):
-        return "The usual test of flow libraries was not run on the faults of this input."
-    seen, twins = (
-        int((asked[key] == FLAGGED).sum()) for key in ("usual_test", "usual_test_on_twin")
-    )
-    return (
-        f"**The usual test sees {seen} of {len(asked)}.** That is the test of most suites of flow "
-        "libraries: at initial values, in float32 and on one square shape, `inverse(forward(x))` "
-        "equals `x` and the two log-dets cancel, both to 1e-4. It gets the options that a fault "
-        f"needs and several draws, and it flags {plural(twins, 'correct twin')}."
     )
 
 

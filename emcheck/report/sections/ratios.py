@@ -32,7 +32,7 @@ _CAPTION = (
 
 def ratios(frames: Frames) -> str:
     """How near each check came to its threshold, worst first."""
-    title = "## Worst ratios"
+    title = "### Worst ratios"
     if frames.checks is None:
         return f"{title}\n\nNot run: the input holds no check results."
     worst = worst_ratios(frames.checks)

@@ -27,7 +27,7 @@ def _count_table(checks: pd.DataFrame, by: str) -> str:
 
 def verdicts(frames: Frames) -> str:
     """Verdict counts by family and layer, and the matrix of checks against layers."""
-    title = "## Verdicts"
+    title = "### Verdicts"
     if frames.checks is None:
         return f"{title}\n\nNot run: the input holds no check results."
     matrix = verdict_matrix(frames.checks)
@@ -54,10 +54,9 @@ def verdicts(frames: Frames) -> str:
     return "\n\n".join(
         [
             title,
-            f"By check family ({csv_link('verdicts_by_family')}):",
-            _count_table(frames.checks, "family"),
-            f"By layer ({csv_link('verdicts_by_layer')}):",
-            _count_table(frames.checks, "layer"),
+            f"{csv_link('verdicts_by_family')}, {csv_link('verdicts_by_layer')}",
+            fold("By check family", _count_table(frames.checks, "family")),
+            fold("By layer", _count_table(frames.checks, "layer")),
             figure("verdict_matrix", caption),
             fold("The same matrix as a table", full),
             f"{csv_link('verdict_matrix')}, and every single result: {csv_link('checks')}",
