@@ -12,9 +12,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from emcheck.experiments.cli import app as density
 from emcheck.messages import one_line
@@ -111,15 +112,34 @@ def compare(
         print(run_contests(out, processes, counts, progress.advance))
 
 
-@app.command()
+class _Report(TyperCommand):
+    """``--html`` takes a file name where one follows; a benchmark file does not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of any command, with the default put in where no name follows."""
+        for index, word in enumerate(args):
+            if word == "--html" and not "".join(args[index + 1 : index + 2]).endswith(".html"):
+                args = [*args[:index], "--html=", *args[index + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=_Report)
 def report(
     benchmarks: Annotated[list[Path] | None, typer.Argument(help="benchmark JSON files")] = None,
     properties: Annotated[Path | None, typer.Option(help="results of the properties")] = None,
     contests: Annotated[Path | None, typer.Option(help="results of emcheck compare")] = None,
     out: Annotated[Path, typer.Option(help="folder of the report")] = REPORTS,
+    html: Annotated[
+        str | None, typer.Option(metavar="[FILE]", help="all pages as one file, report.html")
+    ] = None,
 ) -> None:
     """Write summary.md, figures and CSV files from measurements."""
+    from emcheck.report.html import target_of, write_html
+
+    target = target_of(out, html) if html is not None else None
     print(_write_report(benchmarks or [], properties, out, contests))
+    if target is not None:
+        print(write_html(out, target))
 
 
 @app.command()

@@ -95,7 +95,7 @@ def test_the_front_is_short_and_its_long_tables_are_folded(page: Path) -> None:
 
 
 def test_the_claims_stand_by_letter(page: Path) -> None:
-    rows = [line for line in front(page)["Claims: does what is said hold?"].splitlines()]
+    rows = front(page)["Claims: does what is said hold?"].splitlines()
     assert "**1 of 2 claims hold.**" in rows
     assert "| A | **Claim A**: a &lt; b | yes | 0.31 &lt;= 0.5 |" in rows
     assert "| B | **Claim B**: a &lt; b | **no** | 0.31 &lt;= 0.5 |" in rows

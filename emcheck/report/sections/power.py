@@ -10,8 +10,8 @@ from emcheck.report.markdown import csv_link, plural, table
 
 _USUAL = (
     "That is the test of most suites of flow libraries: at initial values, in float32 and on one "
-    "square shape, `inverse(forward(x))` equals `x` and the two log-dets cancel, both to 1e-4. It gets the "
-    "options that a fault needs and several draws"
+    "square shape, `inverse(forward(x))` equals `x` and the two log-dets cancel, both to 1e-4. It "
+    "gets the options that a fault needs and several draws"
 )
 
 
