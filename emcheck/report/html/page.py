@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -13,6 +14,10 @@ from emcheck.report.html.links import Links, slug
 
 #: Raw HTML that stays as it is; every other tag is shown as text.
 _KEPT = re.compile(r"</?(?:details|summary|code)>")
+
+
+#: A table of so many columns may be wider than the text, in its box.
+WIDE = 9
 
 
 @dataclass(frozen=True)
@@ -110,12 +115,20 @@ def _inline(children: list[Token], links: Links) -> None:
 def _scrolling(tokens: Sequence[Token]) -> list[Token]:
     """Every table in a box of its own that scrolls, so that the page never does."""
     found: list[Token] = []
-    for token in tokens:
+    for index, token in enumerate(tokens):
         if token.type == "table_open":
             box = Token("box_open", "div", 1, block=True)
             box.attrs = {"class": "scroll", "tabindex": "0", "role": "region"}
             found.append(box)
+            if _columns(islice(tokens, index, None)) >= WIDE:
+                token.attrSet("class", "wide")
         found.append(token)
         if token.type == "table_close":
             found.append(Token("box_close", "div", -1, block=True))
     return found
+
+
+def _columns(tokens: Iterable[Token]) -> int:
+    """The columns of the table that comes first."""
+    head = takewhile(lambda token: token.type != "thead_close", tokens)
+    return sum(token.type == "th_open" for token in head)
