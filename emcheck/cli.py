@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from emcheck.commands import COULD_NOT_RUN, FAILED, INTERRUPTED
+from emcheck.commands.check import check
 from emcheck.experiments.cli import app as density
 from emcheck.messages import one_line
 
@@ -31,8 +33,6 @@ app.add_typer(density, name="density")
 
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "reports"
-
-FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
 
 #: Seconds that an interrupted pytest has to close its files.
 _PATIENCE = 20
@@ -142,38 +142,7 @@ def report(
         print(write_html(out, target))
 
 
-@app.command()
-def check(
-    target: Annotated[str, typer.Argument(help="module:factory or module:layer")],
-    shape: Annotated[str, typer.Option(help="the event, for example 4,8,6")],
-    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
-    examples: Annotated[int, typer.Option(help="cases for each check and dtype")] = 4,
-    time_limit: Annotated[float, typer.Option(help="seconds for one check on one example")] = 10.0,
-    compiled: Annotated[bool, typer.Option("--compile", help="also torch.compile")] = False,
-    json: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
-) -> None:
-    """Run every check that applies to one layer, anybody's."""
-    from emcheck.kit import check_layer
-    from emcheck.kit.loading import load_target, parse_shape
-    from emcheck.show import CheckProgress, render_report
-
-    layer, event = load_target(target), parse_shape(shape)
-    with CheckProgress() as progress:
-        found = check_layer(
-            layer,
-            event,
-            seed=seed,
-            examples=examples,
-            time_limit=time_limit,
-            compiled=compiled,
-            progress=progress.advance,
-        )
-    render_report(found)
-    if json is not None:
-        from emcheck.report.files import write_all
-
-        write_all(json.parent, {json.name: found.to_json().encode()})
-    raise typer.Exit(0 if found.ok else FAILED)
+app.command()(check)
 
 
 @app.command()

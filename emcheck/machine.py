@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -53,6 +54,12 @@ def present_devices() -> tuple[str, ...]:
         "mps": torch.backends.mps.is_available(),
     }
     return tuple(device for device in DEVICES if present[device])
+
+
+def cores() -> int:
+    """The cores that this process may use; at most eight, for each worker loads torch."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def cpu_name() -> str:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, register_random, settings
 
 import emcheck
 from emcheck.doctor import diagnose, trusted
-from emcheck.machine import describe_machine
+from emcheck.machine import cores, describe_machine
 from properties.summary import Summary
 
 DEFAULT_RESULTS = Path(__file__).parent.parent / "reports" / "data" / "properties.jsonl"
@@ -77,14 +77,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     whole = [Path(argument).resolve() for argument in config.args] == [Path(__file__).parent]
     chosen = option.numprocesses is not None or option.dist != "no"
     if whole and not selected and not chosen and not hasattr(config, "workerinput"):
-        option.numprocesses, option.dist = _cores(), "worksteal"
+        option.numprocesses, option.dist = cores(), "worksteal"
         option.tx = ["popen"] * option.numprocesses
-
-
-def _cores() -> int:
-    """The cores this process may use; at most eight, for each worker loads torch."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:

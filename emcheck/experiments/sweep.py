@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emcheck.cluster import connected, ended
 from emcheck.experiments.baselines import baselines
 from emcheck.experiments.cell import Cell
 from emcheck.experiments.data import ABOUT, load
@@ -70,9 +70,7 @@ def sweep(
         ValueError: a kept cell with the same name and other settings; an unreachable
             scheduler; no Dask.
     """
-    if workers < 1:
-        raise ValueError(f"expected at least 1 worker, got {workers}")
-    with _client(scheduler, workers) as client:
+    with connected(scheduler, workers) as client:
         cells = _timed(client, cells, out / "step_ratios.json", root)
         waiting = [cell for cell in cells if not _is_kept(cell, out)]
         tasks: dict[Any, Cell | str] = {}
@@ -90,23 +88,18 @@ def sweep(
 
 
 def _collect(
-    client: Any, tasks: Mapping[Any, Cell | str], out: Path, total: int, told: Told
+    client: Any, tasks: dict[Any, Cell | str], out: Path, total: int, told: Told
 ) -> list[str]:
-    from distributed import as_completed
-
     done = total - sum(isinstance(what, Cell) for what in tasks.values())
     lost = []
     told("", done, total)
-    for future in as_completed(list(tasks)):
-        what = tasks[future]
+    for what, value, error in ended(client, tasks):
         folder, name = ("cells", what.name) if isinstance(what, Cell) else ("baselines", what)
-        if future.status == "finished":
-            content = json.dumps(future.result(), indent=1, sort_keys=True) + "\n"
+        if error is None:
+            content = json.dumps(value, indent=1, sort_keys=True) + "\n"
             write_all(out / folder, {f"{name}.json": content.encode()})
         else:
-            error = future.exception()
             lost.append(f"{name}: {type(error).__name__}: {one_line(error, most=120)}")
-        future.release()
         done += isinstance(what, Cell)
         told(name, done, total)
     return lost
@@ -156,26 +149,3 @@ def _timed(client: Any, cells: Sequence[Cell], path: Path, root: Path | None) ->
             cell = replace(cell, steps=round(cell.steps * max(1.0, kept[key]["ratio"])))
         found.append(cell)
     return found
-
-
-@contextmanager
-def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise ValueError(
-            "expected Dask for a sweep, got none: pip install 'emcheck[density]'"
-        ) from None
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{scheduler}: expected a Dask scheduler, got {error}") from None
-        with client:
-            yield client
-        return
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
-        yield client

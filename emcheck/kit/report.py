@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,20 @@ _MUST_PASS = ("values", "logdet")
 #: Verdicts that are told one by one; the others are counted.
 _TOLD = (Verdict.FAIL, Verdict.XPASS, Verdict.XFAIL, Verdict.NOTE, Verdict.ILL_CONDITIONED)
 
+#: Verdicts that spoil a report.
+SPOILING = (Verdict.FAIL, Verdict.XPASS)
+
 #: Verdicts that stand outside what is applicable.
 _NOT_APPLICABLE = (Verdict.UNSUPPORTED, Verdict.XFAIL)
+
+
+def never_passed(found: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
+    """Value and log-det checks among ``(check, verdict)`` that apply but never passed."""
+    names: dict[str, bool] = {}
+    for check, verdict in found:
+        if CHECKS[check].family in _MUST_PASS and verdict not in _NOT_APPLICABLE:
+            names[check] = names.get(check, False) or verdict is Verdict.PASS
+    return tuple(name for name, passed in names.items() if not passed)
 
 
 @dataclass(frozen=True)
@@ -43,19 +56,12 @@ class Report:
     @property
     def failures(self) -> tuple[Result, ...]:
         """Results that spoil the report."""
-        spoiling = (Verdict.FAIL, Verdict.XPASS)
-        return tuple(result for result in self.results if result.verdict in spoiling)
+        return tuple(result for result in self.results if result.verdict in SPOILING)
 
     @property
     def unproven(self) -> tuple[str, ...]:
         """Value and log-det checks that apply but never passed."""
-        names: dict[str, bool] = {}
-        for result in self.results:
-            family = CHECKS[result.check].family
-            if family in _MUST_PASS and result.verdict not in _NOT_APPLICABLE:
-                passed = result.verdict is Verdict.PASS
-                names[result.check] = names.get(result.check, False) or passed
-        return tuple(name for name, passed in names.items() if not passed)
+        return never_passed((result.check, result.verdict) for result in self.results)
 
     @property
     def ok(self) -> bool:

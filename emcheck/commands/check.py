@@ -1,0 +1,116 @@
+"""``emcheck check``: one layer in this process, or a matrix of cases on a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emcheck.commands import FAILED
+
+#: Where the results of a matrix are kept unless told otherwise.
+KEPT = Path("check-runs")
+
+
+def check(
+    targets: Annotated[
+        list[str], typer.Argument(help="module:factory, module:layer, a registered layer, or all")
+    ],
+    shape: Annotated[list[str], typer.Option(help="the event, for example 4,8,6; repeatable")],
+    seed: Annotated[int, typer.Option(help="of all random numbers; the first, with --seeds")] = 0,
+    examples: Annotated[int, typer.Option(help="cases for each check and dtype")] = 4,
+    time_limit: Annotated[float, typer.Option(help="seconds for one check on one example")] = 10.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="also torch.compile")] = False,
+    json: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
+    seeds: Annotated[int | None, typer.Option(help="so many seeds: a matrix of cases")] = None,
+    dtypes: Annotated[
+        list[str] | None, typer.Option("--dtype", help="float32 or float64; both unless named")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="a check; all that apply unless named")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="processes for a matrix; every core unless named")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler for a matrix")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"results of a matrix, kept and gone on from ({KEPT})")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="drop the results in --out")] = False,
+) -> None:
+    """Every check that applies to one layer, or to a matrix of layers, shapes and seeds.
+
+    One target and one shape are checked here and now. With more of them, or with --seeds,
+    --dtype, --only, --workers, --scheduler or --out, each target, shape, dtype and seed is a case
+    of a matrix that a Dask cluster works through; interrupted, it goes on where it stopped.
+    """
+    several = len(targets) > 1 or len(shape) > 1 or targets == ["all"] or fresh
+    asked = (seeds, dtypes, only, workers, scheduler, out)
+    if not several and not any(value is not None and value != [] for value in asked):
+        _one(targets[0], shape[0], seed, examples, time_limit, compiled, json)
+    from emcheck.kit.loading import parse_shape
+    from emcheck.machine import cores
+    from emcheck.matrix import Settings, every_case, run_matrix
+    from emcheck.matrix.show import CaseProgress, render_outcome, write_json
+    from emcheck.matrix.targets import named
+
+    settings = Settings(examples, time_limit, compiled, tuple(only or ()))
+    cases, left_out = every_case(
+        named(targets),
+        [parse_shape(text) for text in shape],
+        dtypes or ("float32", "float64"),
+        range(seed, seed + (1 if seeds is None else seeds)),
+    )
+    for line in left_out:
+        print(f"left out: {line}")
+    with CaseProgress() as progress:
+        outcome = run_matrix(
+            cases,
+            settings,
+            out or KEPT,
+            scheduler=scheduler,
+            workers=cores() if workers is None else workers,
+            fresh=fresh,
+            told=progress.advance,
+        )
+    render_outcome(outcome)
+    if json is not None:
+        write_json(outcome, json)
+    raise typer.Exit(0 if outcome.ok else FAILED)
+
+
+def _one(
+    target: str,
+    shape: str,
+    seed: int,
+    examples: int,
+    time_limit: float,
+    compiled: bool,
+    json: Path | None,
+) -> None:
+    from emcheck.kit import check_layer
+    from emcheck.kit.loading import parse_shape
+    from emcheck.matrix.targets import layer_of, named
+    from emcheck.show import CheckProgress, render_report
+
+    (name,), event = named([target]), parse_shape(shape)
+    layer = layer_of(name, event, seed)
+    with CheckProgress() as progress:
+        found = check_layer(
+            layer,
+            event,
+            seed=seed,
+            examples=examples,
+            time_limit=time_limit,
+            compiled=compiled,
+            progress=progress.advance,
+        )
+    render_report(found)
+    if json is not None:
+        from emcheck.report.files import write_all
+
+        write_all(json.parent, {json.name: found.to_json().encode()})
+    raise typer.Exit(0 if found.ok else FAILED)

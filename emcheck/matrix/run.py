@@ -1,0 +1,189 @@
+"""A matrix on a cluster: finished cases are kept, and a dead worker loses nothing but time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emcheck import fingerprint
+from emcheck.cluster import connected, ended, threads
+from emcheck.matrix.backlog import Backlog, Pair
+from emcheck.matrix.case import MatrixCase, Record, Settings, run_batch, shown
+from emcheck.matrix.store import Store
+from emcheck.matrix.tally import Tally
+from emcheck.matrix.targets import source_of
+
+#: Tasks that are out for each thread of the cluster: one runs, one waits beside it.
+_AHEAD = 2
+
+#: Deaths of its worker that a task survives on the local cluster before it is tried alone.
+_DEATHS = 1
+
+#: Cases of a target that never answered, each lost alone, after which it is given up.
+_GIVEN_UP = 2
+
+#: Called with how many cases are done or lost, and of how many.
+Told = Callable[[int, int], None]
+
+
+@dataclass
+class Outcome:
+    """What became of the cases.
+
+    Args:
+        cases: all that were asked for.
+        tally: verdicts of those that are done.
+        before: how many of them an earlier run had done.
+        lost: case -> why there is no result.
+        out: where the results are.
+    """
+
+    cases: Sequence[MatrixCase]
+    tally: Tally
+    before: int
+    lost: dict[MatrixCase, str]
+    out: Path
+
+    @property
+    def ok(self) -> bool:
+        """Every case is done, and all is well with every target."""
+        return not self.lost and all(self.tally.ok(case.target) for case in self.cases)
+
+
+def run_matrix(
+    cases: Sequence[MatrixCase],
+    settings: Settings,
+    out: Path,
+    *,
+    scheduler: str | None = None,
+    workers: int = 2,
+    fresh: bool = False,
+    told: Told = lambda done, total: None,
+) -> Outcome:
+    """Check every case whose results ``out`` does not hold yet.
+
+    Args:
+        cases: what to check, see :func:`emcheck.matrix.every_case`.
+        settings: how.
+        out: the folder of the results.
+        scheduler: address of a running Dask scheduler, whose workers can import emcheck and the
+            targets; a local cluster if None.
+        workers: processes of the local cluster, each of one thread.
+        fresh: drop what an earlier run has kept.
+        told: called as cases end.
+
+    Raises:
+        ValueError: a layer that refuses an event, an unreachable scheduler, no Dask, results of
+            another state in ``out``.
+    """
+    with Store(out, _made_for(cases, settings), fresh) as store:
+        asked = set(cases)
+        tally = Tally()
+        for record in store.records():
+            if MatrixCase.of(record) in asked:
+                tally.add(record)
+        waiting = [case for case in cases if case not in tally.done]
+        lost: dict[MatrixCase, str] = {}
+        before = len(tally.done)
+        told(before, len(cases))
+        if waiting:
+            with connected(scheduler, workers, _DEATHS) as client:
+                run = _Run(client, settings, store, tally, len(cases), told, Backlog(waiting))
+                lost = run.finish()
+    return Outcome(cases, tally, before, lost, out)
+
+
+def _made_for(cases: Sequence[MatrixCase], settings: Settings) -> dict[str, str]:
+    """What results depend on: a kept one is of use where all of it is the same."""
+    given = {f"--{name.replace('_', '-')}": str(v) for name, v in asdict(settings).items()}
+    targets = {case.target: source_of(case.target) for case in cases}
+    sources = {f"source of {target}": source for target, source in targets.items() if source}
+    return given | {"state of emcheck": fingerprint.of_sources(fingerprint.PACKAGE)} | sources
+
+
+@dataclass
+class _Run:
+    """The tasks of one run; ``alone`` are cases whose worker died under them."""
+
+    client: Any
+    settings: Settings
+    store: Store
+    tally: Tally
+    total: int
+    told: Told
+    backlog: Backlog
+    alone: list[MatrixCase] = field(default_factory=list)
+    suspected: set[MatrixCase] = field(default_factory=set)
+    held: dict[Pair, list[MatrixCase]] = field(default_factory=dict)
+    lost: dict[MatrixCase, str] = field(default_factory=dict)
+    losses: Counter[Pair] = field(default_factory=Counter)
+    tasks: dict[Any, list[MatrixCase]] = field(default_factory=dict)
+
+    def finish(self) -> dict[MatrixCase, str]:
+        """Everything side by side; then, one by one, what may have killed its worker.
+
+        Beside a case that kills a worker others die innocently: alone, guilt is certain.
+        """
+        while self.backlog or self.alone:
+            if self.backlog:
+                self._fill()
+            else:
+                self._submit([self.alone.pop(0)])
+            for batch, records, error in ended(self.client, self.tasks):
+                self._take(batch, records, error)
+                self._fill()
+                self.told(len(self.tally.done) + len(self.lost), self.total)
+        return self.lost
+
+    def _fill(self) -> None:
+        room = max(1, threads(self.client)) * _AHEAD
+        while self.backlog and len(self.tasks) < room:
+            self._submit(self.backlog.take(2 * room))
+
+    def _submit(self, batch: list[MatrixCase]) -> None:
+        future = self.client.submit(run_batch, batch, self.settings, pure=False)
+        self.tasks[future] = batch
+
+    def _take(
+        self, batch: list[MatrixCase], records: list[Record], error: BaseException | None
+    ) -> None:
+        from distributed import KilledWorker
+
+        if error is None:
+            self._keep(batch, records)
+        elif isinstance(error, KilledWorker):
+            self._suspect(batch)
+        else:  # no case raises: the workers lack something
+            raise ValueError(f"a worker cannot run cases: {type(error).__name__}: {error}")
+
+    def _keep(self, batch: list[MatrixCase], records: list[Record]) -> None:
+        pair = batch[0].pair
+        reason = records[0].get("reason")
+        if reason and pair not in self.tally.answered:
+            raise ValueError(f"{pair[0]} on {shown(pair[1])}: {reason}")
+        self.store.keep(records)
+        for record in records:
+            self.tally.add(record)
+            self.backlog.learn(pair, record["seconds"])
+        self.backlog.add(self.held.pop(pair, ()))
+
+    def _suspect(self, batch: list[MatrixCase]) -> None:
+        """A worker died under these cases, more than once."""
+        pair = batch[0].pair
+        answers = pair in self.tally.answered
+        if not answers:  # perhaps it never will: the others wait until one has
+            self.held.setdefault(pair, []).extend(self.backlog.drop(pair))
+        if len(batch) > 1 or batch[0] not in self.suspected:
+            self.suspected.update(batch)
+            self.alone += batch
+            return
+        self.lost[batch[0]] = "its worker died each time"
+        self.losses[pair] += 1
+        if not answers and self.losses[pair] >= _GIVEN_UP:
+            given_up = [case for case in self.alone if case.pair == pair]
+            self.alone = [case for case in self.alone if case.pair != pair]
+            told = f"not tried: the first {_GIVEN_UP} of {pair[0]} killed their workers"
+            self.lost |= dict.fromkeys([*given_up, *self.held.pop(pair, [])], told)
