@@ -6,17 +6,14 @@ Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from emcheck.checkout import REPORTS, needed
 from emcheck.commands import COULD_NOT_RUN, FAILED, INTERRUPTED
 from emcheck.commands.check import check
 from emcheck.experiments.cli import app as density
@@ -31,11 +28,8 @@ app = typer.Typer(
 
 app.add_typer(density, name="density")
 
-ROOT = Path(__file__).parent.parent
-REPORTS = ROOT / "reports"
-
-#: Seconds that an interrupted pytest has to close its files.
-_PATIENCE = 20
+#: Where the measurements of the suite are kept in a checkout.
+DATA = "reports/data"
 
 
 def main() -> None:
@@ -66,14 +60,34 @@ def _complain(message: str) -> int:
 @app.command()
 def run(
     profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
+    workers: Annotated[int, typer.Option(help="processes of the properties; 0: every core")] = 0,
     bench_profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
     threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="keep nothing of a stopped run")] = False,
 ) -> None:
-    """Canaries, properties, benchmarks, a smoke run of the density experiment, the report."""
-    _chosen("--bench-profile", bench_profile, ("quick", "full"))
-    codes = [_properties(profile), _benches(bench_profile, threads, None), _smoke()]
+    """Canaries, properties, benchmarks, a smoke run of the density experiment, the report.
+
+    After an interruption the same command goes on where it stopped: finished stages and passed
+    tests are kept as long as sources, commit, versions and settings are the same.
+    """
+    from emcheck.suite import Settings, Stage, run_stages, stages
+
+    of_run = (
+        Stage("canaries", stages.canaries),
+        Stage("properties", stages.properties, ("profile",), (f"{DATA}/properties.jsonl",)),
+        Stage(
+            "benches", stages.benches, ("bench_profile", "threads"), (f"{DATA}/benchmarks.json",)
+        ),
+        Stage("density smoke", stages.smoke),
+        Stage("report", lambda context: _report_of_run(), always=True),
+    )
+    settings = Settings(profile, workers, bench_profile, threads)
+    raise typer.Exit(run_stages(of_run, settings, needed("emcheck run"), fresh=fresh))
+
+
+def _report_of_run() -> int:
     print(f"report: {_write_report([], None, REPORTS)}")
-    raise typer.Exit(max(codes))
+    return 0
 
 
 @app.command()
@@ -81,7 +95,10 @@ def properties(
     profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
 ) -> None:
     """Every layer against every check, and every check against its faults."""
-    raise typer.Exit(_properties(profile))
+    from emcheck.suite import Settings
+    from emcheck.suite.stages import run_properties
+
+    raise typer.Exit(run_properties(Settings(profile).profile))
 
 
 @app.command()
@@ -91,7 +108,11 @@ def bench(
     json: Annotated[Path | None, typer.Option(help="where the measurements go")] = None,
 ) -> None:
     """Time every layer, operation and size; each is checked before it is timed."""
-    raise typer.Exit(_benches(profile, threads, json))
+    from emcheck.suite.settings import Settings, chosen
+    from emcheck.suite.stages import run_benches
+
+    chosen("--profile", profile, ("quick", "full"))
+    raise typer.Exit(run_benches(profile, Settings(threads=threads).threads, json))
 
 
 @app.command()
@@ -168,6 +189,7 @@ def list_() -> None:
 @app.command()
 def doctor(
     timeout: Annotated[float, typer.Option(help="seconds for each canary")] = 120.0,
+    json: Annotated[Path | None, typer.Option(help="also write what they say here")] = None,
 ) -> None:
     """Test this installation's linear algebra, FFT and convolution."""
     from rich.console import Console
@@ -179,6 +201,10 @@ def doctor(
     with console.status("canaries"):
         canaries = diagnose(timeout=timeout)
     console.print(render(canaries))
+    if json is not None:
+        from emcheck.doctor.canary import write_canaries
+
+        write_canaries(canaries, json)
     raise typer.Exit(0 if all(canary.ok for canary in canaries) else FAILED)
 
 
@@ -200,59 +226,6 @@ def survey(
         run_survey(libraries or tuple(SURVEYED), seed, data, progress.advance)
     print(write_survey(data, out / "survey.md"))
     raise typer.Exit(FAILED if unconfirmed(load(data)[1]) else 0)
-
-
-def _chosen(name: str, value: str, known: Sequence[str]) -> str:
-    if value not in known:
-        raise ValueError(f"expected {name} to be one of {', '.join(known)}, got {value!r}")
-    return value
-
-
-def _properties(profile: str) -> int:
-    _chosen("--profile", profile, ("dev", "ci", "deep"))
-    return _pytest("properties", f"--hypothesis-profile={profile}", threads=0)
-
-
-def _benches(profile: str, threads: int, json: Path | None) -> int:
-    _chosen("--profile", profile, ("quick", "full"))
-    if threads < 0:
-        raise ValueError(f"expected --threads to be 0 or more, got {threads}")
-    options = [f"--bench-profile={profile}"]
-    if json is not None:
-        options.append(f"--benchmark-json={json.resolve()}")
-    return _pytest("benches", *options, threads=threads)
-
-
-def _smoke() -> int:
-    """The density experiment in a minute."""
-    from emcheck.experiments.smoke import run_smoke
-    from emcheck.show import StepProgress
-
-    with StepProgress("density experiment") as progress:
-        problems = run_smoke(lambda name, done, total: progress.advance(done, total))
-    for problem in problems:
-        print(f"density experiment: {problem}")
-    print(f"density experiment (smoke): {'FAILED' if problems else 'all cells learn'}")
-    return FAILED if problems else 0
-
-
-def _pytest(folder: str, *options: str, threads: int) -> int:
-    """pytest in a process of its own: the thread count is chosen by its environment."""
-    if not (ROOT / folder).is_dir():
-        raise ValueError(f"expected the folder {folder}/ beside the package: run from a checkout")
-    environment = dict(os.environ)
-    if threads:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    command = [sys.executable, "-m", "pytest", folder, *options]
-    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:  # the terminal has told the child too: let it end
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_PATIENCE)
-            child.kill()
-            raise
-    return code if code in (0, FAILED) else COULD_NOT_RUN
 
 
 def _write_report(

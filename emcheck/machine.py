@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
+from emcheck.checkout import ROOT
+
 #: Every kind of device that the suite knows, the host first.
 DEVICES = ("cpu", "cuda", "mps")
 
 #: What the suite writes itself does not make a working tree dirty.
-_WRITTEN = "reports"
+_WRITTEN = ":(exclude)reports"
 
 
 def describe_machine() -> dict[str, Any]:
@@ -26,8 +28,8 @@ def describe_machine() -> dict[str, Any]:
     """
     devices = present_devices()
     cuda = "cuda" in devices
-    commit = _git("rev-parse", "--verify", "HEAD")
-    changes = _git("status", "--porcelain", "--", ".", f":(exclude){_WRITTEN}")
+    head = commit(ROOT) if ROOT else None
+    changes = _git(ROOT, "status", "--porcelain", "--", ".", _WRITTEN) if ROOT else None
     return {
         "torch": torch.__version__,
         "numpy": metadata.version("numpy"),
@@ -39,8 +41,8 @@ def describe_machine() -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if cuda else None,
         "tf32": _tf32() if cuda else None,
-        "commit": commit or None,
-        "dirty": bool(changes) if commit and changes is not None else None,
+        "commit": head,
+        "dirty": bool(changes) if head and changes is not None else None,
         "devices": list(devices),
         "absent_devices": [device for device in DEVICES if device not in devices],
     }
@@ -84,8 +86,13 @@ def _tf32() -> bool:
     return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
 
 
-def _git(*arguments: str) -> str | None:
-    return _output("git", "-C", str(Path(__file__).parent.parent), *arguments)
+def commit(root: Path) -> str | None:
+    """The commit that a checkout stands at, None where there is none."""
+    return _git(root, "rev-parse", "--verify", "HEAD") or None
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    return _output("git", "-C", str(root), *arguments)
 
 
 def _output(*command: str) -> str | None:

@@ -19,7 +19,9 @@ from hypothesis import HealthCheck, register_random, settings
 
 import emcheck
 from emcheck.doctor import diagnose, trusted
+from emcheck.doctor.canary import read_canaries
 from emcheck.machine import cores, describe_machine
+from properties.journal import Journal
 from properties.summary import Summary
 
 DEFAULT_RESULTS = Path(__file__).parent.parent / "reports" / "data" / "properties.jsonl"
@@ -66,6 +68,8 @@ settings.load_profile("ci")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("emcheck")
     group.addoption("--emcheck-results", type=Path, help="write results as JSON lines to this file")
+    group.addoption("--emcheck-journal", type=Path, help="keep passed tests here, skip those kept")
+    group.addoption("--emcheck-canaries", type=Path, help="what the canaries said just before")
     group.addoption("--no-canaries", action="store_true", help="skip the canaries at the start")
 
 
@@ -84,6 +88,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SUMMARY] = Summary()
     config.stash[_STARTED] = time.monotonic()
+    folder = config.getoption("--emcheck-journal")
+    if folder is not None:
+        journal = Journal(folder, leads=not hasattr(config, "workerinput"))
+        config.pluginmanager.register(journal, Journal.NAME)
 
 
 _SUMMARY = pytest.StashKey[Summary]()
@@ -106,7 +114,8 @@ def _ask_canaries(config: pytest.Config) -> None:
     """No oracle may lean on linear algebra that does not tell the truth."""
     if config.getoption("--no-canaries") or hasattr(config, "workerinput"):
         return
-    canaries = diagnose()
+    said = config.getoption("--emcheck-canaries")
+    canaries = diagnose() if said is None else read_canaries(said)
     config.stash[_SUMMARY].records += [canary.to_record() for canary in canaries]
     missing = ORACLES - trusted(canaries)
     if missing:
@@ -128,6 +137,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Say how much ran and how close it came; write the JSON lines of a whole run."""
     summary = config.stash[_SUMMARY]
     summary.records += _ACTIVE.records
+    seconds = time.monotonic() - config.stash[_STARTED]
+    journal = config.pluginmanager.get_plugin(Journal.NAME)
+    if journal is not None:
+        summary.records += journal.records
+        seconds += journal.seconds
     if not summary.checks:
         return
     terminalreporter.section("emcheck")
@@ -146,7 +160,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         "seed": 0,
         "date": time.strftime("%Y-%m-%d"),
         "workers": config.option.numprocesses or 1,
-        "seconds": round(time.monotonic() - config.stash[_STARTED], 1),
+        "seconds": round(seconds, 1),
         "examples": summary.examples,
         "checks": len(summary.checks),
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -39,3 +42,23 @@ class Canary:
             value = record[key]
             record[key] = value if math.isfinite(value) else str(value)
         return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Canary:
+        """The inverse of :meth:`to_record`."""
+        given = {key: value for key, value in record.items() if key != "kind"}
+        return cls(**given | {key: float(given[key]) for key in ("ratio", "threshold")})
+
+
+def write_canaries(canaries: Iterable[Canary], path: Path) -> None:
+    """One line of JSON for each."""
+    lines = "".join(json.dumps(canary.to_record()) + "\n" for canary in canaries)
+    part = path.with_name(path.name + ".part")
+    part.write_text(lines, encoding="utf-8")
+    part.replace(path)
+
+
+def read_canaries(path: Path) -> tuple[Canary, ...]:
+    """What :func:`write_canaries` wrote."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(Canary.from_record(json.loads(line)) for line in lines)

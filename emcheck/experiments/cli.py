@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from emcheck.checkout import REPORTS
+
 app = typer.Typer(no_args_is_help=True, help="Density modelling on real images.")
 
 #: Where a sweep keeps its cells unless told otherwise.
-KEPT = Path(__file__).parent.parent.parent / "reports" / "data" / "density"
+KEPT = REPORTS / "data" / "density"
 
 _Root = Annotated[Path | None, typer.Option(help="folder or archive of cifar10, imagenet32")]
 
@@ -125,7 +127,7 @@ def sweep(
 @app.command()
 def report(
     data: Annotated[Path, typer.Argument(help="folder of a sweep")] = KEPT,
-    out: Annotated[Path, typer.Option(help="folder of density.md")] = KEPT.parent.parent,
+    out: Annotated[Path, typer.Option(help="folder of density.md")] = REPORTS,
 ) -> None:
     """Write density.md, its tables and figures, from the finished cells of a sweep."""
     from emcheck.report.density import write_density

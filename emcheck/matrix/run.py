@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from emcheck import fingerprint
 from emcheck.cluster import connected, ended, threads
 from emcheck.matrix.backlog import Backlog, Pair
 from emcheck.matrix.case import MatrixCase, Record, Settings, run_batch, shown
-from emcheck.matrix.store import Store
+from emcheck.matrix.store import Store, opened
 from emcheck.matrix.tally import Tally
 from emcheck.matrix.targets import source_of
 
@@ -21,9 +20,6 @@ _AHEAD = 2
 
 #: Deaths of its worker that a task survives on the local cluster before it is tried alone.
 _DEATHS = 1
-
-#: Cases of a target that never answered, each lost alone, after which it is given up.
-_GIVEN_UP = 2
 
 #: Called with how many cases are done or lost, and of how many.
 Told = Callable[[int, int], None]
@@ -79,7 +75,7 @@ def run_matrix(
         ValueError: a layer that refuses an event, an unreachable scheduler, no Dask, results of
             another state in ``out``.
     """
-    with Store(out, _made_for(cases, settings), fresh) as store:
+    with opened(out, _made_for(cases, settings), fresh) as store:
         asked = set(cases)
         tally = Tally()
         for record in store.records():
@@ -119,7 +115,6 @@ class _Run:
     suspected: set[MatrixCase] = field(default_factory=set)
     held: dict[Pair, list[MatrixCase]] = field(default_factory=dict)
     lost: dict[MatrixCase, str] = field(default_factory=dict)
-    losses: Counter[Pair] = field(default_factory=Counter)
     tasks: dict[Any, list[MatrixCase]] = field(default_factory=dict)
 
     def finish(self) -> dict[MatrixCase, str]:
@@ -140,8 +135,8 @@ class _Run:
 
     def _fill(self) -> None:
         room = max(1, threads(self.client)) * _AHEAD
-        while self.backlog and len(self.tasks) < room:
-            self._submit(self.backlog.take(2 * room))
+        while len(self.tasks) < room and (batch := self.backlog.take(2 * room)):
+            self._submit(batch)
 
     def _submit(self, batch: list[MatrixCase]) -> None:
         future = self.client.submit(run_batch, batch, self.settings, pure=False)
@@ -181,9 +176,6 @@ class _Run:
             self.alone += batch
             return
         self.lost[batch[0]] = "its worker died each time"
-        self.losses[pair] += 1
-        if not answers and self.losses[pair] >= _GIVEN_UP:
-            given_up = [case for case in self.alone if case.pair == pair]
-            self.alone = [case for case in self.alone if case.pair != pair]
-            told = f"not tried: the first {_GIVEN_UP} of {pair[0]} killed their workers"
-            self.lost |= dict.fromkeys([*given_up, *self.held.pop(pair, [])], told)
+        if not answers:
+            told = f"not tried: it has not answered, and {batch[0]} killed its workers"
+            self.lost |= dict.fromkeys(self.held.pop(pair, []), told)

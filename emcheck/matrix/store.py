@@ -6,13 +6,13 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 from emcheck import fingerprint
+from emcheck.lock import locked
 from emcheck.matrix.case import MatrixCase, Record
 from emcheck.report.files import write_all
 
-_ABOUT, _RESULTS, _LOCK = "matrix.json", "results", "lock"
+_ABOUT, _RESULTS = "matrix.json", "results"
 
 
 class Store:
@@ -25,24 +25,16 @@ class Store:
         fresh: drop what is there.
 
     Raises:
-        ValueError: the folder holds results of another state, or another run writes there.
+        ValueError: the folder holds results of another state.
         OSError: it cannot be written.
     """
 
     def __init__(self, out: Path, made_for: Mapping[str, str], fresh: bool = False) -> None:
         self.out = out
-        out.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(out / _LOCK)
         if fresh:
             for path in self.files:
                 path.unlink()
         self._agree(made_for)
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()
 
     @property
     def files(self) -> list[Path]:
@@ -89,16 +81,13 @@ class Store:
         write_all(self.out, {_ABOUT: content.encode()})
 
 
-def _locked(path: Path) -> IO[Any]:
-    """A file that nobody else has locked; the system unlocks it whatever becomes of us."""
-    file = path.open("a")
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ValueError(f"{path.parent}: another run writes there") from None
-    return file
+@contextlib.contextmanager
+def opened(out: Path, made_for: Mapping[str, str], fresh: bool = False) -> Iterator[Store]:
+    """A store that nobody else writes to meanwhile; arguments and errors as for it.
+
+    Raises:
+        ValueError: another run writes there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / "lock", f"{out}: another run writes there"):
+        yield Store(out, made_for, fresh)

@@ -1,0 +1,145 @@
+"""Stages one after the other; what an interrupted run has finished is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emcheck import fingerprint
+from emcheck.lock import locked
+from emcheck.machine import commit
+from emcheck.report.files import write_all
+from emcheck.suite.settings import Settings
+
+#: What a run keeps while it is not finished, in the checkout.
+KEPT = ".emcheck"
+
+#: What the numbers of a run depend on, in the checkout.
+SOURCES = ("emcheck", "properties", "benches", "pyproject.toml", "constraints.txt")
+
+_STATE = "stages.json"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given: the settings, and by stage a folder that outlives interruptions."""
+
+    settings: Settings
+    folders: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    Args:
+        name: what it is called on the terminal.
+        run: does it and returns an exit code.
+        depends: names of the settings that it depends on.
+        writes: files in the checkout that it leaves; if one has changed since, it runs again.
+        always: it runs again even if it is finished.
+    """
+
+    name: str
+    run: Callable[[Context], int]
+    depends: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    always: bool = False
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    settings: Settings,
+    root: Path,
+    *,
+    fresh: bool = False,
+    told: Callable[[str], None] = print,
+) -> int:
+    """Run the stages that no interrupted run has finished for the same sources and settings.
+
+    A stage that failed runs again. Once the last has ended, nothing is kept: the next run
+    starts anew.
+
+    Args:
+        stages: in order; all of them run, whatever the others return.
+        settings: what the user chose.
+        root: the checkout.
+        fresh: start anew.
+        told: called with a line before and after each stage.
+
+    Returns:
+        The largest exit code.
+
+    Raises:
+        ValueError: another run is under way.
+    """
+    kept = root / KEPT
+    kept.mkdir(exist_ok=True)
+    with locked(kept.with_suffix(".lock"), "another emcheck run is under way"):
+        if fresh:
+            shutil.rmtree(kept)
+        keys = _keys(stages, settings, root)
+        folders = {name: kept / f"{name.replace(' ', '-')}-{key}" for name, key in keys.items()}
+        context = Context(settings, folders)
+        finished, codes, start = _finished(kept), [0], time.monotonic()
+        for number, stage in enumerate(stages, start=1):
+            title = f"[{number}/{len(stages)}] {stage.name}"
+            entry = finished.get(stage.name, {})
+            wanted = {"key": keys[stage.name], "files": _files(stage, root)}
+            if not stage.always and {name: entry.get(name) for name in wanted} == wanted:
+                told(f"{title}: kept from the interrupted run ({_minutes(entry['seconds'])})")
+                continue
+            told(title)
+            begun = time.monotonic()
+            context.folders[stage.name].mkdir(parents=True, exist_ok=True)
+            code = stage.run(context)
+            seconds = time.monotonic() - begun
+            told(f"{title}: {'ok' if code == 0 else f'exit code {code}'} ({_minutes(seconds)})")
+            codes.append(code)
+            if code == 0 and _keys(stages, settings, root) == keys:
+                wanted = {"key": keys[stage.name], "files": _files(stage, root)}
+                finished[stage.name] = wanted | {"seconds": round(seconds, 1)}
+                write_all(kept, {_STATE: (json.dumps(finished, indent=1) + "\n").encode()})
+        shutil.rmtree(kept)
+    told(f"{len(stages)} stages, {_minutes(time.monotonic() - start)}, exit code {max(codes)}")
+    return max(codes)
+
+
+def _keys(stages: Sequence[Stage], settings: Settings, root: Path) -> dict[str, str]:
+    """Stage -> a word for what it depends on: sources, versions, commit and settings."""
+    sources = fingerprint.of_sources(*(root / name for name in SOURCES))
+    made_for = sources, commit(root)
+    return {
+        stage.name: fingerprint.digest(
+            made_for, stage.name, [(name, getattr(settings, name)) for name in stage.depends]
+        )
+        for stage in stages
+    }
+
+
+def _files(stage: Stage, root: Path) -> dict[str, str | None]:
+    """Name and digest of what a stage leaves behind."""
+    paths = {name: root / name for name in stage.writes}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        for name, path in paths.items()
+    }
+
+
+def _finished(kept: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> what is known of it, nothing where nothing can be read."""
+    try:
+        found = json.loads((kept / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
