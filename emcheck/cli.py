@@ -65,7 +65,7 @@ def run(
     threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="keep nothing of a stopped run")] = False,
 ) -> None:
-    """Canaries, properties, benchmarks, a smoke run of the density experiment, the report.
+    """Canaries, properties, benchmarks, density smoke run, claims, the report.
 
     After an interruption the same command goes on where it stopped: finished stages and passed
     tests are kept as long as sources, commit, versions and settings are the same.
@@ -79,6 +79,7 @@ def run(
             "benches", stages.benches, ("bench_profile", "threads"), (f"{DATA}/benchmarks.json",)
         ),
         Stage("density smoke", stages.smoke),
+        Stage("claims", stages.claims),
         Stage("report", lambda context: _report_of_run(), always=True),
     )
     settings = Settings(profile, workers, bench_profile, threads)
@@ -232,6 +233,7 @@ def _write_report(
     benchmarks: list[Path], properties: Path | None, out: Path, contests: Path | None = None
 ) -> Path:
     from emcheck.report import default_inputs, write_report
+    from emcheck.report.claims import write_claims
     from emcheck.report.density import write_density
 
     density = survey = claims = None
@@ -244,4 +246,6 @@ def _write_report(
     page = write_report(benchmarks, properties, out, contests, density, survey, claims)
     if density is not None:
         write_density(density, out)
+    if claims is not None and any(claims.glob("*.json")):
+        write_claims(claims, out)
     return page

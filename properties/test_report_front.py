@@ -23,10 +23,11 @@ FRONT = ["Power", "Speed", "Accuracy", "Survey", "Density", "Claims"]
 
 
 def claim(letter: str, holds: bool) -> dict[str, Any]:
-    """A claim as its file has it, with more than is read here."""
+    """A claim as its file has it."""
     return {
         **{"letter": letter, "name": f"Claim {letter}", "statement": "a < b", "holds": holds},
-        **{"verdict": "0.31 <= 0.5", "measured": [1, 2]},
+        **{"verdict": "0.31 <= 0.5", "doubt": "Is it?", "missing": "", "negations": ["not so"]},
+        **{"facts": [], "tables": {}},
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emcheck.checkout import REPORTS
 from emcheck.claims.core import Claim, Evidence, Fact
 from emcheck.experiments.cell import RIVAL
 from emcheck.report.density.differences import CONTROLS, differences, verdict
@@ -18,7 +19,7 @@ from emcheck.report.errors import ReportError
 from emcheck.report.tidy import records
 
 #: The cells of the reference run, in a checkout.
-CELLS = Path(__file__).parents[2] / "reports" / "data" / "density"
+CELLS = REPORTS / "data" / "density"
 
 #: The two data sets of the controlled comparison, its depths, and the seeds that it has.
 DATA, SHALLOW, DEEP, SEEDS = ("galaxies", "photographs"), 1, 4, 5

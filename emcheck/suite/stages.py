@@ -50,6 +50,15 @@ def smoke(context: Context) -> int:
     return FAILED if problems else 0
 
 
+def claims(context: Context) -> int:
+    """Every claim measured anew, its evidence kept for the report."""
+    from emcheck.checkout import REPORTS
+    from emcheck.claims import CLAIMS
+    from emcheck.claims.run import run_claims
+
+    return 0 if run_claims(list(CLAIMS.values()), REPORTS / "data" / "claims") else FAILED
+
+
 def run_properties(profile: str, workers: int = 0, *options: str) -> int:
     """``pytest properties`` on so many processes, every core if 0."""
     words = ["pytest", "properties", f"--hypothesis-profile={profile}", *options]

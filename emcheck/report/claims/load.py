@@ -5,13 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from emcheck.report.errors import ReportError
-from emcheck.report.schema import Record, parse_json
+from emcheck.report.load import content_of
+from emcheck.report.schema import Field, flag, list_of, name, number, parse_json, read_record, text
 
-_TEXTS = ("letter", "name", "doubt", "statement", "verdict", "missing")
+
+def _tables(value: Any) -> dict[str, Any]:
+    """Table -> column -> values, equally many."""
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise ValueError("tables of columns")
+    for table in value.values():
+        if len({len(column) if isinstance(column, list) else -1 for column in table.values()}) > 1:
+            raise ValueError("columns of one length")
+    return value
+
+
+_CLAIM = {
+    **{key: Field(name) for key in ("letter", "name", "doubt", "statement", "verdict")},
+    "missing": Field(text),
+    "holds": Field(flag),
+    "negations": Field(list_of(name)),
+    "facts": Field(list_of(lambda value: value)),
+    "tables": Field(_tables),
+}
+
+_FACT = {
+    "what": Field(name),
+    "value": Field(number),
+    "relation": Field(name),
+    "bound": Field(number),
+    "holds": Field(flag),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +63,8 @@ def read_told(folder: Path) -> list[Told]:
     Raises:
         ReportError: a file is broken; it is named.
     """
-    return sorted((_told(path) for path in folder.glob("*.json")), key=lambda told: told.letter)
+    told = [_told(path) for path in folder.glob("*.json")]
+    return sorted(told, key=lambda one: (one.letter, one.name))
 
 
 def read_claims(folder: Path) -> pd.DataFrame | None:
@@ -57,16 +85,8 @@ def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _told(path: Path) -> Told:
-    try:
-        record: Record = parse_json(path.read_text(encoding="utf-8"), str(path))
-        texts = {name: str(record[name]) for name in _TEXTS}
-        facts = _numbers(pd.DataFrame(record["facts"]))
-        tables = {
-            name: _numbers(pd.DataFrame(columns)) for name, columns in record["tables"].items()
-        }
-        return Told(**texts, holds=bool(record["holds"]), negations=list(record["negations"]),
-                    facts=facts, tables=tables)  # fmt: skip
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, ReportError):
-            raise
-        raise ReportError(f"{path}: expected a claim of emcheck claims, got {error!r}") from None
+    record = parse_json(content_of(path, "a claim"), str(path))
+    found = read_record(record, _CLAIM, str(path))
+    facts = [read_record(fact, _FACT, f"{path}: facts") for fact in found.pop("facts")]
+    tables = {name: _numbers(pd.DataFrame(columns)) for name, columns in found["tables"].items()}
+    return Told(**found | {"facts": pd.DataFrame(facts), "tables": tables})
