@@ -68,7 +68,8 @@ APPROXIMATE = 2.0**-4
 #: Diagnosis: two approximate inverses err alike if neither error is this many times the other.
 ALIKE = 2.0
 
-#: Standard deviations that an estimate from 16 probes may be off: less than once in 1e5.
+#: Standard deviations, themselves estimated, that an estimate from 16 probes may be off: twice
+#: in 1e5 (Student's t with 15 degrees of freedom).
 PROBE_DEVIATIONS = 6.0
 
 #: Standard deviations that a counted share may be off: less than once in 15,000.
@@ -202,8 +203,8 @@ def norm2(x: Array) -> Array:
 def diagonal_logdet(log_abs: Array, pixels: int, arithmetic: Arithmetic) -> float:
     """T4: ``u ((C + 3) HW sum_c |log|d_c|| + 2 |ld|)`` for ``ld = HW sum_c log|d_c|``.
 
-    Each logarithm is good to 2 u relative, the sum of C terms to gamma_{C-1}, and the
-    product with ``HW`` adds one rounding.
+    Each logarithm is good to 2 ulp, which is 4 u relative, the sum of C terms to gamma_{C-1},
+    and the product with ``HW`` adds one rounding of the result.
     """
     if not np.isfinite(log_abs).all():
         return float("inf")

@@ -86,7 +86,10 @@ def logdet_form(evidence: Evidence) -> Iterator[Fit]:
         }
     B = len(trial.x)
     for name, logdet in answers.items():
-        if not isinstance(logdet, Tensor) or logdet.dim() == 0:
+        if logdet is None:
+            text = f"{name.capitalize()} returns no log-det: None."
+            yield Fit("logdet_wrong_shape", text, f"expected shape ({B},), got None")
+        elif not isinstance(logdet, Tensor) or logdet.dim() == 0:
             kind = "0-d tensor" if isinstance(logdet, Tensor) else type(logdet).__name__
             text = f"{name.capitalize()} returns one log-det for the whole batch, a {kind}."
             yield Fit("scalar_logdet", text, f"expected shape ({B},), got {_shape(logdet)}")

@@ -175,9 +175,12 @@ class Normwise(LinearDefinition):
     def _floor(self, arithmetic: Arithmetic) -> float:
         return 2 * int(np.prod(self.event)) * arithmetic.tiny
 
-    def _measure(self, error: Array, size: Array, arithmetic: Arithmetic) -> Measure:
+    def _measure(
+        self, error: Array, size: Array, arithmetic: Arithmetic, excusable: bool = False
+    ) -> Measure:
+        """An error against its bound; only a bound that the condition entered may be excused."""
         bound = arithmetic.u * size + self._floor(arithmetic)
-        ill = too_ill(self.condition, arithmetic.u * self.event[0])
+        ill = excusable and too_ill(self.condition, arithmetic.u * self.event[0])
         return compare(self.norm(error), 0.0, bound, self.rule, self.condition, ill)
 
     def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
@@ -195,7 +198,7 @@ class Normwise(LinearDefinition):
 
     def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
         size = 2 * self.condition * self.relative_size(x)
-        return self._measure(difference(xh, x), size, arithmetic)
+        return self._measure(difference(xh, x), size, arithmetic, excusable=True)
 
     def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
         return self._measure(difference(zh, z), 2 * self.size(xh), arithmetic)
