@@ -34,26 +34,24 @@ def _exchanged(density: Density, control: str) -> Density:
 
 def _facts(gaps: pd.DataFrame) -> list[Fact]:
     rows = {(r["data"], r["depth"], r["control"]): r for r in records(gaps)}
+    pairs = list(itertools.product(DATA, (SHALLOW, DEEP), CONTROLS))
     facts = []
-    for data in DATA:
-        for control in CONTROLS:
-            row = rows.get((data, SHALLOW, control), {})
-            upper = np.max([row.get(name, np.nan) for name in ("high", "t_high")])
-            what = (
-                f"{data}, depth {SHALLOW}, minus {control}: upper end of both intervals, bits/dim"
-            )
-            facts.append(Fact(what, float(upper), "<=", 0.0))
-        shallow, deep = (
-            rows.get((data, depth, CONTROLS[0]), {}).get("difference", np.nan)
-            for depth in (SHALLOW, DEEP)
-        )
-        what = f"{data}: gain over the plain 1x1 at depth {DEEP} over that at depth {SHALLOW}"
-        facts.append(Fact(what, deep / shallow, "<=", 1.0))
-    seeds = [
-        rows.get((data, depth, control), {}).get("seeds", 0)
-        for data, depth, control in itertools.product(DATA, (SHALLOW, DEEP), CONTROLS)
+    for data, depth, control in pairs:
+        row = rows.get((data, depth, control), {})
+        upper = np.max([row.get(name, np.nan) for name in ("high", "t_high")])
+        what = f"{data}, depth {depth}, minus {control}: upper end of both intervals, bits/dim"
+        facts.append(Fact(what, float(upper), "<=", 0.0))
+    shallow, deep = (
+        rows.get((DATA[0], depth, CONTROLS[0]), {}).get("difference", np.nan)
+        for depth in (SHALLOW, DEEP)
+    )
+    what = f"{DATA[0]}: gain over the plain 1x1 at depth {DEEP} over that at depth {SHALLOW}"
+    seeds = min(rows.get(pair, {}).get("seeds", 0) for pair in pairs)
+    return [
+        *facts,
+        Fact(what, deep / shallow, "<=", 0.5),
+        Fact("fewest seeds of a comparison", seeds, ">=", SEEDS),
     ]
-    return [*facts, Fact("fewest seeds of a comparison", min(seeds), ">=", SEEDS)]
 
 
 def measure(cells: Path = CELLS, exchanged: str = "") -> Evidence:
@@ -73,8 +71,8 @@ CLAIM = Claim(
     name="better-than-1x1",
     doubt="I do not see that a d x d convolution is better than a 1x1.",
     statement=(
-        "In shallow flows it is, at equal parameters and at equal time; the gain shrinks with "
-        "depth, as in the paper's own tables."
+        "In narrow flows after short training it is, at equal parameters and at equal time, at "
+        "depth 1 and at depth 4; on galaxies the gain shrinks with depth, as in the paper's tables."
     ),
     measure=measure,
     negations={

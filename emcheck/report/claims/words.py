@@ -67,8 +67,10 @@ WORDS: Mapping[str, Words] = {
         "Flows that differ in nothing but the mixing layer were trained on the same patches in "
         "the same order, from the same initial function. A larger kernel has more parameters and "
         "takes more time, so the 1x1 got two more chances: wider couplings with at least as many "
-        "parameters, and as many more steps as the time allows. [density.md](density.md) holds "
-        "the experiment.",
+        "parameters, and as many more steps as the time allows. These are narrow flows after "
+        "short trainings: the paper's own tables show the gain shrink for deep, wide and long "
+        "trained flows, down to nothing on full ImageNet32. [density.md](density.md) holds the "
+        "experiment.",
         [Picture("differences", lambda told: differences_figure(told.tables["differences"]),
                  "Test bits per dimension of the emerging flow minus those of a control: mean over "
                  "seeds (mark), bootstrap interval (thick), Student's t interval (thin). See which "
