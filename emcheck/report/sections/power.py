@@ -25,7 +25,7 @@ def power(frames: Frames) -> str:
     asked = kills[kills["usual_test"] != NOT_JUDGED]
     first = (
         f"**{killed} of {plural(len(kills), 'seeded fault')} killed, each by the check named "
-        f"for it; {twins} of {plural(len(kills), 'correct twin')} flagged. {_usual(asked)}"
+        f"for it; {twins} of {plural(len(kills), 'correct twin')} flagged.** {_usual(asked)}"
     )
     links = (
         f"Fault by fault: {csv_link('faults')}; every check on every fault: "
@@ -36,12 +36,12 @@ def power(frames: Frames) -> str:
 
 def _usual(asked: pd.DataFrame) -> str:
     if not len(asked):
-        return "** The usual test of flow libraries was not run on the faults of this input."
+        return "The usual test of flow libraries was not run on the faults of this input."
     seen, twins = (
         int((asked[key] == FLAGGED).sum()) for key in ("usual_test", "usual_test_on_twin")
     )
     return (
-        f"The usual test sees {seen} of {len(asked)}.** {_USUAL}, and it flags "
+        f"**The usual test sees {seen} of {len(asked)}.** {_USUAL}, and it flags "
         f"{plural(twins, 'correct twin')}."
     )
 
