@@ -15,8 +15,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 LAYERS = ("PermuteChannels", "ActNorm2d", "Conv1x1", "Conv1x1PLU", "Conv1x1QR")
 SHAPES = ("2,2,3", "3,3,2")
@@ -81,6 +84,16 @@ def workers_of(pid: int) -> list[int]:
     ]
 
 
+@contextmanager
+def started(words: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the block, however that ends."""
+    with subprocess.Popen(words, text=True, **options) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
 def wait_for(out: Path, count: int, child: subprocess.Popen[str]) -> int:
     """Wait until so many cases are kept; how many there are then."""
     while child.poll() is None:
@@ -97,8 +110,7 @@ def run_with_a_death(
     """Run the command and kill one of its workers once ``at`` cases are done."""
     start = time.monotonic()
     words = command(out, layers, shapes, seeds)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(words, **streams) as child:  # type: ignore[call-overload]
+    with started(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
         done = wait_for(out, at, child)
         os.kill(workers_of(child.pid)[0], signal.SIGKILL)
         output, _ = child.communicate()

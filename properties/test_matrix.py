@@ -73,11 +73,9 @@ def test_killed_workers_and_a_killed_run_lose_nothing(tmp_path: Path) -> None:
     """SIGKILL for the command, then, as it goes on, for one of its workers."""
     layers, shapes, seeds = ("PermuteChannels", "ActNorm2d"), ("2,2,3",), 80
     words = scale.command(tmp_path, layers, shapes, seeds)
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(words, **quiet) as child:  # type: ignore[call-overload]
+    with scale.started(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
         before = scale.wait_for(tmp_path, 20, child)
         orphans = scale.workers_of(child.pid)
-        child.kill()
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{pid}").exists() for pid in orphans) and time.monotonic() < deadline:
         time.sleep(0.1)

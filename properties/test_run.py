@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,16 +19,17 @@ from emcheck.doctor.canary import Canary, read_canaries, write_canaries
 from emcheck.suite import Context, Settings, Stage, run_stages
 from emcheck.suite.process import python
 from emcheck.suite.sequence import KEPT
+from properties.scale import started
+
+#: Seconds for what takes a few on a machine with nothing else to do.
+PATIENCE = 240
 
 #: Three stages that leave a mark each; the second waits while there is a file ``slow``.
-SCRIPT = """
-import sys, time
-from pathlib import Path
+STAGES = """
+import time
 from emcheck.suite import Settings, Stage, run_stages
 
-root = Path(sys.argv[1])
-
-def mark(name):
+def mark(root, name):
     def run(context):
         with (root / "marks").open("a") as file:
             file.write(name + " ")
@@ -36,9 +38,10 @@ def mark(name):
         return 0
     return run
 
-stages = [Stage(name, mark(name)) for name in ("first", "second")]
-stages.append(Stage("last", mark("last"), always=True))
-sys.exit(run_stages(stages, Settings(), root))
+def run(root, told=print):
+    stages = [Stage(name, mark(root, name)) for name in ("first", "second")]
+    stages.append(Stage("last", mark(root, "last"), always=True))
+    return run_stages(stages, Settings(), root, told=told)
 """
 
 
@@ -74,7 +77,7 @@ def stop_after(root: Path, *stages: Stage, settings: Settings | None = None) -> 
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -82,19 +85,23 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 def test_a_killed_run_goes_on_where_it_stopped(root: Path) -> None:
     (root / "slow").touch()
-    words = [sys.executable, "-c", SCRIPT, str(root)]
-    with subprocess.Popen(words) as child:
+    (root / "few.py").write_text(STAGES)
+    code = "from pathlib import Path; import few; few.run(Path())"
+    stages: dict[str, Any] = {}
+    exec(STAGES, stages)
+    with started([sys.executable, "-c", code], cwd=root) as child:
         wait_for(lambda: marks(root) == "first second")
-        second = subprocess.run(words, capture_output=True, text=True, timeout=60)
-        assert "another emcheck run is under way" in second.stderr
+        with pytest.raises(ValueError, match="another emcheck run is under way"):
+            stages["run"](root)
         child.send_signal(signal.SIGKILL)
+        child.wait()
     (root / "slow").unlink()
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    lines: list[str] = []
+    assert stages["run"](root, lines.append) == 0
     assert marks(root) == "first second second last"
-    assert "[1/3] first: kept from the interrupted run" in done.stdout
+    assert lines[0].startswith("[1/3] first: kept from the interrupted run (0 min")
     assert not (root / KEPT).exists()
-    subprocess.run(words, check=True, timeout=60)
+    assert stages["run"](root) == 0
     assert marks(root) == "first second second last first second last"
 
 
@@ -175,7 +182,7 @@ def test_children_of_a_killed_run_end(tmp_path: Path) -> None:
         "from pathlib import Path; from emcheck.suite.process import python;"
         "python('child', cwd=Path(), environment={})"
     )
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as parent:
+    with started([sys.executable, "-c", code], cwd=tmp_path) as parent:
         wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
         pid = int((tmp_path / "pid").read_text())
         parent.kill()
@@ -243,13 +250,14 @@ def test_tests_that_passed_before_a_kill_are_kept(tmp_path: Path, processes: int
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "slow").touch()
     (tmp_path / "bad").touch()
-    words = [sys.executable, "-m", "pytest", f"-n{processes}", "-p", "no:cacheprovider", "-q"]
+    words = [sys.executable, "-m", "pytest", f"-n{processes}", "-q"]
+    words += ["-p", "no:cacheprovider", "-p", "no:emcheck"]
     inherited = {key: value for key, value in os.environ.items() if "XDIST" not in key}
     env = inherited | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    with subprocess.Popen(words, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL) as child:
+    with started(words, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL) as child:
         wait_for(lambda: set(marks(tmp_path).split()) == {"a", "b", "c"})
         wait_for(lambda: (tmp_path / "kept" / "now.jsonl").exists())
-        child.kill()
+        assert child.poll() is None
     with (tmp_path / "kept" / "now.jsonl").open("a") as file:
         file.write('{"test": "torn')
     (tmp_path / "slow").unlink()

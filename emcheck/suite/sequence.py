@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -59,7 +60,7 @@ def run_stages(
     root: Path,
     *,
     fresh: bool = False,
-    told: Callable[[str], None] = print,
+    told: Callable[[str], None] = functools.partial(print, flush=True),
 ) -> int:
     """Run the stages that no interrupted run has finished for the same sources and settings.
 
