@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import shutil
@@ -54,13 +53,18 @@ class Stage:
     always: bool = False
 
 
+def _say(line: str) -> None:
+    """At once: what a stage prints, perhaps from another process, comes between."""
+    print(line, flush=True)
+
+
 def run_stages(
     stages: Sequence[Stage],
     settings: Settings,
     root: Path,
     *,
     fresh: bool = False,
-    told: Callable[[str], None] = functools.partial(print, flush=True),
+    told: Callable[[str], None] = _say,
 ) -> int:
     """Run the stages that no interrupted run has finished for the same sources and settings.
 
