@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def random_orthogonal(n: int, generator: torch.Generator | None) -> Tensor:
@@ -39,17 +40,25 @@ def pixels_back(columns: Tensor, like: Tensor) -> Tensor:
 _WIDE, _MANY = 8, 2**14
 
 
-def for_convolution(x: Tensor) -> Tensor:
-    """``x (B, C, H, W)`` in the memory layout in which ``conv2d`` takes least time.
+def for_convolution(x: Tensor, lead: int = 0, trail: int = 0) -> Tensor:
+    """``x (B, C, H, W)`` with zeros around it, in the layout in which ``conv2d`` is fastest.
 
     oneDNN turns other layouts round in every pass, forward and backward.
+
+    Args:
+        x: images.
+        lead: rows above and columns to the left.
+        trail: rows below and columns to the right.
     """
-    if x.dtype != torch.float32 or x.device.type != "cpu":
-        return x
-    if x.shape[1] < _WIDE or x.numel() < _MANY:
-        return x
+    padding = (lead, trail, lead, trail)
+    wide = x.shape[1] >= _WIDE and x.numel() >= _MANY
+    if not wide or x.dtype != torch.float32 or x.device.type != "cpu":
+        return functional.pad(x, padding) if lead or trail else x
     # Not contiguous(memory_format=...), which vmap does not know.
-    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    turned = x.permute(0, 2, 3, 1)
+    # The padded copy is in the order of its axes: one copy both turns round and pads.
+    turned = functional.pad(turned, (0, 0, *padding)) if lead or trail else turned.contiguous()
+    return turned.permute(0, 3, 1, 2)
 
 
 def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:

@@ -92,14 +92,15 @@ class AutoregressiveConv2d(InvertibleLayer):
 
     def convolve(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """The latent alone, plus ``bias (C,)``."""
-        x, D, r = for_convolution(x), self.dilation, self.kernel_size // 2
+        D, r = self.dilation, self.kernel_size // 2
         if self.mask == "raster":
-            return F.conv2d(x, self.weight * self.live, bias, padding=r * D, dilation=D)
+            weight = self.weight * self.live
+            return F.conv2d(for_convolution(x), weight, bias, padding=r * D, dilation=D)
         # Only one quadrant is live: crop the kernel and pad the one side that it reaches.
         lead, trail = (0, r * D) if self.reverse else (r * D, 0)
         taps = slice(r, None) if self.reverse else slice(r + 1)
         quadrant = self.weight[:, :, taps, taps] * self.live[:, :, taps, taps]
-        return F.conv2d(F.pad(x, (lead, trail, lead, trail)), quadrant, bias, dilation=D)
+        return F.conv2d(for_convolution(x, lead, trail), quadrant, bias, dilation=D)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.log_det(x)
