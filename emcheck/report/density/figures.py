@@ -113,10 +113,12 @@ def _conditions(density: Density) -> Figure | None:
     if not sets:
         return None
     figure, axes = _panels([(data, int(frame["depth"].max())) for data in sets], 2.3)
+    names = sorted(frame["variant"].unique())
     for place, data in zip(axes, sets, strict=True):
         rows = frame[(frame["data"] == data) & ~frame["variant"].str.contains("matched")]
         worst = rows.groupby(["variant", "step"])["condition"].max().unstack("variant")
-        for n, variant in enumerate(worst.columns):
+        for variant in worst.columns:
+            n = names.index(variant)  # the same line in every panel
             marker = "osD^v<>Xp"[n % 9]
             line = ["-", "--", "-.", ":"][n % 4]
             grey = {"1x1": "#000000", RIVAL: "#D55E00"}.get(variant, "#56B4E9")
@@ -125,7 +127,9 @@ def _conditions(density: Density) -> Figure | None:
         place.set_yscale("log")
         place.set_xlabel("step")
         place.set_ylabel("worst condition")
-    axes[0].legend(frameon=False, fontsize=6, ncols=2)
+    named = max(axes, key=lambda place: len(place.get_lines()))
+    figure.legend(handles=named.get_lines(), loc="outside lower center", frameon=False,
+                  fontsize=7, ncols=5)  # fmt: skip
     return figure
 
 
