@@ -54,9 +54,12 @@ class Figures:
     output: str
 
 
-def command(out: Path, layers: tuple[str, ...], shapes: tuple[str, ...], seeds: int) -> list[str]:
-    """``emcheck check`` over layers x shapes x both dtypes x seeds, on two workers."""
-    words = [sys.executable, "-m", "emcheck", "check", *layers, "--examples=1", "--workers=2"]
+def command(
+    out: Path, layers: tuple[str, ...], shapes: tuple[str, ...], seeds: int, workers: int = 2
+) -> list[str]:
+    """``emcheck check`` over layers x shapes x both dtypes x seeds."""
+    words = [sys.executable, "-m", "emcheck", "check", *layers, "--examples=1"]
+    words.append(f"--workers={workers}")
     words += [f"--shape={shape}" for shape in shapes] + [f"--only={name}" for name in CHECKS]
     return [*words, f"--seeds={seeds}", f"--out={out / 'kept'}", f"--json={out / 'out.json'}"]
 
