@@ -52,7 +52,7 @@ def _by_family(frames: Frames, kills: pd.DataFrame, asked: pd.DataFrame) -> str:
     if frames.checks is not None:
         families = dict(zip(frames.checks["check"], frames.checks["family"], strict=True))
     rows = []
-    for family, group in kills.groupby(kills["killer"].map(families).fillna("other"), sort=True):
+    for family, group in kills.groupby([families.get(name, "other") for name in kills["killer"]]):
         judged = asked[asked.index.isin(group.index)]
         seen = f"{int((judged['usual_test'] == FLAGGED).sum())} of {len(judged)}"
         killed = int(group["killed"].sum())
