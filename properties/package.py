@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import site
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,9 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+
+#: What folders of installed packages are called.
+_PACKAGES = ("site-packages", "dist-packages")
 
 MINE = """
 from emcheck.layers import ActNorm2d
@@ -80,7 +82,8 @@ def install(wheel: Path, folder: Path, borrow: bool) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
     # Behind its own folder, and without what an editable install adds to the path.
-    (packages / "borrowed.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    borrowed = [place for place in sys.path if Path(place).name in _PACKAGES]
+    (packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
     return python
 
 
