@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emcheck.commands import FAILED
+
+if TYPE_CHECKING:
+    from emcheck.matrix import Settings
 
 #: Where the results of a matrix are kept unless told otherwise.
 KEPT = Path("check-runs")
@@ -51,31 +55,44 @@ def check(
     asked = (seeds, dtypes, only, workers, scheduler, out)
     if not several and not any(value is not None and value != [] for value in asked):
         _one(targets[0], shape[0], seed, examples, time_limit, compiled, json)
-    from emcheck.kit.loading import parse_shape
     from emcheck.machine import cores
-    from emcheck.matrix import Settings, every_case, run_matrix
+    from emcheck.matrix import Settings
+
+    _matrix(
+        targets,
+        shape,
+        dtypes or ("float32", "float64"),
+        range(seed, seed + (1 if seeds is None else seeds)),
+        Settings(examples, time_limit, compiled, tuple(only or ())),
+        out or KEPT,
+        json,
+        scheduler=scheduler,
+        workers=cores() if workers is None else workers,
+        fresh=fresh,
+    )
+
+
+def _matrix(
+    targets: Sequence[str],
+    shapes: Sequence[str],
+    dtypes: Sequence[str],
+    seeds: Sequence[int],
+    settings: Settings,
+    out: Path,
+    json: Path | None,
+    **cluster: Any,
+) -> None:
+    from emcheck.kit.loading import parse_shape
+    from emcheck.matrix import every_case, run_matrix
     from emcheck.matrix.show import CaseProgress, render_outcome, write_json
     from emcheck.matrix.targets import named
 
-    settings = Settings(examples, time_limit, compiled, tuple(only or ()))
-    cases, left_out = every_case(
-        named(targets),
-        [parse_shape(text) for text in shape],
-        dtypes or ("float32", "float64"),
-        range(seed, seed + (1 if seeds is None else seeds)),
-    )
+    events = [parse_shape(text) for text in shapes]
+    cases, left_out = every_case(named(targets), events, dtypes, seeds)
     for line in left_out:
         print(f"left out: {line}")
     with CaseProgress() as progress:
-        outcome = run_matrix(
-            cases,
-            settings,
-            out or KEPT,
-            scheduler=scheduler,
-            workers=cores() if workers is None else workers,
-            fresh=fresh,
-            told=progress.advance,
-        )
+        outcome = run_matrix(cases, settings, out, told=progress.advance, **cluster)
     render_outcome(outcome)
     if json is not None:
         write_json(outcome, json)

@@ -84,36 +84,65 @@ def run_stages(
     Raises:
         ValueError: another run is under way.
     """
-    kept = root / KEPT
+    kept, start = root / KEPT, time.monotonic()
     kept.mkdir(exist_ok=True)
-    with locked(kept.with_suffix(".lock"), "another emcheck run is under way"):
+    with locked(root / f"{KEPT}.lock", "another emcheck run is under way"):
         if fresh:
             shutil.rmtree(kept)
-        keys = _keys(stages, settings, root)
-        folders = {name: kept / f"{name.replace(' ', '-')}-{key}" for name, key in keys.items()}
-        context = Context(settings, folders)
-        finished, codes, start = _finished(kept), [0], time.monotonic()
-        for number, stage in enumerate(stages, start=1):
-            title = f"[{number}/{len(stages)}] {stage.name}"
-            entry = finished.get(stage.name, {})
-            wanted = {"key": keys[stage.name], "files": _files(stage, root)}
-            if not stage.always and {name: entry.get(name) for name in wanted} == wanted:
-                told(f"{title}: kept from the interrupted run ({_minutes(entry['seconds'])})")
-                continue
-            told(title)
-            begun = time.monotonic()
-            context.folders[stage.name].mkdir(parents=True, exist_ok=True)
-            code = stage.run(context)
-            seconds = time.monotonic() - begun
-            told(f"{title}: {'ok' if code == 0 else f'exit code {code}'} ({_minutes(seconds)})")
-            codes.append(code)
-            if code == 0 and _keys(stages, settings, root) == keys:
-                wanted = {"key": keys[stage.name], "files": _files(stage, root)}
-                finished[stage.name] = wanted | {"seconds": round(seconds, 1)}
-                write_all(kept, {_STATE: (json.dumps(finished, indent=1) + "\n").encode()})
+        run = _Run(stages, settings, root, told)
+        codes = [run.take(number, stage) for number, stage in enumerate(stages, start=1)]
         shutil.rmtree(kept)
-    told(f"{len(stages)} stages, {_minutes(time.monotonic() - start)}, exit code {max(codes)}")
-    return max(codes)
+    code = max(codes, default=0)
+    told(f"{len(stages)} stages, {_minutes(time.monotonic() - start)}, exit code {code}")
+    return code
+
+
+class _Run:
+    """The stages of one run, and what is kept of an interrupted one."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        settings: Settings,
+        root: Path,
+        told: Callable[[str], None],
+    ) -> None:
+        self.stages, self.settings, self.root, self.told = stages, settings, root, told
+        self.kept = root / KEPT
+        self.keys = _keys(stages, settings, root)
+        self.finished = _finished(self.kept)
+        self.context = Context(
+            settings,
+            {
+                name: self.kept / f"{name.replace(' ', '-')}-{key}"
+                for name, key in self.keys.items()
+            },
+        )
+
+    def take(self, number: int, stage: Stage) -> int:
+        """Run a stage unless it is finished; its exit code."""
+        title = f"[{number}/{len(self.stages)}] {stage.name}"
+        entry = self.finished.get(stage.name, {})
+        wanted = self._made(stage)
+        if not stage.always and {name: entry.get(name) for name in wanted} == wanted:
+            told = f"kept from the interrupted run ({_minutes(entry['seconds'])})"
+            self.told(f"{title}: {told}")
+            return 0
+        self.told(title)
+        start = time.monotonic()
+        self.context.folders[stage.name].mkdir(parents=True, exist_ok=True)
+        code = stage.run(self.context)
+        seconds = time.monotonic() - start
+        self.told(f"{title}: {'ok' if code == 0 else f'exit code {code}'} ({_minutes(seconds)})")
+        if code == 0 and _keys(self.stages, self.settings, self.root) == self.keys:
+            self.finished[stage.name] = self._made(stage) | {"seconds": round(seconds, 1)}
+            content = json.dumps(self.finished, indent=1) + "\n"
+            write_all(self.kept, {_STATE: content.encode()})
+        return code
+
+    def _made(self, stage: Stage) -> dict[str, Any]:
+        """What a stage is kept for."""
+        return {"key": self.keys[stage.name], "files": _files(stage, self.root)}
 
 
 def _keys(stages: Sequence[Stage], settings: Settings, root: Path) -> dict[str, str]:
