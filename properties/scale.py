@@ -119,6 +119,8 @@ def run_with_a_death(
         output, _ = child.communicate()
     seconds = time.monotonic() - start
     rows, results = kept(out)
+    if not (out / "out.json").exists():
+        raise RuntimeError(f"ended with {child.returncode}, {len(rows)} cases kept: {output}")
     content = json.loads((out / "out.json").read_text(encoding="utf-8"))
     return Figures(child.returncode, content, rows, results, done, seconds, output)
 
