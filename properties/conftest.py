@@ -10,9 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-# Matrices here are small: one thread per process is fastest. Chosen before torch starts.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import pytest
 import torch
 from hypothesis import HealthCheck, register_random, settings
@@ -25,6 +22,12 @@ from properties.journal import Journal
 from properties.summary import Summary
 
 DEFAULT_RESULTS = Path(__file__).parent.parent / "reports" / "data" / "properties.jsonl"
+
+# Matrices here are small: one thread per process is fastest. The environment is for the
+# processes that tests start, the call for this one, whose plugin has loaded torch already.
+if "OMP_NUM_THREADS" not in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 #: Without these nothing can be judged: all oracles lean on them and on nothing else.
 ORACLES = frozenset({"numpy", "scipy"})

@@ -141,22 +141,23 @@ def test_the_real_fault_is_caught_and_repaired(
     # "call" goes through a program that calls set_num_threads and then asks the doctor.
     call = "import torch; torch.set_num_threads(2)\n" if cause == "call" else ""
     switch = {"OMP_NUM_THREADS": "2"} | ({} if call else {"MKL_DYNAMIC": "FALSE"})
-    setup = None if "wrong" in python(call + PROBE, **switch) else SEEDED
-    if setup:
-        with capsys.disabled():
-            print("\nbatched LU is sound in this installation: a seeded fault stands in for it")
-    ask = (
-        "import json; from emcheck.doctor import diagnose\n"
-        f"found = diagnose(30.0, ['batched_slogdet'], setup={setup!r})\n"
-        "print(json.dumps(found[0].to_record()))"
-    )
-    # The real fault is a race between threads: where both share one busy core it can be missed.
-    for _ in range(5):
+    # The real fault is a race between threads, which a busy machine can win or lose: what the
+    # installation does is asked anew before each try, and a miss is judged by the last one.
+    for _ in range(8):
+        setup = None if "wrong" in python(call + PROBE, **switch) else SEEDED
+        ask = (
+            "import json; from emcheck.doctor import diagnose\n"
+            f"found = diagnose(30.0, ['batched_slogdet'], setup={setup!r})\n"
+            "print(json.dumps(found[0].to_record()))"
+        )
         record = json.loads(python(call + ask, **switch).splitlines()[-1])
         if not record["ok"] and record["repaired"]:
             break
-    assert record["ok"] is False, record
-    assert record["repaired"] is True, record
+    if setup:
+        with capsys.disabled():
+            print("\nbatched LU is sound in this installation: a seeded fault stands in for it")
+    assert record["ok"] is False, json.dumps(record)
+    assert record["repaired"] is True, json.dumps(record)
     if setup is None:
         named = "set_num_threads" in record["repair"], "MKL_DYNAMIC" in record["repair"]
         assert named == (bool(call), not call), record["repair"]

@@ -76,21 +76,25 @@ def stop_after(root: Path, *stages: Stage, settings: Settings | None = None) -> 
         run_stages([*stages, Stage("stop", stopping)], settings or Settings(), root)
 
 
-def wait_for(what: Callable[[], bool]) -> None:
+def wait_for(what: Callable[[], bool], child: subprocess.Popen[str] | None = None) -> None:
+    """Wait, but neither for ever nor for a process that has ended."""
     deadline = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < deadline
+        assert child is None or child.poll() is None, f"ended with {child.returncode}"
         time.sleep(0.05)
 
 
 def test_a_killed_run_goes_on_where_it_stopped(root: Path) -> None:
     (root / "slow").touch()
-    (root / "few.py").write_text(STAGES)
-    code = "from pathlib import Path; import few; few.run(Path())"
+    program = root / "program"  # not beside the source file, which is no package
+    program.mkdir()
+    (program / "few.py").write_text(STAGES)
+    code = "from pathlib import Path; import few; few.run(Path().absolute().parent)"
     stages: dict[str, Any] = {}
     exec(STAGES, stages)
-    with started([sys.executable, "-c", code], cwd=root) as child:
-        wait_for(lambda: marks(root) == "first second")
+    with started([sys.executable, "-c", code], cwd=program) as child:
+        wait_for(lambda: marks(root) == "first second", child)
         with pytest.raises(ValueError, match="another emcheck run is under way"):
             stages["run"](root)
         child.send_signal(signal.SIGKILL)
@@ -183,7 +187,9 @@ def test_children_of_a_killed_run_end(tmp_path: Path) -> None:
         "python('child', cwd=Path(), environment={})"
     )
     with started([sys.executable, "-c", code], cwd=tmp_path) as parent:
-        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+        wait_for(
+            lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "", parent
+        )
         pid = int((tmp_path / "pid").read_text())
         parent.kill()
     wait_for(lambda: _state(pid) in ("", "Z"))
@@ -255,8 +261,8 @@ def test_tests_that_passed_before_a_kill_are_kept(tmp_path: Path, processes: int
     inherited = {key: value for key, value in os.environ.items() if "XDIST" not in key}
     env = inherited | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     with started(words, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL) as child:
-        wait_for(lambda: set(marks(tmp_path).split()) == {"a", "b", "c"})
-        wait_for(lambda: (tmp_path / "kept" / "now.jsonl").exists())
+        wait_for(lambda: set(marks(tmp_path).split()) == {"a", "b", "c"}, child)
+        wait_for(lambda: (tmp_path / "kept" / "now.jsonl").exists(), child)
         assert child.poll() is None
     with (tmp_path / "kept" / "now.jsonl").open("a") as file:
         file.write('{"test": "torn')
