@@ -46,12 +46,13 @@ DENSE = 4400
 
 @dataclass(frozen=True)
 class Contest:
-    """One task at one size: ``calls`` by name of the competitor."""
+    """One task at one size: ``calls`` by name of the competitor, in at least so many rounds."""
 
     name: str
     batch: int
     event: tuple[int, int, int]
     calls: Mapping[str, Call] = field(default_factory=dict)
+    rounds: int = 5
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -195,7 +196,7 @@ def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
     calls = {name: max(1, round(2e-3 / once)) for name, once in reach.items()}
     quick = [name for name in contest.calls if reach[name] < SLOWEST]
     one_round = sum(max(2e-3, reach[name]) for name in quick)
-    rounds = min(41, max(5, int(seconds / one_round)))
+    rounds = min(41, max(contest.rounds, int(seconds / one_round)))
     times: dict[str, list[float]] = {name: [] for name in contest.calls}
     for _ in range(rounds):
         for name in quick:
