@@ -54,7 +54,6 @@ LOGDET_OF_ROWS = LOGDET | frozenset(_GROUPS["rows"]) | {
 FORWARD = frozenset(_GROUPS["forward"])
 INVERSE = frozenset(_GROUPS["inverse"])
 GRADIENTS = frozenset(_GROUPS["gradients"])
-VALUES = frozenset(_GROUPS["values"])
 ROWS = frozenset(_GROUPS["rows"])
 
 

@@ -52,17 +52,10 @@ class Evidence:
 
     def case_of(self, *checks: str) -> Case:
         """The failing case of the first of these checks that failed."""
-        return self._finding(*checks).case
-
-    def detail_of(self, *checks: str) -> str:
-        """What the first of these checks that failed said."""
-        return self._finding(*checks).result.detail
-
-    def _finding(self, *checks: str) -> Finding:
         for check in checks:
             for finding in self.findings:
                 if finding.check == check:
-                    return finding
+                    return finding.case
         raise LookupError(f"expected a finding of {checks}, got {sorted(self.failing)}")
 
     @cached_property

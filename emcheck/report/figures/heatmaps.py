@@ -15,7 +15,6 @@ from emcheck.report.faults import FLAGGED, NOT_JUDGED, PASSED
 from emcheck.report.tidy import records
 
 _SQUARE = 0.19  # inches a square
-_LETTER = 0.062  # inches a letter of a label
 
 
 @dataclass(frozen=True)
