@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
             yield client
         return
     with (
+        _environment_kept(),  # Dask sets the threads of its workers in this process's, for good
         dask.config.set({"distributed.scheduler.allowed-failures": deaths}),
         LocalCluster(
             n_workers=workers,
@@ -65,6 +67,17 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def threads(client: Any) -> int:

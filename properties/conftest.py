@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, register_random, settings
 
 import emcheck
 from emcheck.doctor import diagnose, trusted
-from emcheck.doctor.canary import read_canaries
+from emcheck.doctor.canary import Canary, read_canaries
 from emcheck.machine import cores, describe_machine
 from properties.journal import Journal
 from properties.summary import Summary
@@ -28,6 +28,9 @@ DEFAULT_RESULTS = Path(__file__).parent.parent / "reports" / "data" / "propertie
 if "OMP_NUM_THREADS" not in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+#: Under this name a worker of xdist is told what the canaries said.
+_SAID = "emcheck_canaries"
 
 #: Without these nothing can be judged: all oracles lean on them and on nothing else.
 ORACLES = frozenset({"numpy", "scipy"})
@@ -99,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 _SUMMARY = pytest.StashKey[Summary]()
 _STARTED = pytest.StashKey[float]()
+_CANARIES = pytest.StashKey[tuple[Canary, ...]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -119,10 +123,25 @@ def _ask_canaries(config: pytest.Config) -> None:
         return
     said = config.getoption("--emcheck-canaries")
     canaries = diagnose() if said is None else read_canaries(said)
+    config.stash[_CANARIES] = canaries
     config.stash[_SUMMARY].records += [canary.to_record() for canary in canaries]
     missing = ORACLES - trusted(canaries)
     if missing:
         pytest.exit(f"the oracles lean on {sorted(missing)}, whose canaries failed", returncode=3)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """What the canaries said, for the tests of a worker."""
+    node.workerinput[_SAID] = [c.to_record() for c in node.config.stash.get(_CANARIES, ())]
+
+
+@pytest.fixture(scope="session")
+def healthy(pytestconfig: pytest.Config) -> tuple[Canary, ...]:
+    """The canaries: what they said at the start, or, in a run that asked none, now."""
+    records = getattr(pytestconfig, "workerinput", {}).get(_SAID, ())
+    said = tuple(map(Canary.from_record, records)) or pytestconfig.stash.get(_CANARIES, ())
+    return said or diagnose(timeout=120.0)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

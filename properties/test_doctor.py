@@ -22,7 +22,7 @@ from emcheck.doctor.child import judge, load
 from emcheck.doctor.process import Conditions, run
 from emcheck.doctor.registry import ADVICE, REGISTRY
 from emcheck.doctor.show import render
-from emcheck.doctor.threads import ThreadState
+from emcheck.doctor.threads import VARIABLES, ThreadState
 
 #: FACTS: batched LU of torch with oneMKL, by itself and without any code of this project.
 PROBE = """
@@ -60,7 +60,9 @@ FAULTS: dict[str, tuple[tuple[Any, str], ...]] = {
 def python(code: str, **environment: str) -> str:
     """The output of a fresh interpreter; a hang of the known fault counts as ``wrong``."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    env = {**os.environ, "PYTHONPATH": path, **environment}
+    # Not the threads that a test before this one has left for its children.
+    inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    env = {**inherited, "PYTHONPATH": path, **environment}
     command = [sys.executable, "-c", code]
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
@@ -83,11 +85,6 @@ def spoilt(function: Callable[..., Any]) -> Callable[..., Any]:
 
     name = getattr(function, "__name__", "")
     return lambda *args, **kwargs: scale(function(*args, **kwargs))
-
-
-@pytest.fixture(scope="module")
-def healthy() -> tuple[Canary, ...]:
-    return diagnose(timeout=120.0)
 
 
 def test_every_canary_passes_here(healthy: tuple[Canary, ...]) -> None:
@@ -141,15 +138,14 @@ def test_the_real_fault_is_caught_and_repaired(
     # "call" goes through a program that calls set_num_threads and then asks the doctor.
     call = "import torch; torch.set_num_threads(2)\n" if cause == "call" else ""
     switch = {"OMP_NUM_THREADS": "2"} | ({} if call else {"MKL_DYNAMIC": "FALSE"})
-    # The real fault is a race between threads, which a busy machine can win or lose: what the
-    # installation does is asked anew before each try, and a miss is judged by the last one.
-    for _ in range(8):
-        setup = None if "wrong" in python(call + PROBE, **switch) else SEEDED
-        ask = (
-            "import json; from emcheck.doctor import diagnose\n"
-            f"found = diagnose(30.0, ['batched_slogdet'], setup={setup!r})\n"
-            "print(json.dumps(found[0].to_record()))"
-        )
+    setup = None if "wrong" in python(call + PROBE, **switch) else SEEDED
+    ask = (
+        "import json; from emcheck.doctor import diagnose\n"
+        f"found = diagnose(30.0, ['batched_slogdet'], setup={setup!r})\n"
+        "print(json.dumps(found[0].to_record()))"
+    )
+    # The real fault is a race between threads: where both share one busy core it can be missed.
+    for _ in range(5):
         record = json.loads(python(call + ask, **switch).splitlines()[-1])
         if not record["ok"] and record["repaired"]:
             break
