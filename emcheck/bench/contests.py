@@ -46,17 +46,13 @@ DENSE = 4400
 
 @dataclass(frozen=True)
 class Contest:
-    """One task at one size: ``calls`` by name of the competitor.
-
-    Each is timed in at least so many ``rounds``, after so many ``untimed`` calls in a row.
-    """
+    """One task at one size: ``calls`` by name of the competitor, in at least so many rounds."""
 
     name: str
     batch: int
     event: tuple[int, int, int]
     calls: Mapping[str, Call] = field(default_factory=dict)
     rounds: int = 5
-    untimed: int = 0
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -205,8 +201,6 @@ def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
     for _ in range(rounds):
         for name in quick:
             if reach[name] < 0.2 or len(times[name]) < 3:  # slow ones need no more
-                for _ in range(contest.untimed):
-                    contest.calls[name]()
                 times[name].append(seconds_of(contest.calls[name], calls[name]))
     for name in contest.calls:
         yield {

@@ -13,22 +13,21 @@ from emcheck.flows.mixing import MIXINGS
 #: The size at which the emerging flow must cost at most 1.3 times the 1x1 flow.
 SHAPE, LEVELS, DEPTH, WIDTH, BATCH = (3, 16, 16), 2, 4, 64, 64
 
-#: Training and sampling repeat one flow, and a step after one of another flow finds the caches
-#: filled with that: 1.1 to 1.4 times the time, by flow. The third in a row shows no trace of it.
-#: Steps vary by a tenth from one to the next, so there are more rounds than for a layer.
-ROUNDS, UNTIMED = 9, 2
+#: A step is long, starts hundreds of small operations and varies by a tenth from one to the next:
+#: the median of five varies by half of that, which is as much as what is measured.
+ROUNDS = 21
 
 
 def training_steps() -> Contest:
     """Loss, gradients and one step of Adamax, the batch drawn before."""
     calls = {name: _step(_flow(name)) for name in MIXINGS}
-    return Contest("training step", BATCH, SHAPE, calls, ROUNDS, UNTIMED)
+    return Contest("training step", BATCH, SHAPE, calls, ROUNDS)
 
 
 def sampling() -> Contest:
     """A batch of images from the prior, latents drawn in the call."""
     calls = {name: _draw(_flow(name)) for name in MIXINGS}
-    return Contest("sampling", BATCH, SHAPE, calls, ROUNDS, UNTIMED)
+    return Contest("sampling", BATCH, SHAPE, calls, ROUNDS)
 
 
 def _images() -> torch.Tensor:
