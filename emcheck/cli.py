@@ -59,13 +59,15 @@ def _complain(message: str) -> int:
 
 @app.command()
 def run(
-    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
+    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "dev",
     workers: Annotated[int, typer.Option(help="processes of the properties; 0: every core")] = 0,
     bench_profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
     threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="keep nothing of a stopped run")] = False,
 ) -> None:
-    """Canaries, properties, benchmarks, density smoke run, claims, the report.
+    """Canaries, properties, benchmarks, density smoke run, claims, the report, in quick form.
+
+    ``--profile ci --bench-profile full`` is the reference run.
 
     After an interruption the same command goes on where it stopped: finished stages and passed
     tests are kept as long as sources, commit, versions and settings are the same.

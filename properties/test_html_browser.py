@@ -56,8 +56,11 @@ def problems(tab: Tab, path: Path, width: int, scheme: str = "light") -> dict[st
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_report_is_whole(tab: Tab, page: Path, width: int, scheme: str) -> None:
-    assert problems(tab, page, width, scheme) == {}
+def test_the_report_is_whole(tab: Tab, page: Path, width: int, scheme: str, tmp_path: Path) -> None:
+    found = problems(tab, page, width, scheme)
+    if found:
+        tab.screenshot(tmp_path / "page.png")
+    assert not found, f"{found}; the top of the page: {tmp_path / 'page.png'}"
 
 
 def test_the_schemes_differ(tab: Tab, page: Path) -> None:

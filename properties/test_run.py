@@ -115,7 +115,7 @@ def test_a_changed_source_a_setting_or_fresh_starts_anew(root: Path) -> None:
     stop_after(root, first, second)
     stop_after(root, first, second)
     assert marks(root) == "first second"
-    stop_after(root, first, second, settings=Settings(profile="dev", workers=3))
+    stop_after(root, first, second, settings=Settings(profile="ci", workers=3))
     assert marks(root) == "first second first"
     (root / "emcheck" / "layer.py").write_text("x = 2\n")
     stop_after(root, first, second)

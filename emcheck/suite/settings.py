@@ -20,7 +20,7 @@ class Settings:
         ValueError: any other value.
     """
 
-    profile: str = "ci"
+    profile: str = "dev"
     workers: int = 0
     bench_profile: str = "quick"
     threads: int = 0
