@@ -171,6 +171,7 @@ def test_a_layer_that_refuses_stops_the_run(
         run_on(Cluster(set(), refused=[0]), tmp_path, monkeypatch, 3)
 
 
+@pytest.mark.slow
 def test_killed_workers_and_a_killed_run_lose_nothing(tmp_path: Path) -> None:
     """SIGKILL for the command, then, as it goes on, for one of its workers."""
     layers, shapes, seeds = ("PermuteChannels", "ActNorm2d"), ("2,2,3",), 80
@@ -194,6 +195,7 @@ def test_killed_workers_and_a_killed_run_lose_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in found.output
 
 
+@pytest.mark.slow
 def test_a_case_that_kills_its_workers_is_lost_and_the_rest_finishes(tmp_path: Path) -> None:
     cases, _ = every_case([f"{HERE}:deadly"], [(2,)], ["float64"], range(4))
     outcome = run_matrix(cases, FEW, tmp_path, workers=1)
@@ -317,6 +319,7 @@ def test_without_dask_a_matrix_says_what_is_missing(
         run_matrix(cases, FEW, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_running_scheduler_and_a_layer_that_refuses(tmp_path: Path) -> None:
     from distributed import LocalCluster
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from properties.package import complaints, install, use, wheel_here
 
 
+@pytest.mark.slow
 def test_the_wheel_works_without_a_checkout(tmp_path: Path) -> None:
     wheel = wheel_here(tmp_path / "dist")
     assert complaints(wheel) == []

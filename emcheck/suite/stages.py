@@ -6,8 +6,12 @@ from pathlib import Path
 
 from emcheck.checkout import needed
 from emcheck.commands import COULD_NOT_RUN, FAILED
+from emcheck.machine import cores
 from emcheck.suite.process import python
 from emcheck.suite.sequence import Context
+
+#: The profile of few examples, in which tests of a machinery of processes are left out as well.
+QUICK = "dev"
 
 #: Where the stage leaves what the canaries said.
 _CANARIES = "canaries.jsonl"
@@ -62,10 +66,11 @@ def claims(context: Context) -> int:
 def run_properties(profile: str, workers: int = 0, *options: str) -> int:
     """``pytest properties`` on so many processes, every core if 0."""
     words = ["pytest", "properties", f"--hypothesis-profile={profile}", *options]
-    if workers > 1:
-        words += [f"-n{workers}", "--dist=worksteal"]
-    elif workers == 1:
-        words.append("-n0")
+    workers = workers or cores()
+    words += [f"-n{workers}", "--dist=worksteal"] if workers > 1 else ["-n0"]
+    if profile == QUICK:
+        words += ["-m", "not slow"]
+        print("quick form: tests marked slow (clusters, wheels ...) need --profile ci", flush=True)
     return python(*words, cwd=needed("emcheck properties"), environment={})
 
 
