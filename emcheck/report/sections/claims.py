@@ -15,8 +15,7 @@ def claims(frames: Frames) -> str:
     holds = int(frames.claims["holds"].sum())
     rows = [
         [
-            escape(row["letter"]),
-            f"**{escape(row['name'])}**: {escape(row['statement'])}",
+            f"**{escape(row['letter'])}. {escape(row['name'])}**: {escape(row['statement'])}",
             "yes" if row["holds"] else "**no**",
             escape(row["verdict"]),
         ]
@@ -25,5 +24,5 @@ def claims(frames: Frames) -> str:
     first = f"**{holds} of {plural(len(rows), 'claim')} hold.**"
     links = f"How each was measured: [claims.md](claims.md); {csv_link('claims')}"
     return "\n\n".join(
-        [title, first, table(["", "claim", "holds", "verdict"], rows, left=4), links]
+        [title, first, table(["claim", "holds", "verdict"], rows, left=3), links]
     )
