@@ -23,6 +23,4 @@ def claims(frames: Frames) -> str:
     ]
     first = f"**{holds} of {plural(len(rows), 'claim')} hold.**"
     links = f"How each was measured: [claims.md](claims.md); {csv_link('claims')}"
-    return "\n\n".join(
-        [title, first, table(["claim", "holds", "verdict"], rows, left=3), links]
-    )
+    return "\n\n".join([title, first, table(["claim", "holds", "verdict"], rows, left=3), links])
