@@ -98,8 +98,8 @@ def test_the_front_is_short_and_its_long_tables_are_folded(page: Path) -> None:
 def test_the_claims_stand_by_letter(page: Path) -> None:
     rows = front(page)["Claims: does what is said hold?"].splitlines()
     assert "**1 of 2 claims hold.**" in rows
-    assert "| A | **Claim A**: a &lt; b | yes | 0.31 &lt;= 0.5 |" in rows
-    assert "| B | **Claim B**: a &lt; b | **no** | 0.31 &lt;= 0.5 |" in rows
+    assert "| **A. Claim A**: a &lt; b | yes | 0.31 &lt;= 0.5 |" in rows
+    assert "| **B. Claim B**: a &lt; b | **no** | 0.31 &lt;= 0.5 |" in rows
     assert (page.parent / "tables" / "claims.csv").read_text().startswith("letter,name,")
 
 
