@@ -14,19 +14,12 @@ from emcheck.result import Result, Verdict, merge
 from properties.strategies import cases
 from properties.summary import pairs
 
-#: Examples of a check that is asked for by name only: it compiles, a second or two for each.
-MOST_OPTIONAL = 8
-
 
 @pytest.mark.parametrize(("layer", "check"), pairs(), ids=["-".join(p) for p in pairs()])
 def test_layer_passes(layer: str, check: str, record_property: Any) -> None:
     subject = Subject.of_class(layer, REGISTRY[layer])
     results: list[Result] = []
-    most = settings.default.max_examples
-    if CHECKS[check].optional:
-        most = min(most, MOST_OPTIONAL)
 
-    @settings(max_examples=most)
     @seed(zlib.crc32(f"{layer} {check}".encode()))
     @given(case=cases(REGISTRY[layer]))
     def examine(case: Case) -> None:
@@ -39,7 +32,7 @@ def test_layer_passes(layer: str, check: str, record_property: Any) -> None:
         examine()
     finally:
         _record(results, check, record_property)
-    assert len(results) >= min(20, most)
+    assert len(results) >= min(20, settings.default.max_examples)
     verdicts = {result.verdict for result in results}
     assert Verdict.PASS in verdicts, f"{check} never passed on {layer}: {verdicts}"
 

@@ -140,6 +140,9 @@ def test_the_real_fault_is_caught_and_repaired(
     call = "import torch; torch.set_num_threads(2)\n" if cause == "call" else ""
     switch = {"OMP_NUM_THREADS": "2"} | ({} if call else {"MKL_DYNAMIC": "FALSE"})
     setup = None if "wrong" in python(call + PROBE, **switch) else SEEDED
+    if setup:
+        with capsys.disabled():
+            print("\nbatched LU is sound in this installation: a seeded fault stands in for it")
     ask = (
         "import json; from emcheck.doctor import diagnose\n"
         f"found = diagnose(30.0, ['batched_slogdet'], setup={setup!r})\n"
@@ -150,9 +153,6 @@ def test_the_real_fault_is_caught_and_repaired(
         record = json.loads(python(call + ask, **switch).splitlines()[-1])
         if not record["ok"] and record["repaired"]:
             break
-    if setup:
-        with capsys.disabled():
-            print("\nbatched LU is sound in this installation: a seeded fault stands in for it")
     assert record["ok"] is False, json.dumps(record)
     assert record["repaired"] is True, json.dumps(record)
     if setup is None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.cli import main
+from emcheck.cluster import connected
 from emcheck.matrix import Outcome, Settings, every_case, run_matrix
 from emcheck.matrix.backlog import MOST, Backlog
 from emcheck.matrix.case import MatrixCase, Record, run_batch, run_case
@@ -317,6 +318,15 @@ def test_without_dask_a_matrix_says_what_is_missing(
     cases, _ = every_case(["Conv1x1"], [(2, 2, 3)])
     with pytest.raises(ValueError, match=r"got none: pip install 'emcheck\[cluster\]'"):
         run_matrix(cases, FEW, tmp_path)
+
+
+def test_a_local_cluster_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    with connected(None, 1) as client:
+        assert client.submit(int, "7").result(timeout=120) == 7
+    assert dict(os.environ) == before
 
 
 @pytest.mark.slow

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+#: The profile of few examples, in which tests of a machinery of processes are left out as well.
+QUICK = "dev"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -20,7 +23,7 @@ class Settings:
         ValueError: any other value.
     """
 
-    profile: str = "dev"
+    profile: str = QUICK
     workers: int = 0
     bench_profile: str = "quick"
     threads: int = 0

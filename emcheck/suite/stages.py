@@ -9,9 +9,7 @@ from emcheck.commands import COULD_NOT_RUN, FAILED
 from emcheck.machine import cores
 from emcheck.suite.process import python
 from emcheck.suite.sequence import Context
-
-#: The profile of few examples, in which tests of a machinery of processes are left out as well.
-QUICK = "dev"
+from emcheck.suite.settings import QUICK
 
 #: Where the stage leaves what the canaries said.
 _CANARIES = "canaries.jsonl"
