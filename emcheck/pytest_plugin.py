@@ -33,35 +33,48 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args = []
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Workers of xdist collect, and what is wrong in a worker is told nowhere: look here too."""
+    if getattr(session.config.option, "tx", None) and not hasattr(session.config, "workerinput"):
+        _layer_checks(session.config)
+
+
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """One item for each check of each target."""
-    config = session.config
+    items += [
+        CheckItem.from_parent(session, name=check.identity, layer_check=check)
+        for check in _layer_checks(session.config)
+    ]
+
+
+def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
     targets = config.getoption("--emcheck-target")
     if not targets:
-        return
+        return []
     shapes = config.getoption("--emcheck-shape")
     if len(shapes) not in (1, len(targets)):
         raise pytest.UsageError(
             f"expected one --emcheck-shape or one for each --emcheck-target, got {len(shapes)}"
         )
     shapes = shapes * len(targets) if len(shapes) == 1 else shapes
-    for target, shape in zip(targets, shapes, strict=True):
-        items += _items(session, target, shape, config.getoption("--emcheck-seed"))
+    seed = config.getoption("--emcheck-seed")
+    return [
+        check
+        for target, shape in zip(targets, shapes, strict=True)
+        for check in _of_target(target, shape, seed)
+    ]
 
 
-def _items(session: pytest.Session, target: str, shape: str, seed: int) -> list[pytest.Item]:
+def _of_target(target: str, shape: str, seed: int) -> list[LayerCheck]:
     from emcheck.kit import Examination
     from emcheck.kit.loading import load_target, parse_shape
     from emcheck.kit.pytest_checks import LayerCheck
 
     try:
         examination = Examination(load_target(target), parse_shape(shape), seed=seed)
-        checks = [LayerCheck(examination, check) for check in examination.checks]
+        return [LayerCheck(examination, check) for check in examination.checks]
     except ValueError as error:
         raise pytest.UsageError(f"{target}: {error}") from error
-    return [
-        CheckItem.from_parent(session, name=check.identity, layer_check=check) for check in checks
-    ]
 
 
 class CheckItem(pytest.Item):

@@ -84,6 +84,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """A whole run uses every core (``-n 0``: one); a selection starts faster in one process."""
     option = config.option
     selected = option.keyword or option.markexpr or option.collectonly or option.usepdb
+    selected = selected or config.getoption("emcheck_target", None)
     whole = [Path(argument).resolve() for argument in config.args] == [Path(__file__).parent]
     chosen = option.numprocesses is not None or option.dist != "no"
     if whole and not selected and not chosen and not hasattr(config, "workerinput"):

@@ -80,6 +80,7 @@ def test_a_wrong_target_fails_with_numbers_and_cause(tmp_path: Path) -> None:
         (("--emcheck-target=mine:Scale", "--emcheck-shape=two"), "expected a shape like 4,8,6"),
         (("--emcheck-target=mine:none", "--emcheck-shape=2"), "found nothing of that name"),
         (("--emcheck-target=nowhere:none", "--emcheck-shape=2"), "cannot import nowhere"),
+        (("--emcheck-target=nowhere:none", "--emcheck-shape=2", "-n1"), "cannot import nowhere"),
     ],
 )
 def test_mistakes_are_usage_errors(tmp_path: Path, words: tuple[str, ...], told: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from emcheck.messages import one_line
 from emcheck.report.files import write_all
 
 #: What every checkpoint holds.
@@ -33,16 +34,10 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).strip().split("\n")[0][:120]
-        raise ValueError(f"{path}: expected a checkpoint, got {reason}") from None
+    except pickle.UnpicklingError:  # torch goes on about its versions for a paragraph
+        raise ValueError(f"{path}: expected a checkpoint, got something else") from None
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError) as error:
+        raise ValueError(f"{path}: expected a checkpoint, got {one_line(error, 120)}") from None
     if not isinstance(state, dict) or not state.keys() >= PARTS:
         raise ValueError(f"{path}: expected a checkpoint, got a file without its parts")
     return state

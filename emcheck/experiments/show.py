@@ -16,6 +16,7 @@ from emcheck.experiments.cell import Cell
 from emcheck.experiments.checkpoint import read_checkpoint
 from emcheck.experiments.regions import quantise
 from emcheck.experiments.training import Training
+from emcheck.messages import one_line
 from emcheck.oracle.precision import Array
 from emcheck.progress import Bar
 from emcheck.randomness import stream
@@ -82,7 +83,7 @@ def write_samples(
         flow = cell.build(shape)
         flow.load_state_dict(state["best"])
     except (KeyError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, 120)
         raise ValueError(f"{checkpoint}: expected a checkpoint of a flow, got {reason}") from None
     values = quantise(flow.sample(count, stream("drawn", seed), temperature), bins)
     write_all(out.parent, {out.name: picture(values, bins, scale)})
