@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, register_random, settings
 import emcheck
 from emcheck.doctor import diagnose, trusted
 from emcheck.doctor.canary import Canary, read_canaries
-from emcheck.machine import cores, describe_machine
+from emcheck.machine import cores, describe_machine, present_devices
 from properties.journal import Journal
 from properties.summary import Summary
 
@@ -76,6 +76,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--emcheck-results", type=Path, help="write results as JSON lines to this file")
     group.addoption("--emcheck-journal", type=Path, help="keep passed tests here, skip those kept")
     group.addoption("--emcheck-canaries", type=Path, help="what the canaries said just before")
+    group.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where test_checks.py has its layers",
+    )
     group.addoption("--no-canaries", action="store_true", help="skip the canaries at the start")
 
 
@@ -93,6 +99,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    device = config.getoption("--device")
+    if device not in present_devices():
+        raise pytest.UsageError(f"--device: expected a device of this machine, got {device}")
     config.stash[_SUMMARY] = Summary()
     config.stash[_STARTED] = time.monotonic()
     folder = config.getoption("--emcheck-journal")

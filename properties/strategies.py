@@ -16,8 +16,8 @@ MOST_PIXELS = 7
 
 
 @st.composite
-def cases(draw: st.DrawFn, layer_class: type[InvertibleLayer]) -> Case:
-    """A case for a registered layer, from what its spec says."""
+def cases(draw: st.DrawFn, layer_class: type[InvertibleLayer], device: str = "cpu") -> Case:
+    """A case for a registered layer on a device, from what its spec says."""
     spec = layer_class.spec
     options = {name: draw(st.sampled_from(values)) for name, values in spec.options.items()}
     multiple = spec.multiple(options)
@@ -30,6 +30,7 @@ def cases(draw: st.DrawFn, layer_class: type[InvertibleLayer]) -> Case:
         ),
         batch=draw(st.integers(1, 3)),
         dtype=draw(st.sampled_from([torch.float64, torch.float32])),
+        device=device,
         style=draw(st.sampled_from(STYLES)),
         seed=draw(st.integers(0, 2**32 - 1)),
         options=options,

@@ -16,12 +16,15 @@ from properties.summary import pairs
 
 
 @pytest.mark.parametrize(("layer", "check"), pairs(), ids=["-".join(p) for p in pairs()])
-def test_layer_passes(layer: str, check: str, record_property: Any) -> None:
+def test_layer_passes(
+    layer: str, check: str, pytestconfig: pytest.Config, record_property: Any
+) -> None:
+    device = pytestconfig.getoption("--device")
     subject = Subject.of_class(layer, REGISTRY[layer])
     results: list[Result] = []
 
     @seed(zlib.crc32(f"{layer} {check}".encode()))
-    @given(case=cases(REGISTRY[layer]))
+    @given(case=cases(REGISTRY[layer], device))
     def examine(case: Case) -> None:
         result = run_check(CHECKS[check], subject, case)
         results.append(result)

@@ -122,6 +122,7 @@ def test_a_case_is_read_back_from_its_text(text: str) -> None:
 def test_the_unit_scale_is_not_printed() -> None:
     assert Case.parse("(2, 3) float64 trained seed=0").scale == "unit"
     assert str(Case((3,), scale="huge")) == "(2, 3) float64 trained huge seed=0"
+    assert Case.parse("(2, 3) float32 cuda trained seed=0").device == "cuda"
     assert Case.parse("(2, 3) float64 trained tiny k=3 seed=0").scale == "tiny"
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emcheck.bench import baselines
+from emcheck.bench.timing import Clock, clock
 from emcheck.layers import (
     AutoregressiveConv2d,
     Conv1x1,
@@ -53,6 +54,7 @@ class Contest:
     event: tuple[int, int, int]
     calls: Mapping[str, Call] = field(default_factory=dict)
     rounds: int = 5
+    device: str = "cpu"
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -189,10 +191,10 @@ def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
     warm ones.
     A competitor slower than ``SLOWEST`` is measured once.
     """
-    first, reach = {}, {}
+    first, reach, now = {}, {}, clock(contest.device)
     for name, call in contest.calls.items():
-        first[name] = seconds_of(call, 1)
-        reach[name] = seconds_of(call, 1) if first[name] < SLOWEST else first[name]
+        first[name] = seconds_of(call, 1, now)
+        reach[name] = seconds_of(call, 1, now) if first[name] < SLOWEST else first[name]
     calls = {name: max(1, round(2e-3 / once)) for name, once in reach.items()}
     quick = [name for name in contest.calls if reach[name] < SLOWEST]
     one_round = sum(max(2e-3, reach[name]) for name in quick)
@@ -201,7 +203,7 @@ def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
     for _ in range(rounds):
         for name in quick:
             if reach[name] < 0.2 or len(times[name]) < 3:  # slow ones need no more
-                times[name].append(seconds_of(contest.calls[name], calls[name]))
+                times[name].append(seconds_of(contest.calls[name], calls[name], now))
     for name in contest.calls:
         yield {
             "contest": contest.name,
@@ -214,12 +216,12 @@ def compete(contest: Contest, seconds: float) -> Iterator[dict[str, Any]]:
         }
 
 
-def seconds_of(call: Call, repetitions: int) -> float:
+def seconds_of(call: Call, repetitions: int, now: Clock = time.perf_counter) -> float:
     """Seconds for one of several calls in a row."""
-    start = time.perf_counter()
+    start = now()
     for _ in range(repetitions):
         call()
-    return (time.perf_counter() - start) / repetitions
+    return (now() - start) / repetitions
 
 
 def peak_memory() -> dict[str, Any]:

@@ -18,30 +18,31 @@ SHAPE, LEVELS, DEPTH, WIDTH, BATCH = (3, 16, 16), 2, 4, 64, 64
 ROUNDS = 21
 
 
-def training_steps() -> Contest:
+def training_steps(device: str = "cpu") -> Contest:
     """Loss, gradients and one step of Adamax, the batch drawn before."""
-    calls = {name: _step(_flow(name)) for name in MIXINGS}
-    return Contest("training step", BATCH, SHAPE, calls, ROUNDS)
+    calls = {name: _step(_flow(name, device), device) for name in MIXINGS}
+    return Contest("training step", BATCH, SHAPE, calls, ROUNDS, device)
 
 
-def sampling() -> Contest:
+def sampling(device: str = "cpu") -> Contest:
     """A batch of images from the prior, latents drawn in the call."""
-    calls = {name: _draw(_flow(name)) for name in MIXINGS}
-    return Contest("sampling", BATCH, SHAPE, calls, ROUNDS)
+    calls = {name: _draw(_flow(name, device)) for name in MIXINGS}
+    return Contest("sampling", BATCH, SHAPE, calls, ROUNDS, device)
 
 
 def _images() -> torch.Tensor:
     return torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0))
 
 
-def _flow(mixing: str) -> Glow:
+def _flow(mixing: str, device: str) -> Glow:
     flow = Glow(SHAPE, LEVELS, DEPTH, mixing, WIDTH, seed=0)
     flow.initialize(_images())
-    return flow
+    return flow.to(device)
 
 
-def _step(flow: Glow) -> Callable[[], object]:
-    x, optimiser = _images(), torch.optim.Adamax(flow.parameters(), lr=1e-3, foreach=True)
+def _step(flow: Glow, device: str) -> Callable[[], object]:
+    x = _images().to(device)
+    optimiser = torch.optim.Adamax(flow.parameters(), lr=1e-3, foreach=True)
 
     def step() -> None:
         with torch.enable_grad():

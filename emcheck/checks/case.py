@@ -58,14 +58,14 @@ class Case:
 
     @classmethod
     def parse(cls, text: str) -> Case:
-        """The case that prints as ``text``, on the CPU.
+        """The case that prints as ``text``.
 
         Raises:
             ValueError: a text that no case prints.
         """
         found = _PRINTED.fullmatch(text.strip())
         if found is None:
-            wanted = "(B, *event) dtype style [scale] [option=value ...] seed=N"
+            wanted = "(B, *event) dtype [device] style [scale] [option=value ...] seed=N"
             raise ValueError(f"expected a case like {wanted!r}, got {text!r}")
         batch, *event = ast.literal_eval(found["shape"])
         words = (word.split("=", 1) for word in found["options"].split())
@@ -73,6 +73,7 @@ class Case:
             event=tuple(event),
             batch=batch,
             dtype=getattr(torch, found["dtype"]),
+            device=found["device"] or "cpu",
             style=found["style"],
             scale=found["scale"] or "unit",
             seed=int(found["seed"]),
@@ -82,12 +83,13 @@ class Case:
     def __str__(self) -> str:
         options = "".join(f" {key}={value}" for key, value in self.options.items())
         scale = "" if self.scale == "unit" else f" {self.scale}"
-        shape = (self.batch, *self.event)
-        return f"{shape} {self.dtype_name} {self.style}{scale}{options} seed={self.seed}"
+        device = "" if self.device == "cpu" else f" {self.device}"
+        where = f"{(self.batch, *self.event)} {self.dtype_name}{device}"
+        return f"{where} {self.style}{scale}{options} seed={self.seed}"
 
 
 _PRINTED = re.compile(
-    r"(?P<shape>\(\d+(?:, \d+)+\)) (?P<dtype>float32|float64)"
+    r"(?P<shape>\(\d+(?:, \d+)+\)) (?P<dtype>float32|float64)(?: (?P<device>cuda|mps))?"
     rf" (?P<style>{'|'.join(STYLES)})(?: (?P<scale>{'|'.join(SCALES)}))?"
     r"(?P<options>(?: \w+=\S+)*?) seed=(?P<seed>\d+)"
 )

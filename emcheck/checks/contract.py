@@ -31,8 +31,8 @@ def rows_are_independent(trial: Trial) -> Measure:
     order = torch.randperm(len(x), generator=trial.case.generator(11))
     permuted, permuted_logdet = call(trial.layer, x[order])
     measures = [
-        agree_tensors(permuted, z[order], of_z[order.numpy()]),
-        agree_tensors(permuted_logdet, logdet[order], of_logdet[order.numpy()]),
+        agree_tensors(permuted, z[order], of_z[order.cpu().numpy()]),
+        agree_tensors(permuted_logdet, logdet[order], of_logdet[order.cpu().numpy()]),
     ]
     for n in range(len(x)):
         alone, alone_logdet = call(trial.layer, x[n : n + 1])

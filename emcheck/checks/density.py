@@ -75,8 +75,8 @@ def total_mass(layer: nn.Module, centre: Tensor, J: Array, reach: float, spacing
     n = len(J)
     axis = np.arange(-reach, reach + spacing / 2, spacing)
     u = np.stack(np.meshgrid(*[axis] * n, indexing="ij"), axis=-1).reshape(-1, n)
-    x = torch.from_numpy(np.linalg.solve(J, u.T).T.copy()).reshape(-1, *centre.shape[1:]) + centre
-    z, logdet = call(layer, x)
+    x = torch.from_numpy(np.linalg.solve(J, u.T).T.copy()).to(centre)
+    z, logdet = call(layer, x.reshape(-1, *centre.shape[1:]) + centre)
     log_density = -0.5 * z.flatten(1).square().sum(dim=1) - 0.5 * n * math.log(2 * math.pi)
     log_volume = n * math.log(spacing) - float(np.linalg.slogdet(J)[1])
     return float((log_density + logdet + log_volume).exp().sum())

@@ -144,8 +144,8 @@ def gradient_of_inverse(trial: Trial) -> Measure:
     unit = bounds.dense_logdet(len(J), kappa, 1, 0.0, trial.arithmetic)  # n kappa u
     if too_ill(kappa, trial.arithmetic.u * len(J) * kappa):
         return Measure(np.inf, "T9", kappa, ill_conditioned=True)
-    adjoint = np.linalg.solve(J.T, g.detach().numpy().reshape(-1))
-    pull = torch.from_numpy(adjoint).reshape(z.shape)
+    adjoint = np.linalg.solve(J.T, g.detach().cpu().numpy().reshape(-1))
+    pull = torch.from_numpy(adjoint).to(z).reshape(z.shape)
     fixed = x.detach().clone()
     forward = (-pull * forward_of(layer, fixed.clone())[0]).sum()
     expected = [pull, *_grad_or_zeros(forward, list(parameters.values()))]
@@ -194,7 +194,7 @@ def no_dead_parameter(trial: Trial) -> Measure:
         x = trial.sample(10 + draw, batch=4)
         trial.move(layer, 30 + draw)
         z, logdet = forward_of(layer, x)
-        weight = torch.randn(z.shape, generator=trial.case.generator(50), dtype=z.dtype)
+        weight = torch.randn(z.shape, generator=trial.case.generator(50), dtype=z.dtype).to(z)
         names = sorted(waiting)
         parameters = [layer.get_parameter(name) for name in names]
         found = _grad_or_zeros((weight * z).sum() + logdet.sum(), parameters)
@@ -222,9 +222,9 @@ def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
     except (RuntimeError, NotImplementedError) as error:
         raise _unless_own(trial, "forward-mode derivatives", error) from error
     J = trial.jacobian(x[0], inverse=inverse)
-    expected = J @ v.numpy().reshape(-1)
-    size = np.abs(J) @ np.abs(v.numpy().reshape(-1))
-    off = dz.detach().numpy().reshape(-1) - expected
+    along = v.cpu().numpy().reshape(-1)
+    expected, size = J @ along, np.abs(J) @ np.abs(along)
+    off = dz.detach().cpu().numpy().reshape(-1) - expected
     kappa = condition_number(J) if inverse else 1.0  # both are solutions of a linear system
     scale = trial.arithmetic.u * len(J) * kappa * (size.max() + np.abs(expected).max())
     detail = "the inverse's derivative differs" if inverse else "the forward derivative differs"

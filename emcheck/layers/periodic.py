@@ -79,16 +79,13 @@ class PeriodicConv2d(InvertibleLayer):
 
     def _spectrum(self, H: int, W: int) -> Tensor:
         """``W^_uv`` on the half spectrum, ``(C, C, H * (W // 2 + 1))``."""
-        k, C = self.kernel_size, self.channels
+        k = self.kernel_size
         if k <= SMALL:
             waves = _waves if torch.compiler.is_compiling() else _kept_waves
             parts = self.weight.flatten(2) @ waves(k, H, W, self.weight.dtype, self.weight.device)
             return torch.complex(*parts.chunk(2, -1))
-        offset = torch.arange(k, device=self.weight.device) - k // 2
-        # Correlation: the tap at offset a lands at index -a of the kernel image, modulo its size.
-        index = ((-offset % H)[:, None] * W + (-offset % W)[None, :]).reshape(-1)
-        image = self.weight.new_zeros(C, C, H * W).index_add(2, index, self.weight.flatten(2))
-        return torch.fft.rfft2(image.reshape(C, C, H, W)).flatten(2)
+        image = _wrapped(_wrapped(self.weight, 2, H), 3, W).roll((-(k // 2), -(k // 2)), (2, 3))
+        return torch.fft.rfft2(image).flatten(2).conj().resolve_conj()  # a correlation's
 
     def _in_space(self, H: int, W: int) -> bool:
         """Whether to convolve in space: small kernels are faster there, if they do not wrap."""
@@ -116,6 +113,17 @@ class PeriodicConv2d(InvertibleLayer):
         validate_images(x, self.channels, self.weight)
         spectrum = self._spectrum(x.shape[2], x.shape[3])
         return per_sample(_total(slogdet_frequencies(spectrum), x), x)
+
+
+def _wrapped(kernel: Tensor, axis: int, size: int) -> Tensor:
+    """One axis of ``(C, C, k, k)`` modulo ``size``, as long as that.
+
+    A sum over stretches of that size: ``index_add`` has no fixed order on a GPU.
+    """
+    missing = -kernel.shape[axis] % size
+    padded = F.pad(kernel, (0, missing) if axis == 3 else (0, 0, 0, missing))
+    stretches = padded.unflatten(axis, (-1, size))
+    return stretches.sum(axis) if stretches.shape[axis] > 1 else padded
 
 
 def _waves(k: int, H: int, W: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -49,7 +49,7 @@ def probe_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Ge
     """
     n = x.numel()
     X = x.detach().double().expand(PROBES, *x.shape).contiguous()
-    signs = torch.randint(0, 2, (PROBES, n), generator=generator).double() * 2 - 1
+    signs = torch.randint(0, 2, (PROBES, n), generator=generator).to(X) * 2 - 1
     alphas, betas = _lanczos(lambda v: _squared(f, X, v), signs / n**0.5)
     full = [_quadrature(alphas[:, p], betas[:, p], n) for p in range(PROBES)]
     fewer = [_quadrature(alphas[:-_FEWER, p], betas[:-_FEWER, p], n) for p in range(PROBES)]
@@ -86,7 +86,7 @@ def _lanczos(operator: Callable[[Tensor], Tensor], start: Tensor) -> tuple[Array
         betas.append(size)
         tiny = torch.finfo(w.dtype).tiny
         basis.append(w / size.clamp(min=tiny)[:, None])
-    return torch.stack(alphas).numpy(), torch.stack(betas).numpy()
+    return torch.stack(alphas).cpu().numpy(), torch.stack(betas).cpu().numpy()
 
 
 def _quadrature(alpha: Array, beta: Array, n: int) -> tuple[float, float, float]:
