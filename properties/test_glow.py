@@ -19,11 +19,11 @@ from emcheck.checks.density import total_mass
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
 from emcheck.layers import ActNorm2d, EmergingConv2d
-from emcheck.layers._tools import for_convolution
 from emcheck.oracle import condition_number, explicit_jacobian
 from emcheck.oracle.precision import as_extended
 from emcheck.registry import REGISTRY
 from emcheck.result import Verdict
+from emcheck.solve.forward import for_convolution
 from emcheck.styles import move_parameters
 
 #: Two levels of one step: 4x2x4 -> split -> 2x1x2 channels of 8; every part occurs.

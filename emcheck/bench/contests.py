@@ -75,6 +75,14 @@ def _cropped(layer: Any, x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (1, 0, 1, 0)), (layer.weight * layer.live)[:, :, :2, :2])
 
 
+def _cropped_pair(layer: Any, x: Tensor) -> Tensor:
+    """Both convolutions of an emerging one by their live quadrants, the first one reversed."""
+    first, second = layer.first, layer.second
+    y = F.conv2d(F.pad(x, (0, 1, 0, 1)), (first.weight * first.live)[:, :, 1:, 1:])
+    y = F.pad(y, (1, 0, 1, 0))
+    return F.conv2d(y, (second.weight * second.live)[:, :, :2, :2], layer.bias)
+
+
 def _full(layer: Any, x: Tensor) -> Tensor:
     """The forward with the masked 3x3 kernel."""
     return F.conv2d(x, layer.weight * layer.live, padding=1)
@@ -132,6 +140,8 @@ def both_ways(layer_class: Any, batch: int, channels: int, side: int) -> Contest
     event = channels, side, side
     x = _normal(batch, event)
     calls: dict[str, Call] = {"forward": lambda: layer(x), "inverse": lambda: layer.inverse(x)}
+    if layer_class is EmergingConv2d:
+        calls["conv2d, cropped"] = lambda: (_cropped_pair(layer, x), layer.log_det(x))
     return Contest(layer_class.__name__, batch, event, calls)
 
 

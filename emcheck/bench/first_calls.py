@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from emcheck.bench.contests import Call, both_ways, masked, pointwise, seconds_of
-from emcheck.layers import PeriodicConv2d
+from emcheck.layers import EmergingConv2d, PeriodicConv2d
 
 #: Calls after the first one.
 LATER = 5
@@ -30,8 +30,20 @@ def _calls() -> Iterator[tuple[str, int, str, Call]]:
             f"12x{side}x{side}",
             contest.calls["lanes"],
         )
+    emerging = both_ways(EmergingConv2d, 32, 12, 16).calls["forward"]
+    yield "emerging forward", 32, "12x16x16", emerging
+    yield "emerging gradients", 32, "12x16x16", _gradients
     yield "periodic inverse", 32, "12x16x16", both_ways(PeriodicConv2d, 32, 12, 16).calls["inverse"]
     yield "1x1 QR forward", 32, "12x16x16", pointwise(12).calls["QR"]
+
+
+@torch.enable_grad()
+def _gradients() -> object:
+    layer, x = (
+        EmergingConv2d(12, generator=torch.Generator().manual_seed(0)),
+        torch.ones(32, 12, 16, 16),
+    )
+    return torch.autograd.grad(layer(x)[0].sum(), list(layer.parameters()))
 
 
 @torch.no_grad()

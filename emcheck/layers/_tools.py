@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def random_orthogonal(n: int, generator: torch.Generator | None) -> Tensor:
@@ -33,32 +32,6 @@ def pixels_back(columns: Tensor, like: Tensor) -> Tensor:
     """The matrix ``(C, B*H*W)`` back to ``(B, C, H, W)``, the shape of ``like``."""
     B, C, H, W = like.shape
     return columns.reshape(C, B, H, W).transpose(0, 1).contiguous()
-
-
-#: Channels and numbers from which a float32 convolution on the CPU is faster channels last, its
-#: conversion included: 0.64 to 0.9 of the time from 12 channels on, 1.4 with 3 or batch 1.
-_WIDE, _MANY = 8, 2**14
-
-
-def for_convolution(x: Tensor, lead: int = 0, trail: int = 0) -> Tensor:
-    """``x (B, C, H, W)`` with zeros around it, in the layout in which ``conv2d`` is fastest.
-
-    oneDNN turns other layouts round in every pass, forward and backward.
-
-    Args:
-        x: images.
-        lead: rows above and columns to the left.
-        trail: rows below and columns to the right.
-    """
-    padding = (lead, trail, lead, trail)
-    wide = x.shape[1] >= _WIDE and x.numel() >= _MANY
-    if not wide or x.dtype != torch.float32 or x.device.type != "cpu":
-        return functional.pad(x, padding) if lead or trail else x
-    # Not contiguous(memory_format=...), which vmap does not know.
-    turned = x.permute(0, 2, 3, 1)
-    # The padded copy is in the order of its axes: one copy both turns round and pads.
-    turned = functional.pad(turned, (0, 0, *padding)) if lead or trail else turned.contiguous()
-    return turned.permute(0, 3, 1, 2)
 
 
 def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from emcheck.layer import (
     Event,
@@ -16,10 +15,18 @@ from emcheck.layer import (
     validate_kernel_size,
     validate_positive,
 )
-from emcheck.layers._tools import for_convolution, per_sample, refuse_zero
+from emcheck.layers._tools import per_sample, refuse_zero
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, masked, to_numpy
 from emcheck.oracle.precision import Array
-from emcheck.solve import Mask, live_taps, solve_masked, validate_mask
+from emcheck.solve import (
+    Link,
+    Mask,
+    convolve_masked,
+    diagonal,
+    live_taps,
+    solve_masked,
+    validate_mask,
+)
 from emcheck.spec import LayerSpec, Trait
 from emcheck.styles import off_diagonal, random_diagonal, scale_parameters, set_parameter
 
@@ -86,25 +93,17 @@ class AutoregressiveConv2d(InvertibleLayer):
 
     def diagonal(self) -> Tensor:
         """``w[c,c,r,r]``, ``(C,)``."""
-        k2, r = self.kernel_size**2, self.kernel_size // 2
-        # One strided view, because in backward each view makes zeros of its whole input.
-        return self.weight.flatten()[r * self.kernel_size + r :: (self.channels + 1) * k2]
+        return diagonal(self.weight)
 
-    def convolve(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The latent alone, plus ``bias (C,)``."""
-        D, r = self.dilation, self.kernel_size // 2
-        if self.mask == "raster":
-            weight = self.weight * self.live
-            return F.conv2d(for_convolution(x), weight, bias, padding=r * D, dilation=D)
-        # Only one quadrant is live: crop the kernel and pad the one side that it reaches.
-        lead, trail = (0, r * D) if self.reverse else (r * D, 0)
-        taps = slice(r, None) if self.reverse else slice(r + 1)
-        quadrant = self.weight[:, :, taps, taps] * self.live[:, :, taps, taps]
-        return F.conv2d(for_convolution(x, lead, trail), quadrant, bias, dilation=D)
+    @property
+    def link(self) -> Link:
+        """This convolution in a chain."""
+        return Link(self.mask, self.reverse, self.dilation)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logdet = self.log_det(x)
-        return self.convolve(x), logdet
+        validate_images(x, self.channels, self.weight)
+        z, logabsdet = convolve_masked(x, (self.weight,), (self.link,))
+        return z, per_sample(x.shape[2] * x.shape[3] * logabsdet, x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.channels, self.weight)

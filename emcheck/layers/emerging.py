@@ -15,6 +15,7 @@ from emcheck.layers.autoregressive import (
     move_masked,
 )
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, to_numpy
+from emcheck.solve import convolve_masked
 from emcheck.spec import LayerSpec, Trait
 from emcheck.styles import normal, scale_parameters, set_parameter
 
@@ -67,8 +68,11 @@ class EmergingConv2d(InvertibleLayer):
         self.bias = nn.Parameter(torch.zeros(channels))  # (C,)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logdet = self.log_det(x)
-        return self.second.convolve(self.first.convolve(x), self.bias), logdet
+        validate_images(x, self.second.channels, self.bias)
+        first, second = self.first, self.second
+        weights, links = (first.weight, second.weight), (first.link, second.link)
+        z, logabsdet = convolve_masked(x, weights, links, self.bias)
+        return z, per_sample(x.shape[2] * x.shape[3] * logabsdet, x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.second.channels, self.bias)

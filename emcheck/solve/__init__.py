@@ -1,11 +1,15 @@
-"""Solvers of masked convolutions: one algorithm per file, one signature, one choice.
+"""Masked convolutions and their inverses: one algorithm per file, one signature, one choice.
 
-``solve_masked`` is what layers call; ``choose.py`` says which algorithm it takes. Periodic
-convolutions have ``solve_frequencies`` in ``frequencies.py``.
+``solve_masked`` is what layers call; ``choose.py`` says which algorithm it takes. The way
+forward is ``convolve_masked`` in ``forward.py``. Periodic convolutions have
+``solve_frequencies`` in ``frequencies.py``.
 """
 
 from emcheck.solve.choose import SOLVERS as SOLVERS
+from emcheck.solve.forward import convolve_masked as convolve_masked
 from emcheck.solve.implicit import solve_masked as solve_masked
+from emcheck.solve.masks import Link as Link
 from emcheck.solve.masks import Mask as Mask
+from emcheck.solve.masks import diagonal as diagonal
 from emcheck.solve.masks import live_taps as live_taps
 from emcheck.solve.masks import validate_mask as validate_mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -11,6 +12,15 @@ import torch
 from torch import Tensor
 
 Mask = Literal["square", "raster"]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A masked convolution, all but its weight."""
+
+    mask: Mask
+    reverse: bool
+    dilation: int
 
 
 def validate_mask(mask: str) -> Mask:
@@ -56,3 +66,10 @@ def live_offsets(
     return MappingProxyType(
         {tap: (i, j) for tap, (i, j) in moved.items() if abs(i) < H and abs(j) < W}
     )
+
+
+def diagonal(weight: Tensor) -> Tensor:
+    """``w[c,c,r,r]``, ``(C,)``, of a weight ``(C, C, k, k)``."""
+    C, k = weight.shape[0], weight.shape[-1]
+    # One strided view, because in backward each view makes zeros of its whole input.
+    return weight.flatten()[k // 2 * k + k // 2 :: (C + 1) * k * k]

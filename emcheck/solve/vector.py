@@ -176,6 +176,161 @@ def substitute_block(
     return signature, generate
 
 
+@intrinsic
+def convolve_block(
+    typing: Any,
+    buffer: Any,
+    base: Any,
+    stride: Any,
+    offsets: Any,
+    weights: Any,
+    at: Any,
+    channels: Any,
+    done: Any,
+    count: Any,
+    bias: Any,
+    target: Any,
+    place: Any,
+    apart: Any,
+) -> Any:
+    """``count <= BLOCK`` output channels, from ``done`` on, of two vectors of pixels.
+
+    ``target[place + o stride] = bias[o] + sum w x[c]`` over the taps and inputs ``c``, where
+    ``buffer[base + offsets[tap] + c stride]`` holds ``x[c]`` and ``weights[at:]`` are ordered
+    (tap, input, output); the second pixel lies ``apart`` from the first in both. One pixel
+    alone could not keep the multipliers busy: it has fewer sums than a product takes cycles.
+    """
+    i64 = types.int64
+    signature = types.void(
+        buffer, i64, i64, offsets, weights, i64, i64, i64, i64, bias, target, i64, i64
+    )
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        buf, offs, w = (Memory(context, builder, sig.args[n], args[n]) for n in (0, 3, 4))
+        constant, out = (Memory(context, builder, sig.args[n], args[n]) for n in (9, 10))
+        _, base, stride, _, _, at, channels, done, count, _, _, place, apart = args
+        taps = context.make_array(sig.args[3])(context, builder, args[3]).nitems
+        here = cgutils.alloca_once_value(builder, at)
+        sums = [[cgutils.alloca_once(builder, buf.vector) for _ in range(BLOCK)] for _ in "ab"]
+
+        def take(source: Any, K: int) -> None:
+            """Add all channels of two pixels at one tap, ``K`` weights each."""
+            with cgutils.for_range(builder, channels) as loop:
+                weight = builder.load(here)
+                one = builder.add(source, builder.mul(loop.index, stride))
+                x = [buf.load_vector(one), buf.load_vector(builder.add(one, apart))]
+                for k in range(K):
+                    factor = w.splat(builder.add(weight, I64(k)))
+                    for value, row in zip(x, sums, strict=True):
+                        builder.store(fma(builder, factor, value, builder.load(row[k])), row[k])
+                builder.store(builder.add(weight, I64(K)), here)
+
+        def convolve(K: int) -> None:
+            for k in range(K):
+                for row in sums:
+                    builder.store(constant.splat(builder.add(done, I64(k))), row[k])
+            with cgutils.for_range(builder, taps) as loop:
+                take(builder.add(base, offs.load(loop.index)), K)
+            start = builder.add(place, builder.mul(done, stride))
+            for k in range(K):
+                first = builder.add(start, builder.mul(I64(k), stride))
+                out.store_vector(builder.load(sums[0][k]), first)
+                out.store_vector(builder.load(sums[1][k]), builder.add(first, apart))
+
+        for K in range(1, BLOCK + 1):
+            with builder.if_then(builder.icmp_signed("==", count, I64(K))):
+                convolve(K)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+#: Inputs and outputs whose products ``correlate_block`` sums in registers at once.
+INPUTS, OUTPUTS = 4, 3
+
+
+@intrinsic
+def correlate_block(
+    typing: Any,
+    left: Any,
+    at: Any,
+    right: Any,
+    place: Any,
+    stride: Any,
+    pixel: Any,
+    row: Any,
+    H: Any,
+    W: Any,
+    inputs: Any,
+    outputs: Any,
+    total: Any,
+    first: Any,
+    width: Any,
+) -> Any:
+    """Sums over lanes, ``H`` rows and ``W`` pixels of products of two blocks of channels.
+
+    ``total[first + c width + o] += sum left[at + p + c stride] right[place + p + o stride]``
+    for ``c < inputs``, 1 or ``INPUTS``, and ``o < outputs``, 1 or ``OUTPUTS``; pixels lie
+    ``pixel`` and rows ``row`` apart.
+    """
+    i64 = types.int64
+    signature = types.void(
+        left, i64, right, i64, i64, i64, i64, i64, i64, i64, i64, total, i64, i64
+    )
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x, g, out = (Memory(context, builder, sig.args[n], args[n]) for n in (0, 2, 11))
+        _, at, _, place, stride, pixel, row, H, W, inputs, outputs, _, first, width = args
+        zero = ir.Constant(x.vector, [ir.Constant(x.scalar, 0.0)] * x.lanes)
+        sums = [cgutils.alloca_once(builder, x.vector) for _ in range(INPUTS * OUTPUTS)]
+
+        def correlate(inputs: int, outputs: int) -> None:
+            cells = [(c, o) for c in range(inputs) for o in range(outputs)]
+            for c, o in cells:
+                builder.store(zero, sums[c * outputs + o])
+            with cgutils.for_range(builder, H) as rows, cgutils.for_range(builder, W) as columns:
+                moved = builder.mul(rows.index, row)
+                moved = builder.add(moved, builder.mul(columns.index, pixel))
+                here, there = builder.add(at, moved), builder.add(place, moved)
+
+                def load(source: Memory, start: Any, n: int) -> Any:
+                    return source.load_vector(builder.add(start, builder.mul(I64(n), stride)))
+
+                right = [load(g, there, o) for o in range(outputs)]
+                for c in range(inputs):
+                    left = load(x, here, c)
+                    for o in range(outputs):
+                        cell = sums[c * outputs + o]
+                        builder.store(fma(builder, left, right[o], builder.load(cell)), cell)
+            for c, o in cells:
+                index = builder.add(first, builder.add(builder.mul(I64(c), width), I64(o)))
+                value = _added(builder, builder.load(sums[c * outputs + o]), x.lanes)
+                builder.store(builder.fadd(out.load(index), value), out.at(index))
+
+        for c in (1, INPUTS):
+            for o in (1, OUTPUTS):
+                wanted = builder.and_(
+                    builder.icmp_signed("==", inputs, I64(c)),
+                    builder.icmp_signed("==", outputs, I64(o)),
+                )
+                with builder.if_then(wanted):
+                    correlate(c, o)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _added(builder: Any, vector: Any, lanes: int) -> Any:
+    """The sum of all lanes, halves first."""
+    while lanes > 1:
+        lanes //= 2
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        lower = builder.shuffle_vector(vector, undefined, places(list(range(lanes))))
+        upper = builder.shuffle_vector(vector, undefined, places(list(range(lanes, 2 * lanes))))
+        vector = builder.fadd(lower, upper)
+    return builder.extract_element(vector, I64(0))
+
+
 def _transposed(builder: Any, rows: list[Any], lanes: int) -> list[Any]:
     """Eklundh's transpose: log2(lanes) rounds that exchange blocks of two rows."""
     distance = 1

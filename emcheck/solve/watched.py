@@ -13,9 +13,23 @@ def watched(*tensors: Tensor) -> bool:
     If not, compiled code is called directly: ``autograd.Function`` costs as much as inverting
     a small image.
     """
+    return differentiated(*tensors) or transformed()
+
+
+def differentiated(*tensors: Tensor) -> bool:
+    """Whether the result needs a way back for gradients."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def transformed() -> bool:
+    """Whether ``torch.func``, forward-mode derivatives or the compiler are at work."""
     return (
-        (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-        or torch._C._are_functorch_transforms_active()
+        torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or torch.compiler.is_compiling()
     )
+
+
+def batched(tensor: Tensor) -> bool:
+    """Whether one tensor stands for many: ``torch.autograd.grad(..., is_grads_batched=True)``."""
+    return bool(torch._C._functorch.is_legacy_batchedtensor(tensor))
