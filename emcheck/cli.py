@@ -89,7 +89,7 @@ def run(
 
 
 def _report_of_run() -> int:
-    print(f"report: {_write_report([], None, REPORTS)}")
+    print(f"report: {_write_report([], [], REPORTS)}")
     return 0
 
 
@@ -125,6 +125,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="where the measurements go")] = REPORTS
     / "data"
     / "contests.jsonl",
+    device: Annotated[str, typer.Option(help="cpu; cuda: whole flows alone, there")] = "cpu",
 ) -> None:
     """Solvers and layers side by side: inverse over forward, ratio by ratio."""
     from emcheck.bench.compare import run_contests
@@ -133,7 +134,7 @@ def compare(
 
     counts = parse_numbers(threads, "thread counts like 1,2")
     with StepProgress("processes") as progress:
-        print(run_contests(out, processes, counts, progress.advance))
+        print(run_contests(out, processes, counts, progress.advance, device))
 
 
 class _Report(TyperCommand):
@@ -150,7 +151,9 @@ class _Report(TyperCommand):
 @app.command(cls=_Report)
 def report(
     benchmarks: Annotated[list[Path] | None, typer.Argument(help="benchmark JSON files")] = None,
-    properties: Annotated[Path | None, typer.Option(help="results of the properties")] = None,
+    properties: Annotated[
+        list[Path] | None, typer.Option(help="results of the properties, on one device each")
+    ] = None,
     contests: Annotated[Path | None, typer.Option(help="results of emcheck compare")] = None,
     out: Annotated[Path, typer.Option(help="folder of the report")] = REPORTS,
     html: Annotated[
@@ -161,7 +164,7 @@ def report(
     from emcheck.report.html import target_of, write_html
 
     target = target_of(out, html) if html is not None else None
-    print(_write_report(benchmarks or [], properties, out, contests))
+    print(_write_report(benchmarks or [], properties or [], out, contests))
     if target is not None:
         print(write_html(out, target))
 
@@ -232,14 +235,14 @@ def survey(
 
 
 def _write_report(
-    benchmarks: list[Path], properties: Path | None, out: Path, contests: Path | None = None
+    benchmarks: list[Path], properties: list[Path], out: Path, contests: Path | None = None
 ) -> Path:
     from emcheck.report import default_inputs, write_report
     from emcheck.report.claims import write_claims
     from emcheck.report.density import write_density
 
     density = survey = claims = None
-    if not benchmarks and properties is None and contests is None:
+    if not benchmarks and not properties and contests is None:
         data = REPORTS / "data"
         benchmarks, properties, contests = default_inputs(data)
         density = data / "density" if any(data.glob("density/cells/*.json")) else None

@@ -455,18 +455,19 @@ def test_times_are_per_call(tmp_path: Path) -> None:
 
 
 def test_default_inputs_are_those_that_exist(tmp_path: Path) -> None:
-    assert default_inputs(tmp_path) == ([], None, None)
+    assert default_inputs(tmp_path) == ([], [], None)
     for name in (
         "benchmarks_b.json",
         "benchmarks.json",
         "other.json",
         "properties.jsonl",
+        "properties-cuda.jsonl",
         "contests.jsonl",
     ):
         (tmp_path / name).touch()
     files, properties, contests = default_inputs(tmp_path)
     assert [path.name for path in files] == ["benchmarks.json", "benchmarks_b.json"]
-    assert properties == tmp_path / "properties.jsonl"
+    assert properties == [tmp_path / "properties-cuda.jsonl", tmp_path / "properties.jsonl"]
     assert contests == tmp_path / "contests.jsonl"
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 
 from emcheck.bench.contests import Contest, compete, contests, peak_memory
 from emcheck.bench.flow_contests import sampling, training_steps
-from emcheck.machine import describe_machine
+from emcheck.machine import describe_machine, present_devices
 from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE
 from emcheck.report.files import write_all
 
@@ -33,20 +33,28 @@ FIRST_CALLS = 3
 
 Record = dict[str, Any]
 
+#: In the environment of a process, where its flows compete.
+_DEVICE = "EMCHECK_CONTEST_DEVICE"
+
 
 def run_contests(
     out: Path,
     processes: int,
     threads: Sequence[int],
     advance: Callable[[int, int], None] = lambda done, total: None,
+    device: str = "cpu",
 ) -> Path:
     """Run every contest in ``processes`` processes for each thread count; write JSON lines.
+
+    On a device other than the CPU whole flows compete, which run there as they are.
 
     Raises:
         ValueError: a process that failed, with its last line.
     """
     if processes < 1 or not threads or min(threads) < 1:
         raise ValueError(f"expected at least 1 process and thread, got {processes} and {threads}")
+    if device not in present_devices():
+        raise ValueError(f"expected a device of this machine, got {device}")
     if out.is_dir() or not os.access(out.parent, os.W_OK):
         raise ValueError(f"expected a file to write, got {out}")
     header = {"kind": "contests", **describe_machine(), "date": time.strftime("%Y-%m-%d")}
@@ -55,17 +63,19 @@ def run_contests(
     jobs = [(process, count) for process in range(processes) for count in threads]
     for done, (process, count) in enumerate(jobs):
         advance(done, len(jobs) + 1)
-        records += _one_process(process, count)
+        records += _one_process(process, count, device)
     advance(len(jobs), len(jobs) + 1)
-    records += _first_calls(min(processes, FIRST_CALLS), min(threads))
+    if device == "cpu":
+        records += _first_calls(min(processes, FIRST_CALLS), min(threads))
     advance(len(jobs) + 1, len(jobs) + 1)
     lines = "".join(json.dumps(row) + "\n" for row in [header, *records])
     write_all(out.parent, {out.name: lines.encode()})
     return out
 
 
-def _one_process(process: int, threads: int) -> list[Record]:
-    rows = _output("emcheck.bench.compare", {"OMP_NUM_THREADS": str(threads)})
+def _one_process(process: int, threads: int, device: str) -> list[Record]:
+    environment = {"OMP_NUM_THREADS": str(threads), _DEVICE: device}
+    rows = _output("emcheck.bench.compare", environment)
     return [{"kind": "contest", "process": process, "threads": threads, **row} for row in rows]
 
 
@@ -101,10 +111,18 @@ def every_contest(large: int = 256) -> Iterator[Contest]:
 
 def main() -> None:
     """One process: the memory first, while the process is fresh, then every contest."""
+    device = os.environ.get(_DEVICE, "cpu")
+    if device != "cpu":
+        _tell(make(device) for make in (training_steps, sampling))
+        return
     memory = peak_memory()
     told = {"contest": "peak memory", "batch": 32, "event": "12x256x256", "competitor": "inverse"}
     print(json.dumps(told | {"seconds": None, "rounds": 1, "first": None} | memory))
-    for contest in every_contest():
+    _tell(every_contest())
+
+
+def _tell(compared: Iterable[Contest]) -> None:
+    for contest in compared:
         for row in compete(contest, SECONDS):
             print(json.dumps({**row, "peak_memory": None}), flush=True)
 

@@ -120,7 +120,17 @@ def read_benchmarks(path: Path) -> BenchmarkFile:
     return BenchmarkFile(path.name, loose(content.get("datetime", "unknown")), machine, rows)
 
 
-def read_properties(path: Path) -> Properties:
+def read_properties(*paths: Path) -> Properties:
+    """The records of several files of ``pytest properties`` together, one for each device.
+
+    Raises:
+        ReportError: as for one of them.
+    """
+    parts = [_read_properties(path) for path in paths]
+    return Properties({kind: [r for part in parts for r in part.of(kind)] for kind in PROPERTIES})
+
+
+def _read_properties(path: Path) -> Properties:
     """The JSON lines that ``pytest properties`` writes; blank lines are skipped.
 
     Raises:

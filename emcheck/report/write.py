@@ -18,19 +18,19 @@ from emcheck.report.survey import read_survey
 DATA = Path("reports") / "data"
 
 
-def default_inputs(data: Path = DATA) -> tuple[list[Path], Path | None, Path | None]:
-    """``benchmarks*.json``, ``properties.jsonl`` and ``contests.jsonl``, those that are there."""
-    properties, contests = data / "properties.jsonl", data / "contests.jsonl"
+def default_inputs(data: Path = DATA) -> tuple[list[Path], list[Path], Path | None]:
+    """``benchmarks*.json``, ``properties*.jsonl`` and ``contests.jsonl``, those that are there."""
+    contests = data / "contests.jsonl"
     return (
         sorted(data.glob("benchmarks*.json")),
-        properties if properties.exists() else None,
+        sorted(data.glob("properties*.jsonl")),
         contests if contests.exists() else None,
     )
 
 
 def write_report(
     benchmarks: Sequence[Path],
-    properties: Path | None,
+    properties: Path | Sequence[Path] | None,
     out: Path,
     contests: Path | None = None,
     density: Path | None = None,
@@ -45,7 +45,7 @@ def write_report(
 
     Args:
         benchmarks: pytest-benchmark JSON files, from one machine or several, in any order.
-        properties: the JSON lines of ``pytest properties``, or None where there are none.
+        properties: the JSON lines of ``pytest properties``, a file or one for each device.
         out: the folder of the report, created where needed.
         contests: the JSON lines of ``emcheck compare``, or None where there are none.
         density: the folder of ``emcheck density sweep``, or None where there is none; its own
@@ -60,13 +60,14 @@ def write_report(
         ReportError: an input is missing or broken, there is no input, or ``out`` cannot be
             written. One line, with the file's name.
     """
-    if not benchmarks and properties is None and contests is None:
+    found = [properties] if isinstance(properties, Path) else list(properties or ())
+    if not benchmarks and not found and contests is None:
         raise ReportError("expected a benchmark file or a properties file, got neither")
     ordered = sorted(set(benchmarks), key=lambda path: (path.name, str(path)))
     files = [read_benchmarks(path) for path in ordered]
     frames = build(
         files,
-        read_properties(properties) if properties is not None else None,
+        read_properties(*found) if found else None,
         read_contests(contests) if contests is not None else None,
         read_density(density) if density is not None else None,
         read_survey(survey) if survey is not None else None,

@@ -25,6 +25,7 @@ def behaviour(density: Density, figures: list[str]) -> list[str]:
         _conditions(density, figures),
         _fidelity(density),
         _speed(density),
+        _on_devices(density),
         _samples(figures),
     ]
 
@@ -157,6 +158,31 @@ def _speed(density: Density) -> str:
             ratios or "not measured",
         ]
     )
+
+
+def _on_devices(density: Density) -> str:
+    """Whole flows on other devices than the CPU, side by side there."""
+    parts = []
+    for flows in density.flows:
+        frame = pd.DataFrame(flows.rows)
+        times = frame.pivot_table(
+            index="competitor", columns="contest", values="seconds", aggfunc="median", sort=False
+        )
+        base = times.loc["1x1"]
+        rows = [
+            [code(str(name)), *(f"{t * 1e3:.1f}" for t in row), *(f"{r:.2f}" for r in row / base)]
+            for name, row in times.iterrows()
+        ]
+        head = ["mixing", *(f"{name}, ms" for name in times), *(f"{name} / 1x1" for name in times)]
+        size = f"batch {frame['batch'].iloc[0]} of {frame['event'].iloc[0]}"
+        parts.append(
+            f"On {flows.header['gpu']} (torch {flows.header['torch']}), {size}, width 64, two "
+            "levels of depth 4, medians of rounds in which all take turns. No step is bound by "
+            "arithmetic there: hundreds of small operations wait for their launch, and the inverse "
+            "of a masked convolution goes through as many small steps as the image has diagonals "
+            "of tiles.\n\n" + table(head, rows)
+        )
+    return "\n\n".join(["## On a GPU", *parts]) if parts else ""
 
 
 def _quartiles(row: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from emcheck.oracle.precision import Array
 from emcheck.report.errors import ReportError
+from emcheck.report.load import Contests, read_contests
 
 Record = dict[str, Any]
 
@@ -34,6 +35,7 @@ class Density:
     step_ratios: pd.DataFrame
     pictures: dict[str, Record]
     machine: Record
+    flows: list[Contests]
 
     @property
     def trained(self) -> pd.DataFrame:
@@ -42,7 +44,7 @@ class Density:
 
 
 def read_density(folder: Path) -> Density:
-    """Read ``cells/*.json``, ``baselines/*.json`` and ``step_ratios.json``.
+    """Read ``cells/*.json``, ``baselines/*.json``, ``step_ratios.json`` and ``flows-*.jsonl``.
 
     Raises:
         ReportError: no cell, or a file that is none.
@@ -69,6 +71,7 @@ def read_density(folder: Path) -> Density:
         step_ratios=pd.DataFrame([{"setting": name} | row for name, row in ratios.items()]),
         pictures={_name(record): record for record in finished if "samples" in record},
         machine=next((record["machine"] for record in finished), {}),
+        flows=[read_contests(path) for path in sorted(folder.glob("flows-*.jsonl"))],
     )
 
 

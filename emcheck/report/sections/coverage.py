@@ -66,16 +66,25 @@ def _missing_parts(frames: Frames) -> list[str]:
 
 
 def _devices(frames: Frames) -> list[str]:
-    lines = []
+    """Devices that no file has times of, and why."""
+    measured = {row["device"] for file in frames.files for row in file.rows}
+    absent: dict[str, list[str]] = {}
+    idle: dict[str, list[str]] = {}
     for file in frames.files:
-        for device in sorted(file.machine["absent_devices"]):
-            known = _DEVICES.get(device, device)
-            lines.append(f"{known}: unmeasured: no {known} device on the machine of {file.name}.")
-        measured = {row["device"] for row in file.rows}
-        for device in sorted(set(file.machine["devices"]) - measured):
-            known = _DEVICES.get(device, device)
-            lines.append(f"{known}: present on the machine of {file.name}, but nothing was timed.")
-    return lines
+        for device in set(file.machine["absent_devices"]) - measured:
+            absent.setdefault(_DEVICES.get(device, device), []).append(file.name)
+        for device in set(file.machine["devices"]) - measured:
+            idle.setdefault(_DEVICES.get(device, device), []).append(file.name)
+    return [
+        *(
+            f"{known}: unmeasured: no {known} device on the machine of {', '.join(names)}."
+            for known, names in sorted(absent.items())
+        ),
+        *(
+            f"{known}: present on the machine of {', '.join(names)}, but nothing was timed."
+            for known, names in sorted(idle.items())
+        ),
+    ]
 
 
 def _profiles(frames: Frames) -> list[str]:

@@ -57,6 +57,7 @@ def verdicts(frames: Frames) -> str:
             f"{csv_link('verdicts_by_family')}, {csv_link('verdicts_by_layer')}",
             fold("By check family", _count_table(frames.checks, "family")),
             fold("By layer", _count_table(frames.checks, "layer")),
+            fold("By device", _count_table(frames.checks, "device")),
             figure("verdict_matrix", caption),
             fold("The same matrix as a table", full),
             f"{csv_link('verdict_matrix')}, and every single result: {csv_link('checks')}",
