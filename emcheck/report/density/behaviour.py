@@ -177,10 +177,10 @@ def _on_devices(density: Density) -> str:
         size = f"batch {frame['batch'].iloc[0]} of {frame['event'].iloc[0]}"
         parts.append(
             f"On {flows.header['gpu']} (torch {flows.header['torch']}), {size}, width 64, two "
-            "levels of depth 4, medians of rounds in which all take turns. No step is bound by "
-            "arithmetic there: hundreds of small operations wait for their launch, and the inverse "
-            "of a masked convolution goes through as many small steps as the image has diagonals "
-            "of tiles.\n\n" + table(head, rows)
+            "levels of depth 4, medians of rounds in which all take turns. Not profiled there; by "
+            "count, a step starts hundreds of small operations, and the inverse of a masked "
+            "convolution goes through as many as the image has diagonals of tiles.\n\n"
+            + table(head, rows)
         )
     return "\n\n".join(["## On a GPU", *parts]) if parts else ""
 

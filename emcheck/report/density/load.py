@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Density:
     step_ratios: pd.DataFrame
     pictures: dict[str, Record]
     machine: Record
-    flows: list[Contests]
+    flows: list[Contests] = field(default_factory=list)
 
     @property
     def trained(self) -> pd.DataFrame:
