@@ -15,6 +15,7 @@ from torch import Tensor
 
 from emcheck.bounds import Arithmetic, Measure
 from emcheck.layers import AutoregressiveConv2d
+from emcheck.layers._tools import solve_by_columns
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, as_extended
 from emcheck.solve import SOLVERS, Mask, live_taps, solve_masked
 from emcheck.solve import choose as choosing
@@ -187,3 +188,15 @@ def test_mixed_dtypes_are_refused() -> None:
     weight = torch.ones(1, 1, 1, 1, dtype=torch.float64)
     with pytest.raises(ValueError, match="expected z in the weight's"):
         solve_masked(weight, torch.ones(1, 1, 2, 2), mask="square", reverse=False, dilation=1)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 7, 8])
+def test_a_triangular_solve_by_columns_is_the_whole(columns: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.eye(4, dtype=torch.float64) + torch.randn(
+        4, 4, generator=generator, dtype=torch.float64
+    ).tril(-1)
+    right = torch.randn(4, 8, generator=generator, dtype=torch.float64)
+    found = solve_by_columns(matrix, right, columns, upper=False)
+    assert torch.allclose(matrix @ found, right, rtol=1e-12, atol=1e-12)
+    assert found.shape == right.shape

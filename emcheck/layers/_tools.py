@@ -50,7 +50,24 @@ def solve(matrix: Tensor, right: Tensor) -> Tensor:
 
 def triangular_solve(matrix: Tensor, right: Tensor, *, upper: bool) -> Tensor:
     """``matrix^-1 right`` by substitution, ``(C, C)`` and ``(C, m)``."""
-    return torch.linalg.solve_triangular(matrix, right, upper=upper)
+    columns = _ON_A_GPU if right.device.type == "cuda" else max(1, right.shape[1])
+    return solve_by_columns(matrix, right, columns, upper=upper)
+
+
+#: Columns of one triangular solve on a GPU. Measured on an H200, torch 2.11, C = 12: half a
+#: millisecond for 2^17 of them, five seconds for 2^19.
+_ON_A_GPU = 2**17
+
+
+def solve_by_columns(matrix: Tensor, right: Tensor, columns: int, *, upper: bool) -> Tensor:
+    """The same, at most so many columns at a time."""
+    if right.shape[1] <= columns:
+        return torch.linalg.solve_triangular(matrix, right, upper=upper)
+    parts = [
+        torch.linalg.solve_triangular(matrix, part, upper=upper)
+        for part in right.split(columns, dim=1)
+    ]
+    return torch.cat(parts, dim=1)
 
 
 def refuse_zero(values: Tensor, what: str) -> None:
