@@ -13,7 +13,16 @@ from emcheck.layers import AutoregressiveConv2d, EmergingConv2d
 from emcheck.solve import live_taps, solve_masked
 
 
-class _OtherMask(AutoregressiveConv2d):
+class _OwnMask(AutoregressiveConv2d):
+    """Forward by the buffer ``live``, whatever it holds."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet, reach = self.log_det(x), self.kernel_size // 2 * self.dilation
+        weight = self.weight * self.live
+        return F.conv2d(x, weight, padding=reach, dilation=self.dilation), logdet
+
+
+class _OtherMask(_OwnMask):
     """An autoregressive convolution whose mask is edited after it was made."""
 
     def __init__(self, channels: int, **options: Any) -> None:
@@ -109,7 +118,7 @@ class MaskTooLoose(Faulty[AutoregressiveConv2d]):
     case={"event": (3, 4, 5)},
     cause="channels_not_flipped",
 )
-class ChannelsNotFlipped(AutoregressiveConv2d):
+class ChannelsNotFlipped(_OwnMask):
     """The reversed mask is flipped over space and not over channels, in both directions."""
 
     def __init__(self, channels: int, **options: Any) -> None:
