@@ -92,8 +92,8 @@ def _bars() -> list[Bar]:
         measure = _over(masked, 32, size, ("paper",), inverse)
         bars.append(Bar("the paper's algorithm / inverse, batch 32", size, 60, 150, measure, True))
     for size in sizes[:5]:
-        measure = _over("EmergingConv2d", 32, size, ("inverse",), ("conv2d, cropped",))
-        bars.append(Bar("emerging: inverse / forward by conv2d", size, 0.8, 0.5, measure))
+        measure = _over("EmergingConv2d", 32, size, ("inverse",), ("forward",))
+        bars.append(Bar("emerging: inverse / forward", size, 0.8, 0.5, measure))
     for size in sizes[:5]:
         below = ("conv2d, cropped", "conv2d, masked")
         measure = _over("backward", 32, size, ("inverse",), below)
