@@ -15,7 +15,7 @@ from torch import Tensor
 
 from emcheck.bounds import Arithmetic, Measure
 from emcheck.layers import AutoregressiveConv2d
-from emcheck.layers._tools import solve_by_columns
+from emcheck.layers._tools import triangular_solve
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, as_extended
 from emcheck.solve import SOLVERS, Mask, live_taps, solve_masked
 from emcheck.solve import choose as choosing
@@ -197,6 +197,6 @@ def test_a_triangular_solve_by_columns_is_the_whole(columns: int) -> None:
         4, 4, generator=generator, dtype=torch.float64
     ).tril(-1)
     right = torch.randn(4, 8, generator=generator, dtype=torch.float64)
-    found = solve_by_columns(matrix, right, columns, upper=False)
+    found = triangular_solve(matrix, right, upper=False, columns=columns)
     assert torch.allclose(matrix @ found, right, rtol=1e-12, atol=1e-12)
     assert found.shape == right.shape

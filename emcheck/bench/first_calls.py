@@ -39,10 +39,8 @@ def _calls() -> Iterator[tuple[str, int, str, Call]]:
 
 @torch.enable_grad()
 def _gradients() -> object:
-    layer, x = (
-        EmergingConv2d(12, generator=torch.Generator().manual_seed(0)),
-        torch.ones(32, 12, 16, 16),
-    )
+    layer = EmergingConv2d(12, generator=torch.Generator().manual_seed(0))
+    x = torch.ones(32, 12, 16, 16)
     return torch.autograd.grad(layer(x)[0].sum(), list(layer.parameters()))
 
 
