@@ -65,6 +65,10 @@ def time_figure(timings: pd.DataFrame) -> Figure:
     return figure
 
 
+#: A span of ratios over which a label at every 3, too, would run into its neighbours.
+_CROWDED = 1e4
+
+
 def ratio_figure(cells: pd.DataFrame, names: dict[str, str]) -> Figure:
     """One row a layer, one mark a size, one panel a machine: inverse over forward."""
     layers = sorted(set(cells["layer"]), reverse=True)
@@ -73,6 +77,9 @@ def ratio_figure(cells: pd.DataFrame, names: dict[str, str]) -> Figure:
     height = 0.27 * len(layers) + 1.2
     figure = Figure(figsize=(3.2 * len(names) + 2.4, height), layout="constrained")
     grid = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)
+    positive = cells.loc[cells["ratio"] > 0, "ratio"]
+    wide = len(positive) > 0 and positive.max() / positive.min() > _CROWDED
+    subs = (1.0,) if wide else (1.0, 3.0)
     for axes, machine in zip(grid.flat, names, strict=True):
         here = cells[cells["machine"] == machine]
         for index, pixels in enumerate(sizes["pixels"]):
@@ -81,7 +88,7 @@ def ratio_figure(cells: pd.DataFrame, names: dict[str, str]) -> Figure:
             axes.plot(rows["ratio"], places, **_size_style(index, shades[index]))
         axes.axvline(1, color="black", lw=0.8)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_yticks(range(len(layers)), layers)
