@@ -196,6 +196,8 @@ def test_first_calls_belong_to_a_thread_count_that_was_measured(tmp_path: Path) 
         seen.append((module, environment["OMP_NUM_THREADS"]))
         return [{"contest": "x"}] if module.endswith("compare") else [{"competitor": "y"}]
 
+    with pytest.raises(ValueError, match="expected a device of this machine, got tpu"):
+        run_contests(tmp_path / "out.jsonl", 1, [1], device="tpu")
     told: list[tuple[int, int]] = []
     with patch("emcheck.bench.compare._output", output):
         run_contests(tmp_path / "out.jsonl", 1, [2, 3], lambda *step: told.append(step))

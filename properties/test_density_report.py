@@ -193,3 +193,31 @@ def test_a_broken_cell_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"x\.json: expected JSON of a sweep"):
         write_density(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def _flows(path: Path, names: tuple[str, ...]) -> Path:
+    """Two processes: a step of the n-th flow takes ``n + 1`` ms, then three times as long."""
+    rows = [
+        {"kind": "contest", "process": process, "threads": 2, "contest": "training step"}
+        | {"batch": 64, "event": "3x16x16", "competitor": name, "first": 1.0, "peak_memory": None}
+        | {"seconds": (n + 1) * 1e-3 * (1, 3)[process], "rounds": 21}
+        for process in (0, 1)
+        for n, name in enumerate(names)
+    ]
+    header = {"kind": "contests", "torch": "2", "gpu": "Some GPU", "threads": [2]}
+    path.write_text("".join(json.dumps(row) + "\n" for row in [header, *rows]), encoding="utf-8")
+    return path
+
+
+def test_flows_on_a_gpu_have_their_ratios(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "sweep")
+    _flows(tmp_path / "sweep" / "flows-cuda.jsonl", ("1x1", "1x1+emerging"))
+    text = write_density(tmp_path / "sweep", tmp_path / "out").read_text(encoding="utf-8")
+    assert "## On a GPU\n\nOn Some GPU (torch 2)" in text
+    assert "| `1x1+emerging` | 4.0 | 2.00 |" in text
+    _flows(tmp_path / "sweep" / "flows-cuda.jsonl", ("emerging",))
+    with pytest.raises(ReportError, match=r"flows-cuda.jsonl: expected the flow with 1x1"):
+        read_density(tmp_path / "sweep")
+    (tmp_path / "sweep" / "flows-cuda.jsonl").unlink()
+    text = write_density(tmp_path / "sweep", tmp_path / "out").read_text(encoding="utf-8")
+    assert "On a GPU" not in text

@@ -248,6 +248,22 @@ def test_absent_devices_are_named_in_words(reported: tuple[Path, list[Path], Pat
     assert "unmeasured: no MPS (Apple GPU) device" in text
 
 
+def test_what_another_machine_measured_is_not_missing(tmp_path: Path) -> None:
+    host = small_file(tmp_path / "host.json")
+    rows = [benchmark("Conv1x1", op, 16, 0, device="cuda") for op in ("forward", "inverse")]
+    gpu = small_file(tmp_path / "gpu.json", rows)
+    checks = [
+        properties_file(
+            tmp_path / f"{device}.jsonl", [r | {"device": device} for r in check_records()]
+        )
+        for device in ("cpu", "cuda")
+    ]
+    page = write_report([host, gpu], checks, tmp_path / "out").read_text(encoding="utf-8")
+    assert "no CUDA device" not in page
+    assert page.count("no MPS (Apple GPU) device") == 1
+    assert re.search(r"\| `cpu` \| (\d+) \|.*\n\| `cuda` \| \1 \|", page)
+
+
 def test_same_input_gives_the_same_bytes(
     reported: tuple[Path, list[Path], Path], tmp_path: Path
 ) -> None:

@@ -71,8 +71,15 @@ def read_density(folder: Path) -> Density:
         step_ratios=pd.DataFrame([{"setting": name} | row for name, row in ratios.items()]),
         pictures={_name(record): record for record in finished if "samples" in record},
         machine=next((record["machine"] for record in finished), {}),
-        flows=[read_contests(path) for path in sorted(folder.glob("flows-*.jsonl"))],
+        flows=[_read_flows(path) for path in sorted(folder.glob("flows-*.jsonl"))],
     )
+
+
+def _read_flows(path: Path) -> Contests:
+    flows = read_contests(path)
+    if "1x1" not in {row["competitor"] for row in flows.rows}:
+        raise ReportError(f"{path}: expected the flow with 1x1 among the competitors, got none")
+    return flows
 
 
 def _read(path: Path) -> Record:
