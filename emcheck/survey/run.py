@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from emcheck.checks import CHECKS
 from emcheck.kit import Report, check_layer
 from emcheck.messages import one_line
@@ -127,7 +129,7 @@ def _header(listed: dict[str, tuple[Entry, ...] | None], seed: int) -> dict[str,
         "kind": "survey",
         "seed": seed,
         "emcheck": importlib.metadata.version("emcheck"),
-        "torch": importlib.metadata.version("torch"),
+        "torch": torch.__version__,
         "python": platform.python_version(),
         "libraries": versions,
         "layers": {library: len(found or ()) for library, found in listed.items()},
@@ -138,6 +140,8 @@ def _version(library: str) -> str:
     """The version of a library, ``""`` for what is written here or not installed."""
     if library not in LIBRARIES:
         return ""
+    if library.startswith("torch."):
+        return str(torch.__version__)  # with its build, which the metadata leave out
     try:
         return importlib.metadata.version(library.partition(".")[0])
     except importlib.metadata.PackageNotFoundError:
