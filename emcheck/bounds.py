@@ -47,11 +47,22 @@ CANCELLATION_FACTOR = 2.0**20
 #: exp, sigmoid and log of the math libraries in use are good to 2 ulp, which is 4 u.
 ELEMENTARY = 4
 
-#: Central differences in float64 with steps h relative to x: rounding is about u / h, at most
-#: 1e-8 of the summed sizes, and truncation h^2; both stay below this share of the sizes. A
-#: kink of ReLU within h of x spoils one step but hardly all three, so the best one counts.
+#: A gradient may differ from a central difference by this share of the sizes that it is a sum
+#: of, and by four times what the difference itself is uncertain by.
 FINITE_DIFFERENCE = 1e-6
-FINITE_DIFFERENCE_STEPS = (2.0**-16, 2.0**-21, 2.0**-26)
+DIFFERENCE_SPREAD = 4.0
+
+#: Three neighbouring steps that disagree by more than this share of the slope judge nothing:
+#: the point is too close to a kink or to the edge of the domain, or the map is too steep.
+DIFFERENCES_AGREE = 2.0**-10
+
+#: Steps of central differences relative to the size of what is moved, those tried first in
+#: front, as exponents of two in units of the digits of the dtype (1 is one rounding unit):
+#: truncation is about h^2, rounding u / h, which balance at a third of the digits.
+DIFFERENCE_STEPS = (0.25, 0.3, 0.35, 0.2, 0.4, 0.15, 0.45, 0.5)
+
+#: Roundings of a sum of outputs in a difference of two, in units of ``u`` of its size.
+DIFFERENCE_ROUNDING = 4.0
 
 #: Diagnosis: a log-det and what is predicted for it err by one bound each.
 BOTH_SIDES = 2.0
@@ -127,7 +138,8 @@ class Measure:
 
     ``got``, ``expected`` and ``bound`` are those of the worst entry: ``ratio`` is
     ``|got - expected| / bound``. A normwise rule has the norm of the error for ``got`` and 0
-    for ``expected``; a yes-or-no answer has none of the three (NaN).
+    for ``expected``; a yes-or-no answer has none of the three (NaN). ``note`` marks a failure
+    that is no fault of another's layer: binding for this project's layers only.
     """
 
     ratio: float
@@ -138,6 +150,7 @@ class Measure:
     got: float = float("nan")
     expected: float = float("nan")
     bound: float = float("nan")
+    note: bool = False
 
     @property
     def threshold(self) -> float:
@@ -288,3 +301,12 @@ def too_ill(condition: float, weight: float) -> bool:
 def numerically_singular(largest: float, smallest: float, n: int, arithmetic: Arithmetic) -> bool:
     """Whether the smallest of ``n`` singular values is below ``n u s_max`` (or not finite)."""
     return not smallest >= n * arithmetic.u * largest
+
+
+#: An inverse of finite accuracy stops some steps after the point at which it took its log-det:
+#: with ``exact_inverse=False`` that may be off by so many times what the last steps moved it.
+LAST_STEPS = 16.0
+
+#: A latent that forward gives back to this share of its size was really inverted: the Jacobian
+#: of forward is then the one to judge by.
+INVERTED = 2.0**-12

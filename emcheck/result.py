@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Verdict(str, Enum):
-    """The eight answers a check can give; only FAIL and XPASS spoil a report."""
+    """The eight answers a check can give; FAIL and XPASS spoil a report, see :mod:`emcheck.ok`."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -24,16 +24,17 @@ class Verdict(str, Enum):
         return self.value
 
 
-#: Worst first: the verdict of several examples together is the first that occurs.
+#: Worst first: the verdict of several examples together is the first that occurs. What did not
+#: run outranks what passed: an example that is missing is told, not covered by the others.
 SEVERITY = (
     Verdict.FAIL,
     Verdict.XPASS,
+    Verdict.NOT_RUN,
     Verdict.NOTE,
     Verdict.PASS,
     Verdict.XFAIL,
     Verdict.UNSUPPORTED,
     Verdict.ILL_CONDITIONED,
-    Verdict.NOT_RUN,
 )
 
 
@@ -44,7 +45,8 @@ class Result:
     ``ratio`` is error over bound (dimensionless) and passes at or below ``threshold``;
     ``condition`` is the condition number that the check used (NaN where it needs none);
     ``examples`` counts the examples that ran, ``ill_conditioned`` those among them that
-    were too ill-conditioned to judge; ``rule`` names the bound in :mod:`emcheck.bounds`.
+    were too ill-conditioned to judge, ``unfinished`` those that began and gave no answer (out
+    of time, not implemented there); ``rule`` names the bound in :mod:`emcheck.bounds`.
     ``got``, ``expected`` and ``bound`` are the numbers of the worst entry (NaN for a yes or
     no), and ``reproduce`` is one line of Python that repeats a failure.
     """
@@ -60,6 +62,7 @@ class Result:
     condition: float = math.nan
     examples: int = 1
     ill_conditioned: int = 0
+    unfinished: int = 0
     detail: str = ""
     seed: int = 0
     rule: str = ""
@@ -82,7 +85,8 @@ def merge(results: list[Result]) -> Result:
     """Several examples of one check on one layer as one result: the worst verdict and ratio.
 
     Ratio, threshold, case, seed and detail are those of the worst example, so that what is
-    printed belongs together and can be reproduced.
+    printed belongs together and can be reproduced. Where some examples passed and others began
+    and gave no answer, the check is NOT RUN: what passed does not stand for what is missing.
     """
     if not results:
         raise ValueError("expected at least one result to merge, got none")
@@ -92,10 +96,17 @@ def merge(results: list[Result]) -> Result:
         return -SEVERITY.index(result.verdict), -math.inf if math.isnan(ratio) else ratio
 
     worst = max(results, key=badness)
+    unfinished = [result for result in results if result.unfinished]
+    if unfinished and worst.verdict is Verdict.PASS:
+        worst = replace(unfinished[0], verdict=Verdict.NOT_RUN)
+    if unfinished and worst.verdict is Verdict.NOT_RUN:
+        told = f"{worst.detail}: {len(unfinished)} of {len(results)} examples are missing"
+        worst = replace(worst, detail=told)
     conditions = [r.condition for r in results if not math.isnan(r.condition)]
     return replace(
         worst,
         condition=max(conditions, default=math.nan),
         examples=sum(r.examples for r in results),
         ill_conditioned=sum(r.ill_conditioned for r in results),
+        unfinished=sum(r.unfinished for r in results),
     )

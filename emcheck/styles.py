@@ -8,12 +8,12 @@ making it singular. Faults hide at initial values, where most log-dets are zero.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from emcheck.copying import copy_layer
 from emcheck.spec import spec_of
 
 STYLES = ("initial", "trained", "mixed", "ill", "optimised")
@@ -78,25 +78,33 @@ def random_matrix(like: Tensor, style: str, generator: torch.Generator) -> Tenso
 
 
 def move_parameters(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Move a layer to a style: by its spec, or, if it has none, by a random step.
-
-    The step moves every trainable parameter and leaves buffers alone.
-
-    It is an eighth (trained) of the parameter's own size (root mean square, at least 0.8):
-    far enough from initial values to show what hides there, near enough to stay invertible.
-    """
+    """Move a layer to a style: by its spec, or, where that does not say how, by a random step."""
     if style == "initial":
         return
     spec = spec_of(layer)
-    if spec is not None:
-        if spec.move is not None:
-            spec.move(layer, style, generator)
-        return
+    if spec is not None and spec.move is not None:
+        spec.move(layer, style, generator)
+    else:
+        step_parameters(layer, style, generator)
+
+
+def step_parameters(layer: nn.Module, style: str, generator: torch.Generator) -> None:
+    """A random step of every trainable parameter; buffers are left alone.
+
+    It is an eighth (trained) of the parameter's own size (root mean square, at least 0.8):
+    far enough from initial values to show what hides there, near enough to stay invertible.
+    ``mixed`` and ``ill`` step further, and first give every entry a random sign: nothing keeps
+    a parameter without a constraint on its side of zero.
+    """
     for parameter in layer.parameters():
-        if parameter.requires_grad and parameter.is_floating_point():
-            size = parameter.detach().double().square().mean().sqrt().clamp(min=0.8).cpu()
-            step = normal(parameter, generator) * size * _COUPLING[style] / 2
-            parameter.data.add_(step.to(parameter))
+        if not (parameter.requires_grad and parameter.is_floating_point() and parameter.numel()):
+            continue
+        size = parameter.detach().double().square().mean().sqrt().clamp(min=0.8).cpu()
+        step = normal(parameter, generator) * size * _COUPLING[style] / 2
+        if style in ("mixed", "ill"):
+            signs = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
+            parameter.data.mul_(signs.to(parameter))
+        parameter.data.add_(step.to(parameter))
 
 
 #: Steps, step size and decay of ``optimise``: parameters move by about a tenth of their size.
@@ -118,7 +126,7 @@ def optimise(
         forward: ``(layer, x (B, *event))`` to ``(z, logdet (B,))``, with gradients.
         x: the data.
     """
-    student = copy.deepcopy(layer)
+    student = copy_layer(layer)
     for _ in range(_STEPS):
         parameters = [p for p in student.parameters() if p.requires_grad and p.is_floating_point()]
         for parameter, gradient in zip(

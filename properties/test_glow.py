@@ -112,9 +112,11 @@ def test_recomputed_gradients(mixing: str) -> None:
         loss = -flow.log_prob(x).mean()
         loss.backward()
         found.append((loss.detach(), [x.grad, *(p.grad for p in flow.parameters())]))
-    assert torch.equal(found[0][0], found[1][0])
     n, kappa = images(1, 6).numel(), condition_number(explicit_jacobian(kept, images(1, 6)[0]))
     unit = bounds.dense_logdet(n, kappa, 1, 0.0, bounds.Arithmetic.of(torch.float64))
+    # Not bit for bit: a product of matrices may round by where its operands lie in memory.
+    (kept_loss, _), (recomputed_loss, _) = found
+    assert (kept_loss - recomputed_loss).abs() <= 10 * unit * kept_loss.abs()
     for ordinary, recomputed in zip(found[0][1], found[1][1], strict=True):
         assert ordinary is not None
         assert recomputed is not None

@@ -48,7 +48,7 @@ class TorchTransform(Adapted):
             z, logdet = self.both(transform, x)
         except NotImplementedError as error:
             raise lacking(self, "forward with a log-det", error) from error
-        return z, per_sample(logdet, len(x))
+        return z, per_sample(logdet, x.dim() - event_dim(transform.domain))
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Logdet | None]:
         transform = self.transform
@@ -57,7 +57,7 @@ class TorchTransform(Adapted):
             x, logdet = self.both(transform.inv, z)
         except NotImplementedError as error:
             return self._values_alone(transform, z, error), None
-        return x, per_sample(logdet, len(z))
+        return x, per_sample(logdet, z.dim() - event_dim(transform.codomain))
 
     def _values_alone(self, transform: Transform, z: Tensor, reason: BaseException) -> Tensor:
         """The inverse of a transform whose log-det alone is missing."""
@@ -107,10 +107,13 @@ def validate_rank(name: str, dims: int, x: Tensor) -> None:
         )
 
 
-def per_sample(logdet: Tensor, batch: int) -> Tensor:
-    """``(B, ...)`` to ``(B,)`` by summing; any other shape stays what it is, to be judged."""
-    whole = logdet.dim() > 1 and len(logdet) == batch
-    return logdet.flatten(1).sum(1) if whole else logdet
+def per_sample(logdet: Tensor, dims: int) -> Tensor:
+    """``(B, ...)`` with the ``dims`` dimensions that are no part of an event, summed to ``(B,)``.
+
+    A log-det with any other number of dimensions was not summed over the event, as the library
+    asks of a transform: it stays what it is, to be judged.
+    """
+    return logdet.flatten(1).sum(1) if 1 < logdet.dim() == dims else logdet
 
 
 def draw(

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from emcheck.bounds import Measure
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.contract import directions, several
-from emcheck.checks.core import Unsupported, agree_tensors, check, worst, yes
+from emcheck.checks.core import (
+    OUTSIDE,
+    Unsupported,
+    agree_tensors,
+    check,
+    ill_conditioned,
+    worst,
+    yes,
+)
 from emcheck.checks.trial import Trial
 from emcheck.messages import one_line
 
@@ -41,9 +49,14 @@ def memory_layouts_agree(trial: Trial) -> Measure:
     """channels_last, transposed, sliced and expanded inputs give the same values."""
     of_z, of_logdet = trial.forward_bound(trial.x)
     (z, logdet), measures = trial.forward, []
+    if not trial.subject.is_defined and not bool(z.isfinite().all()):
+        return ill_conditioned("AGREE", detail=OUTSIDE)
     for name, laid in _layouts(trial.x).items():
         rows = _rows(name, laid)
-        other, other_logdet = _as_laid(forward_of, trial, laid)
+        try:
+            other, other_logdet = _as_laid(forward_of, trial, laid)
+        except RuntimeError as error:
+            return yes(False, f"forward refuses a {name} input: {one_line(error)}", note=True)
         measures.append(agree_tensors(other, z[rows], of_z[rows], f"{name} differs"))
         told = f"the log-det of {name} differs"
         measures.append(agree_tensors(other_logdet, logdet[rows], of_logdet[rows], told))
@@ -53,7 +66,10 @@ def memory_layouts_agree(trial: Trial) -> Measure:
     of_x = trial.inverse_bound(xh, z)
     for name, laid in _layouts(z).items():
         rows = _rows(name, laid)
-        back, _ = _as_laid(inverse_of, trial, laid)
+        try:
+            back, _ = _as_laid(inverse_of, trial, laid)
+        except RuntimeError as error:
+            return yes(False, f"inverse refuses a {name} input: {one_line(error)}", note=True)
         measures.append(agree_tensors(back, xh[rows], of_x[rows], f"inverse: {name} differs"))
     return worst(*measures)
 
@@ -72,7 +88,7 @@ def _rows(layout: str, laid: Tensor) -> list[int]:
 
 @check("contract", house=True)
 def empty_batch(trial: Trial) -> Measure:
-    """A batch of none gives shapes ``(0, ...)`` and a log-det ``(0,)``."""
+    """An empty batch gives shapes ``(0, ...)`` and a log-det ``(0,)``."""
     z, logdet = call(trial.layer, trial.x[:0])
     shapes, wanted = [tuple(z.shape)], [(0, *trial.forward[0].shape[1:])]
     if trial.has("inverse"):
@@ -120,6 +136,8 @@ def errors_are_clear(trial: Trial) -> Measure:
 @check("contract", adapt=several)
 def nan_stays_in_its_sample(trial: Trial) -> Measure:
     """NaN in a sample reaches that sample's image and no other, in both directions."""
+    if not trial.subject.is_defined and not bool(trial.forward[0].isfinite().all()):
+        return ill_conditioned("AGREE", detail=OUTSIDE)
     of_z, of_logdet = trial.forward_bound(trial.x)
     z, logdet = _with_nan(trial, trial.x, call)
     if not bool(z[0].isnan().any()):

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 Pair = tuple[Tensor, Tensor]
 
+#: The functions below that run a layer, and the direction that they run.
+DIRECTIONS = {"forward_of": "forward", "inverse_of": "inverse"}
+
 
 def call(layer: nn.Module, x: Tensor) -> Pair:
     """``layer(x)`` without gradients, the log-det as ``(B,)``.
@@ -34,7 +37,12 @@ def forward_of(layer: nn.Module, x: Tensor) -> Pair:
 
 def inverse_of(layer: nn.Module, z: Tensor) -> Pair:
     """``layer.inverse(z)``, the log-det as ``(B,)``; NaN if there is none."""
-    return _pair(layer.inverse(z), z, "inverse", "x")  # type: ignore[operator]
+    return _pair(with_logdet(layer.inverse(z)), z, "inverse", "x")  # type: ignore[operator]
+
+
+def with_logdet(answer: Any) -> Any:
+    """What an inverse returns, as a pair: a tensor alone has no log-det."""
+    return (answer, None) if isinstance(answer, Tensor) else answer
 
 
 def _pair(answer: Any, given: Tensor, direction: str, name: str) -> Pair:
@@ -50,9 +58,11 @@ def _pair(answer: Any, given: Tensor, direction: str, name: str) -> Pair:
 
 
 def per_sample(logdet: Any, given: Tensor, direction: str) -> Tensor:
-    """A log-det as ``(B,)``: numbers and 0-d tensors hold for every sample (a house rule).
+    """A log-det as ``(B,)``: numbers, 0-d tensors and ``(1,)`` hold for every sample.
 
-    None, which stands for no log-det at all, becomes NaN.
+    None, which stands for no log-det at all, becomes NaN. A log-det of any other shape is
+    summed to one number for each sample, so that rows can be compared; that its shape is wrong
+    is the finding of ``shapes_and_dtypes``, see :func:`is_per_sample`.
     """
     B = len(given)
     if logdet is None:
@@ -62,8 +72,16 @@ def per_sample(logdet: Any, given: Tensor, direction: str) -> Tensor:
     if not isinstance(logdet, Tensor):
         got = type(logdet).__name__
         raise ValueError(f"{direction}: expected logdet (B,), got {got}")
-    if logdet.dim() == 0:
-        return logdet.expand(B)
-    if logdet.numel() == B:
-        return logdet.reshape(B)
-    raise ValueError(f"{direction}: expected logdet ({B},), got shape {tuple(logdet.shape)}")
+    if logdet.dim() == 0 or tuple(logdet.shape) == (1,):
+        return logdet.reshape(()).expand(B)
+    if len(logdet) == B:
+        return logdet if logdet.dim() == 1 else logdet.flatten(1).sum(1)
+    return logdet.sum().expand(B)
+
+
+def is_per_sample(logdet: Any, batch: int) -> bool:
+    """Whether a log-det is one number for each sample, or one for all of them, in any form."""
+    if logdet is None or isinstance(logdet, int | float):
+        return True
+    allowed = ((), (1,), (batch,), (batch, 1))
+    return isinstance(logdet, Tensor) and tuple(logdet.shape) in allowed

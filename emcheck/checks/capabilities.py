@@ -14,6 +14,7 @@ CAPABILITIES = {
     "free_parameters": "parameters that may take any value",
     "modes": "the same answers in training and evaluation mode",
     "other_sizes": "inputs of another size than the one it was built for",
+    "transforms": "torch.func.jvp and torch.func.vmap",
 }
 
 #: What goes with what: without an inverse there is no log-det of it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,15 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emcheck.copying import copy_layer
 from emcheck.layer import Event, InvertibleLayer
 from emcheck.oracle import Definition
 from emcheck.spec import LayerSpec, Trait, options_of, spec_of
 from emcheck.styles import STYLES
 
-#: Magnitude of the input as a power of two, by name and dtype: far from overflow only by
-#: what one layer can amplify, and below the smallest normal number.
+#: Magnitude of the input as a power of two, by name and dtype: ordinary, wider than the data
+#: that an author tries, far from overflow only by what one layer can amplify, and below the
+#: smallest normal number.
 SCALES = {
     "unit": {torch.float32: 0, torch.float64: 0},
+    "wide4": {torch.float32: 2, torch.float64: 2},
+    "wide16": {torch.float32: 4, torch.float64: 4},
+    "wide64": {torch.float32: 6, torch.float64: 6},
     "huge": {torch.float32: 96, torch.float64: 960},
     "tiny": {torch.float32: -128, torch.float64: -1024},
 }
@@ -47,6 +51,11 @@ class Case:
     def generator(self, purpose: int) -> torch.Generator:
         """An independent stream of random numbers for each purpose."""
         return torch.Generator().manual_seed((self.seed * 1_000_003 + purpose) % 2**63)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the data are several times as wide as standard normal numbers."""
+        return self.scale.startswith("wide")
 
     @property
     def dtype_name(self) -> str:
@@ -126,6 +135,10 @@ class Subject:
         broken: capability -> why; checks that need it are NOT RUN, another one has failed.
         coupled: why rows of a batch depend on each other, empty if they do not.
         memo: Jacobians that several checks of one case share; None keeps nothing.
+        unstarted: for a layer that sets itself from its first batch and is started by
+            ``build``: a layer as its constructor left it.
+        doubles: whether the layer answers in float64.
+        loses_entries: whether the image has another number of entries than the data.
     """
 
     name: str
@@ -141,6 +154,9 @@ class Subject:
     broken: Mapping[str, str] = field(default_factory=dict)
     coupled: str = ""
     memo: dict[Any, Any] | None = None
+    unstarted: Callable[[Case], nn.Module] | None = None
+    doubles: bool = True
+    loses_entries: bool = False
 
     def define(self, layer: nn.Module, event: Event) -> Definition | None:
         """The definition of ``layer`` at its present parameters, where there is one."""
@@ -170,7 +186,7 @@ class Subject:
         def build(case: Case) -> nn.Module:
             if spec is not None and dict(case.options) != options:
                 return spec.build(case.event[0], **case.options, generator=case.generator(0))
-            return copy.deepcopy(layer)
+            return copy_layer(layer)
 
         simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
         return cls(

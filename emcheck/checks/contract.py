@@ -10,9 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.bounds import Measure
-from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.calling import call, call_inverse, is_per_sample, with_logdet
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import Unsupported, agree_tensors, check, identical, worst, yes
+from emcheck.checks.core import (
+    OUTSIDE,
+    Unsupported,
+    agree_tensors,
+    check,
+    identical,
+    ill_conditioned,
+    worst,
+    yes,
+)
 from emcheck.checks.trial import Trial
 
 
@@ -26,6 +35,8 @@ def rows_are_independent(trial: Trial) -> Measure:
     """Row i does not depend on the rest of the batch, nor on its order (clause 5)."""
     if trial.subject.coupled:
         return yes(False, trial.subject.coupled)
+    if not trial.subject.is_defined and not bool(trial.forward[0].isfinite().all()):
+        return ill_conditioned("AGREE", detail=OUTSIDE)
     (z, logdet), x = trial.forward, trial.x
     of_z, of_logdet = trial.forward_bound(x)
     order = torch.randperm(len(x), generator=trial.case.generator(11))
@@ -57,15 +68,27 @@ def _rows_of_inverse(trial: Trial) -> list[Measure]:
 @check("contract")
 def shapes_and_dtypes(trial: Trial) -> Measure:
     """``z (B, *event_out)`` and the log-det in the dtype and on the device of the input."""
-    layer, x = trial.layer, trial.x
+    for batch in dict.fromkeys((trial.case.batch, 1)):
+        measure = _shapes(trial, trial.x[:batch])
+        if not measure.ok:
+            return measure
+    call(trial.layer, trial.x)  # a log-det that is no log-det at all is named here
+    return yes(True)
+
+
+def _shapes(trial: Trial, x: Tensor) -> Measure:
+    layer, strict = trial.layer, trial.subject.own
+    logdets: dict[str, Any] = {}
     with torch.no_grad():
-        z, logdet = layer(x.clone())
-        found = {"z": z, "logdet": logdet}
+        z, logdets["logdet"] = layer(x.clone())
+        found: dict[str, Any] = {"z": z}
         if trial.has("inverse"):
-            found["x"], back = layer.inverse(z.clone())  # type: ignore[operator]
-            found |= {"inverse logdet": back} if trial.has("inverse_logdet") else {}
-    for name, value in found.items():
-        if isinstance(value, int | float) and not trial.subject.own:
+            answer = layer.inverse(z.clone())  # type: ignore[operator]
+            found["x"], back = answer if strict else with_logdet(answer)
+            if trial.has("inverse_logdet"):
+                logdets["inverse logdet"] = back
+    for name, value in (found | logdets).items():
+        if name in logdets and not strict and (value is None or isinstance(value, int | float)):
             continue  # a house rule: logdet_per_sample
         if not isinstance(value, Tensor):
             return yes(False, f"{name}: expected a tensor, got {type(value).__name__}")
@@ -73,12 +96,15 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
             got = f"{value.dtype} on {value.device}"
             return yes(False, f"{name}: expected {x.dtype} on {x.device}, got {got}")
     xh = found.get("x", x)
-    if not trial.subject.own and len(z) == len(x) and z.numel() != x.numel():
+    if not strict and trial.subject.loses_entries and len(z) == len(x):
         m, n = z[0].numel(), x[0].numel()
         raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
-    if len(z) != len(x) or z.numel() != x.numel() or xh.shape != x.shape:
+    if z.dim() == 0 or len(z) != len(x) or z.numel() != x.numel() or xh.shape != x.shape:
         return yes(False, f"shapes {tuple(x.shape)} -> {tuple(z.shape)} -> {tuple(xh.shape)}")
-    call(layer, x)  # a log-det that is not one number per sample is named here
+    for name, value in logdets.items():
+        if not is_per_sample(value, len(x)):
+            got = tuple(value.shape)
+            return yes(False, f"{name}: expected shape ({len(x)},), got {got}")
     return yes(True)
 
 
@@ -95,13 +121,19 @@ def logdet_per_sample(trial: Trial) -> Measure:
         if not isinstance(value, Tensor):
             return yes(False, f"{name}: expected shape {wanted}, got {type(value).__name__}")
         if tuple(value.shape) != wanted:
-            return yes(False, f"{name}: expected shape {wanted}, got {tuple(value.shape)}")
+            told = f"{name}: expected shape {wanted}, got {tuple(value.shape)}"
+            if tuple(value.shape) == (*wanted, 1):
+                told += f"; added to a {wanted} it gives {wanted * 2}, one number for each pair"
+            return yes(False, told)
     return yes(True)
 
 
 @check("contract")
 def calls_are_pure(trial: Trial) -> Measure:
-    """Neither the input nor a parameter or buffer is changed by a call (clause 6)."""
+    """Neither the input nor a parameter or buffer is changed by a call (clause 6).
+
+    A buffer that changes and that no output reads, a count or a scratch tensor, is a note.
+    """
     layer = trial.new_layer()
     before = {name: value.clone() for name, value in _state(layer).items()}
     for name, method in directions(trial, layer):
@@ -113,8 +145,20 @@ def calls_are_pure(trial: Trial) -> Measure:
             return yes(False, f"{name} changed its input in place")
         for key, value in _state(layer).items():
             if key not in before or not identical(value, before[key]):
-                return yes(False, f"{name} changed {key}")
+                unread = _is_unread(trial, layer) and key not in dict(layer.named_parameters())
+                told = f"{name} changed {key}" + (", which no output reads" if unread else "")
+                return yes(False, told, note=unread)
     return yes(True)
+
+
+def _is_unread(trial: Trial, used: nn.Module) -> bool:
+    """Whether a layer that was called gives what one that never was gives, bit for bit."""
+    fresh = [*call(trial.new_layer(), trial.x)]
+    again = [*call(used, trial.x)]
+    if trial.has("inverse"):
+        fresh += call_inverse(trial.new_layer(), trial.latent)
+        again += call_inverse(used, trial.latent)
+    return all(map(identical, fresh, again))
 
 
 def _state(layer: nn.Module) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from emcheck import bounds
 from emcheck.bounds import Measure
+from emcheck.checks.calling import DIRECTIONS
 from emcheck.checks.capabilities import CAPABILITIES
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.limit import TimeLimit, time_limit
@@ -105,9 +106,19 @@ def _offers(subject: Subject, need: Trait | str) -> bool:
     return getattr(spec, need) is not None
 
 
-def yes(fine: bool, detail: str = "") -> Measure:
+def yes(fine: bool, detail: str = "", note: bool = False) -> Measure:
     """A yes-or-no answer as a measure; the detail says what was wrong."""
-    return Measure(0.0 if fine else math.inf, "EXACT", detail="" if fine else detail)
+    ratio = 0.0 if fine else math.inf
+    return Measure(ratio, "EXACT", detail="" if fine else detail, note=note)
+
+
+#: Why nothing is judged where forward is not finite, except at initial parameters.
+OUTSIDE = "outside the domain: forward is not finite there"
+
+
+def ill_conditioned(rule: str, condition: float = math.inf, detail: str = "") -> Measure:
+    """Nothing can be judged here."""
+    return Measure(math.inf, rule, condition, ill_conditioned=True, detail=detail)
 
 
 def agree(got: Array, expected: Array, bound: Array, detail: str = "") -> Measure:
@@ -137,10 +148,10 @@ def identical(a: Tensor, b: Tensor) -> bool:
 def worst(*measures: Measure) -> Measure:
     """The measure that comes closest to failing, or fails worst; one that can be judged first."""
 
-    def closeness(measure: Measure) -> tuple[bool, float]:
+    def closeness(measure: Measure) -> tuple[bool, bool, float]:
         failed = not measure.ok and not measure.ill_conditioned
         relative = measure.ratio / measure.threshold if measure.threshold else measure.ratio * 2
-        return failed, relative
+        return failed and not measure.note, failed, relative
 
     return max(measures, key=closeness)
 
@@ -161,19 +172,20 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
             measure = _excuse_cancellation(check, subject, case, measure)
     except Unsupported as reason:
         return replace(result, verdict=Verdict.UNSUPPORTED, detail=str(reason))
-    except TimeLimit:
-        told = f"not finished after {seconds:g} s"
-        return replace(result, verdict=Verdict.NOT_RUN, detail=told, examples=0)
+    except TimeLimit as limit:
+        told = f"{_running(limit) or 'the check'} did not end within {seconds:g} s"
+        return replace(result, verdict=Verdict.NOT_RUN, detail=told, examples=0, unfinished=1)
     except Exception as error:  # a layer may raise anything, and that is an answer
         if isinstance(error, NotImplementedError) and not subject.own:
-            return replace(result, verdict=Verdict.UNSUPPORTED, detail=one_line(error))
+            unsupported = replace(result, verdict=Verdict.UNSUPPORTED, unfinished=1)
+            return replace(unsupported, detail=f"not implemented: {one_line(error)}")
         detail = f"raised {type(error).__name__}: {one_line(error)}"
         return replace(result, verdict=_failure(check, subject), detail=detail, ratio=math.inf)
     verdict = Verdict.PASS
     if measure.ill_conditioned and not measure.ok:
         verdict = Verdict.ILL_CONDITIONED
     elif not measure.ok:
-        verdict = _failure(check, subject)
+        verdict = Verdict.NOTE if measure.note and not subject.own else _failure(check, subject)
     return replace(
         result,
         verdict=verdict,
@@ -187,6 +199,15 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
         bound=measure.bound,
         ill_conditioned=int(verdict is Verdict.ILL_CONDITIONED),
     )
+
+
+def _running(limit: TimeLimit) -> str:
+    """The direction of the layer that was running when the time was up, empty if none was."""
+    frame, found = limit.__traceback__, ""
+    while frame is not None:
+        found = DIRECTIONS.get(frame.tb_frame.f_code.co_name, found)
+        frame = frame.tb_next
+    return found
 
 
 def without_running(
@@ -232,7 +253,7 @@ def _excuse_cancellation(check: Check, subject: Subject, case: Case, measure: Me
     if narrow.ratio * units < bounds.CANCELLATION_FACTOR * wide.ratio:
         return measure
     told = "cancellation inside the layer: float32 and float64 are "
-    told += f"{narrow.ratio:.2g} and {wide.ratio:.2g} bounds off, so it is no wrong formula"
+    told += f"{narrow.ratio:.2g} and {wide.ratio:.2g} bounds off"
     return replace(measure, ill_conditioned=True, detail=told)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,21 +11,37 @@ import torch
 from torch import Tensor, nn
 
 from emcheck import bounds
-from emcheck.bounds import FINITE_DIFFERENCE, FINITE_DIFFERENCE_STEPS, Measure, too_ill
+from emcheck.bounds import (
+    DIFFERENCE_SPREAD,
+    DIFFERENCES_AGREE,
+    FINITE_DIFFERENCE,
+    Measure,
+    too_ill,
+)
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import Unsupported, agree_tensors, check, worst, yes
+from emcheck.checks.core import (
+    OUTSIDE,
+    Unsupported,
+    agree_tensors,
+    check,
+    ill_conditioned,
+    worst,
+    yes,
+)
+from emcheck.checks.differences import Quality
+from emcheck.checks.slopes import Output, Slopes
 from emcheck.checks.trial import Trial
+from emcheck.messages import one_line
 from emcheck.oracle import condition_number
-
-#: ``output(layer, x)`` is one of the four outputs of a layer, ``(B, ...)``.
-Output = Callable[[nn.Module, Tensor], Tensor]
 
 
 def _smooth(case: Case, subject: Subject) -> Case:
     """Gradients are checked in float64, on small events, away from ill-conditioned states."""
     style = "mixed" if case.style in ("ill", "mixed") else "trained"
-    smooth = replace(case, dtype=torch.float64, style=style, scale="unit", batch=max(case.batch, 1))
+    dtype = torch.float64 if subject.doubles else case.dtype
+    scale = case.scale if case.wide else "unit"
+    smooth = replace(case, dtype=dtype, style=style, scale=scale, batch=max(case.batch, 1))
     return subject.clip(smooth, 3, 4)
 
 
@@ -55,76 +71,42 @@ def gradient_of_inverse_logdet(trial: Trial) -> Measure:
 
 
 def _against_differences(trial: Trial, output: Output, x: Tensor) -> Measure:
-    layer, x = copy.deepcopy(trial.layer), x.clone()
-    out = output(layer, x).detach()
-    generator = trial.case.generator(7)
-    weight = torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out)
-    floor = float(weight.abs().sum()) * x[0].numel()  # sums inside a log-det have n terms
-    size = float((weight * out).abs().sum()) + floor
+    """All tensors moved at once; only where that is wrong or unclear, one by one.
 
-    def scalar() -> Tensor:
-        return (weight * output(layer, x)).sum()
+    A gradient that is wrong for one tensor is wrong along a random direction of all of them.
+    """
+    slopes = Slopes.of(trial.new_layer, output, x, trial.case.generator(7))
+    if slopes is None:
+        return ill_conditioned("FD", detail=OUTSIDE)
+    together = _judged(slopes, slopes.names)
+    if together.ok and not together.ill_conditioned:
+        return together
+    return worst(*(_judged(slopes, [name]) for name in slopes.names))
 
-    tensors = {"x": x, **trainable(layer)}
-    gradients = _gradients(scalar, tensors)
-    measures = []
-    for name, tensor in tensors.items():
-        v = torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor)
-        slope = float((gradients[name] * v).sum())
-        measures.append(_best_step(scalar, tensor, v, slope, size, name))
-    return worst(*measures)
+
+def _judged(slopes: Slopes, names: Sequence[str]) -> Measure:
+    """The gradient by autograd along the direction of some tensors, against differences."""
+    got, size = slopes.gradient(names), slopes.size
+    told = f"gradient for {names[0]}" if len(names) == 1 else ""
+    found = slopes.difference(names)
+    if found.quality is not Quality.GOOD:
+        return ill_conditioned("FD", detail=f"{told}: {found.quality.value}".lstrip(": "))
+    if not math.isfinite(got):
+        told = f"{told} is {got:g}, by differences it is {found.value:.6g}"
+        return Measure(math.inf, "FD", detail=told, got=got, expected=found.value)
+    scale = max(abs(got), abs(found.value), DIFFERENCES_AGREE * size)
+    if found.spread > DIFFERENCES_AGREE * scale:
+        unclear = f"{told}: {Quality.UNRELIABLE.value}".lstrip(": ")
+        return ill_conditioned("FD", detail=unclear)
+    limit = FINITE_DIFFERENCE * (size + abs(got)) * slopes.precision
+    limit += DIFFERENCE_SPREAD * found.spread
+    best = bounds.compare(got, found.value, limit, "FD")
+    return best if best.ok else replace(best, detail=told)
 
 
 def trainable(layer: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that ask for a gradient; frozen ones are constants."""
-    return {name: p for name, p in layer.named_parameters() if p.requires_grad}
-
-
-def _gradients(scalar: Callable[[], Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gradients by autograd; a missing one counts as zero, and is then compared like any."""
-    tensors["x"].requires_grad_(True)
-    value = scalar()
-    wanted = {name: t for name, t in tensors.items() if t.requires_grad}
-    found: tuple[Tensor | None, ...] = (None,) * len(wanted)
-    if value.requires_grad:
-        found = torch.autograd.grad(value, list(wanted.values()), allow_unused=True)
-    tensors["x"].requires_grad_(False)
-    known = dict(zip(wanted, found, strict=True))
-    return {
-        name: torch.zeros_like(t) if known.get(name) is None else known[name]  # type: ignore[misc]
-        for name, t in tensors.items()
-    }
-
-
-def _best_step(
-    scalar: Callable[[], Tensor], tensor: Tensor, v: Tensor, slope: float, size: float, name: str
-) -> Measure:
-    """``slope`` against central differences of ``scalar`` as ``tensor`` moves along ``v``."""
-    base, found = tensor.detach().clone(), []
-    limit = FINITE_DIFFERENCE * (size + abs(slope))
-    with torch.no_grad():
-        for step in FINITE_DIFFERENCE_STEPS:
-            difference = _difference(scalar, tensor, base, step * v)
-            if difference is not None:
-                found.append(bounds.compare(slope, difference / (2 * step), limit, "FD"))
-        tensor.data.copy_(base)
-    if not found:
-        raise Unsupported(f"no step from {name} stays in the domain")
-    best = min(found, key=lambda measure: measure.ratio)
-    return best if best.ok else replace(best, detail=f"gradient for {name}")
-
-
-def _difference(
-    scalar: Callable[[], Tensor], tensor: Tensor, base: Tensor, step: Tensor
-) -> float | None:
-    """``scalar`` at ``base + step`` minus that at ``base - step``; None outside the domain."""
-    try:
-        tensor.data.copy_(base + step)
-        up = float(scalar())
-        tensor.data.copy_(base - step)
-        return up - float(scalar())
-    except Exception:  # at the base itself it has answered
-        return None
+    """The parameters that ask for a gradient; frozen ones are constants, empty ones nothing."""
+    return {n: p for n, p in layer.named_parameters() if p.requires_grad and p.numel()}
 
 
 @check("gradients", "inverse", "inverse_gradient", "exact_inverse", adapt=_smooth)
@@ -133,14 +115,22 @@ def gradient_of_inverse(trial: Trial) -> Measure:
 
     With ``z = f(x, theta)``: ``dx/dz = J^-1`` and ``dx/dtheta = -J^-1 df/dtheta``.
     """
-    layer = copy.deepcopy(trial.layer)
+    layer = trial.new_layer()
     z = trial.latent[:1].clone().requires_grad_(True)
-    x = inverse_of(layer, z)[0]
+    if not bool(z.detach().isfinite().all()):
+        return ill_conditioned("T9", detail=OUTSIDE)
+    if not trial.subject.is_defined and trial.judgeable(trial.preimage[0], z[0].detach())[1]:
+        return ill_conditioned("T9", detail="the layer saturates")
+    x = inverse_of(layer, z.clone())[0]
     g = torch.randn(x.shape, generator=trial.case.generator(8), dtype=torch.float64).to(x)
     parameters = trainable(layer) if trial.has("free_parameters") else {}
     found = _grad_or_zeros((g * x).sum(), [z, *parameters.values()])
+    if not bool(x.detach().isfinite().all()):
+        return Measure(np.inf, "T9", detail="the inverse of an image is not finite")
     J = trial.jacobian(x[0].detach())
     kappa = condition_number(J)
+    if not trial.subject.is_defined:
+        kappa = max(kappa, trial.judgeable(x[0].detach(), z[0].detach())[0])
     unit = bounds.dense_logdet(len(J), kappa, 1, 0.0, trial.arithmetic)  # n kappa u
     if too_ill(kappa, trial.arithmetic.u * len(J) * kappa):
         return Measure(np.inf, "T9", kappa, ill_conditioned=True)
@@ -173,7 +163,7 @@ _DRAWS = 12
 
 def _two_channels(case: Case, subject: Subject) -> Case:
     """With one channel a reflection is -1 whatever its vector, and triangles are empty."""
-    smooth = _smooth(case, subject)
+    smooth = replace(_smooth(case, subject), scale="unit")
     if not subject.any_channels:
         return smooth
     return replace(smooth, event=(max(smooth.event[0], 2), *smooth.event[1:]))
@@ -187,7 +177,7 @@ def no_dead_parameter(trial: Trial) -> Measure:
             "one channel: a reflection is -1 whatever its vector, triangles are empty"
         )
     layer = trial.new_layer()
-    waiting = {name for name, p in layer.named_parameters() if p.requires_grad}
+    waiting = set(trainable(layer))
     for draw in range(_DRAWS):
         if not waiting:
             break
@@ -202,7 +192,11 @@ def no_dead_parameter(trial: Trial) -> Measure:
     return yes(not waiting, f"no gradient ever reaches {', '.join(sorted(waiting))}")
 
 
-@check("gradients", adapt=_smooth)
+def _ordinary(case: Case, subject: Subject) -> Case:
+    return replace(_smooth(case, subject), scale="unit")
+
+
+@check("gradients", "transforms", adapt=_ordinary)
 def jvp_agrees(trial: Trial) -> Measure:
     """Forward-mode derivatives equal the Jacobian times the direction, in both directions."""
     v = trial.sample(9, batch=1)
@@ -210,6 +204,8 @@ def jvp_agrees(trial: Trial) -> Measure:
     if not (trial.has("inverse_gradient") and trial.has("exact_inverse")):
         return forward
     w = trial.forward[0][:1]
+    if not trial.subject.is_defined and trial.judgeable(trial.x[0], w[0])[1]:
+        return forward  # saturated: nothing is left of the inverse to compare
     backward = _pushed(trial, w, v.reshape(w.shape), inverse=True)
     return worst(forward, backward)
 
@@ -231,7 +227,7 @@ def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
     return Measure(bounds.ratio(off, scale), "T9", kappa, detail=detail)
 
 
-@check("gradients", adapt=_smooth)
+@check("gradients", "transforms", adapt=_ordinary)
 def vmap_agrees(trial: Trial) -> Measure:
     """``vmap`` over an extra dimension equals a loop, in both directions."""
     layer, stack = trial.layer, torch.stack([trial.x, trial.sample(9)])
@@ -257,4 +253,4 @@ def vmap_agrees(trial: Trial) -> Measure:
 
 def _unless_own(trial: Trial, what: str, error: Exception) -> Exception:
     """Others' layers need not support a transform; this project's must."""
-    return error if trial.subject.own else Unsupported(f"{what}: {str(error).splitlines()[0]}")
+    return error if trial.subject.own else Unsupported(f"{what}: {one_line(error)}")

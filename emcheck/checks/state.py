@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from emcheck.bounds import Measure
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import agree_tensors, check, identical, worst, yes
+from emcheck.checks.core import Unsupported, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
+from emcheck.messages import one_line
 from emcheck.oracle import as_extended
 from emcheck.spec import Trait
 
@@ -33,15 +35,33 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
 
 @check("state")
 def state_dict_restores(trial: Trial) -> Measure:
-    """A fresh layer with the saved state_dict gives the same outputs, bit for bit."""
+    """A fresh layer with the saved state_dict gives the same outputs, bit for bit.
+
+    Of a layer that sets itself from its first batch also after a training batch: what is not
+    in the state_dict, it sets anew, and forgets what it learnt.
+    """
     call(trial.layer, trial.sample(23))  # saved after use: what sets itself in a call is set
     expected = _outputs(trial.layer, trial)
     # Everything random is drawn anew, what the constructor draws too (a frozen permutation).
     other = Trial(trial.subject, replace(trial.case, seed=trial.case.seed + 1))
-    fresh = other.new_layer(purpose=20)
+    fresh = _unstarted(other) or other.new_layer(purpose=20)
     fresh.load_state_dict(trial.layer.state_dict())
-    same = _equal(_outputs(fresh, trial), expected)
-    return yes(same, "a fresh layer with the loaded state_dict computes something else")
+    told = "a fresh layer with the loaded state_dict computes something else"
+    if not _equal(_outputs(fresh.train(trial.layer.training), trial), expected):
+        return yes(False, told)
+    if trial.subject.unstarted is None:
+        return yes(True)
+    call(fresh.train(), 2 * trial.sample(24, batch=8) + 1)
+    same = _equal(_outputs(fresh.train(trial.layer.training), trial), expected)
+    return yes(same, "a restored layer sets itself anew from its next training batch")
+
+
+def _unstarted(trial: Trial) -> nn.Module | None:
+    """A layer that was never called, of one that sets itself from its first batch."""
+    if trial.subject.unstarted is None:
+        return None
+    case = trial.case
+    return trial.subject.unstarted(case).to(device=case.device, dtype=case.dtype)
 
 
 @check("state", house=True)
@@ -68,6 +88,8 @@ def _goes_stale(trial: Trial, training: bool) -> Measure:
     """In one mode: some layers cache in eval mode only."""
     layer = trial.new_layer().train(training)
     _outputs(layer, trial)  # whatever is cached is cached now
+    if not trial.subject.own and not _follows_dtype(trial, layer):
+        return yes(False, "used in float32 and converted, the layer computes with rounded numbers")
     trial.move(layer, 21, "trained")
     if trial.subject.spec is None or trial.subject.spec.move is None:
         with torch.no_grad():
@@ -86,12 +108,87 @@ def _goes_stale(trial: Trial, training: bool) -> Measure:
     return worst(fresh, forward, definition.logdet_error(x, logdet, trial.arithmetic))
 
 
+def _follows_dtype(trial: Trial, used: nn.Module) -> bool:
+    """Whether a layer that was used in float32 and then converted is as one that never was."""
+    if trial.case.dtype != torch.float32 or trial.widest == torch.float32:
+        return True
+    wide = Trial(trial.subject, replace(trial.case, dtype=torch.float32))
+    x, unused = trial.x.double(), wide.new_layer().train(used.training).double()
+    converted = copy_layer(used).double()
+    outputs = [*call(converted, x)], [*call(unused, x)]
+    if trial.has("inverse"):
+        z = outputs[1][0]
+        for layer, known in zip((converted, unused), outputs, strict=True):
+            known += call_inverse(layer, z)
+    return _equal(tuple(outputs[0]), tuple(outputs[1]))
+
+
 @check("state", "modes")
 def train_and_eval_agree(trial: Trial) -> Measure:
     """``train()`` and ``eval()`` give the same outputs."""
     layer = trial.new_layer()
     trained = _outputs(layer.train(), trial)
     return yes(_equal(trained, _outputs(layer.eval(), trial)), "train and eval differ")
+
+
+@check("state", house=True)
+def parameters_are_separate(trial: Trial) -> Measure:
+    """No two parameters share memory: a training step of one would move the other (clause 6)."""
+    named = [(n, p) for n, p in trial.layer.named_parameters() if p.numel()]
+    for number, (name, one) in enumerate(named):
+        for other_name, other in named[:number]:
+            if _overlap(one, other):
+                told = f"{other_name} and {name} share one storage: a training step of one "
+                return yes(False, told + "moves the other")
+    return yes(True)
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether the memory of two tensors has bytes in common."""
+    if one.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
+        return False
+    ranges = []
+    for tensor in (one, other):
+        steps = zip(tensor.shape, tensor.stride(), strict=True)
+        last = sum((size - 1) * stride for size, stride in steps)
+        start = tensor.data_ptr()
+        ranges.append((start, start + last * tensor.element_size()))
+    return ranges[0][0] <= ranges[1][1] and ranges[1][0] <= ranges[0][1]
+
+
+@check("state")
+def training_steps_repeat(trial: Trial) -> Measure:
+    """A second training step finds nothing of the graph of the first (clause 6)."""
+    layer = trial.new_layer().train()
+    parameters = [p for p in layer.parameters() if p.requires_grad and p.numel()]
+    if not parameters:
+        return yes(True)
+    for number, purpose in enumerate((25, 26)):
+        z, logdet = forward_of(layer, trial.sample(purpose, batch=4))
+        loss = z.square().sum() - logdet.sum()
+        if not loss.requires_grad:
+            return yes(True)
+        try:
+            torch.autograd.grad(loss, parameters, allow_unused=True)
+        except RuntimeError as error:
+            if number == 0:
+                raise Unsupported(f"no gradients: {one_line(error)}") from error
+            told = "the second training step walks back through the graph of the first"
+            return yes(False, f"{told}: {one_line(error, most=80)}")
+    return yes(True)
+
+
+@check("state")
+def first_batch_is_safe(trial: Trial) -> Measure:
+    """A first training batch of one sample leaves every parameter finite (clause 6)."""
+    layer = _unstarted(trial)
+    if layer is None:
+        raise Unsupported("the layer does not set itself from its first batch")
+    call(layer.train(), trial.sample(27, batch=1))
+    for name, value in {**dict(layer.named_parameters()), **dict(layer.named_buffers())}.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            return yes(False, f"a first training batch of one sample makes `{name}` NaN for good")
+    return yes(True)
 
 
 def _one_graph(case: Case, subject: Subject) -> Case:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emcheck.bounds import Arithmetic, Measure, compare
+from emcheck.bounds import Arithmetic, Measure, compare, numerically_singular
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import agree, agree_tensors, check, identical, worst, yes
+from emcheck.checks.core import Unsupported, agree, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
-from emcheck.oracle import as_extended
+from emcheck.oracle import as_extended, singular_extremes
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.spec import Trait
 
@@ -154,3 +154,65 @@ def _undo(layers: list[nn.Module], z: Tensor) -> tuple[Tensor, Array]:
         z, logdet = call_inverse(layer, z)
         total = total + as_extended(logdet)
     return z, total
+
+
+#: Points whose Jacobians are looked at, and halvings of the way between two of them.
+_POINTS, _HALVINGS = 24, 40
+
+
+def _many_points(case: Case, subject: Subject) -> Case:
+    small = replace(_float64(case, subject), batch=_POINTS)
+    return small if subject.doubles else replace(small, dtype=case.dtype)
+
+
+@check("structure", adapt=_many_points)
+def map_does_not_fold(trial: Trial) -> Measure:
+    """The determinant keeps its sign on a connected domain: the map is one to one (clause 4).
+
+    Two points of opposite signs are brought together by halving. If forward is continuous
+    between them, it folds there, and no inverse can undo it; if it jumps, nothing is said.
+    """
+    if trial.subject.draw is not None or trial.x[0].numel() > _MOST_OF_FOLD:
+        raise Unsupported("the domain is not known to be connected, or is too large")
+    x = torch.cat([trial.x[: _POINTS // 2], 4 * trial.x[_POINTS // 2 :]])
+    steep = max(_steepness(trial, one) for one in x)
+    signs = [_orientation(trial, one, steep) for one in x]
+    if not (1 in signs and -1 in signs):
+        return yes(True)
+    up, down = x[signs.index(1)], x[signs.index(-1)]
+    for _ in range(_HALVINGS):
+        middle = (up + down) / 2
+        sign = _orientation(trial, middle, steep)
+        if sign == 0:
+            break
+        up, down = (middle, down) if sign == 1 else (up, middle)
+    (a, b), far = call(trial.layer, torch.stack([up, down]))[0], float((up - down).norm())
+    if not float((a - b).norm()) <= _STEEP * steep * (far + float(up.norm()) * _U64.u):
+        raise Unsupported("forward jumps where the sign of its determinant changes")
+    return yes(False, "the determinant changes its sign where forward is continuous: it folds")
+
+
+#: Dimensions up to which so many Jacobians are formed.
+_MOST_OF_FOLD = 64
+
+#: A map this many times steeper than at any point seen jumps.
+_STEEP = 64.0
+
+
+def _steepness(trial: Trial, x: Tensor) -> float:
+    J = trial.jacobian(x)
+    return singular_extremes(J)[0] if np.isfinite(J).all() else 0.0
+
+
+def _orientation(trial: Trial, x: Tensor, steep: float) -> int:
+    """The sign of the determinant at one sample; 0 where it is not known.
+
+    ``steep`` is the largest slope of the map: slopes that vanish beside it have no sign.
+    """
+    J = trial.jacobian(x)
+    if not np.isfinite(J).all():
+        return 0
+    smallest = singular_extremes(J)[1]
+    if numerically_singular(steep, smallest, len(J), trial.arithmetic):
+        return 0
+    return int(np.linalg.slogdet(J)[0])

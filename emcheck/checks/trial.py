@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -16,17 +16,17 @@ from emcheck.bounds import MOST_EXPLICIT, THRESHOLDS, Arithmetic
 from emcheck.checks.calling import Pair, call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.unsupported import Unsupported
+from emcheck.copying import copy_layer
 from emcheck.oracle import (
     Definition,
     Probed,
     as_extended,
-    condition_number,
     explicit_jacobian,
     probe_jacobian,
     singular_extremes,
 )
 from emcheck.oracle.precision import Array
-from emcheck.styles import move_parameters, optimise
+from emcheck.styles import move_parameters, optimise, step_parameters
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Trial:
         if self.subject.memo is None:
             return self._built(purpose, style)
         key = ("layer", purpose, style)
-        return copy.deepcopy(self._remembered(key, lambda: self._built(purpose, style)))
+        return copy_layer(self._remembered(key, lambda: self._built(purpose, style)))
 
     def _remembered(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         """What several checks of one case share, made once; only copies are given away."""
@@ -80,8 +80,12 @@ class Trial:
         moved = "trained" if style == "optimised" else style
         if spec is None:
             move_parameters(layer, moved, generator)
-        elif spec.move is not None and style != "initial":
-            spec.move(self.subject.unwrap(layer), moved, generator)
+        elif style != "initial":
+            inner = self.subject.unwrap(layer)
+            if spec.move is not None:
+                spec.move(inner, moved, generator)
+            else:
+                step_parameters(inner, moved, generator)
         if style == "optimised":
             optimise(layer, forward_of, self.sample(40 + purpose, batch=8))
 
@@ -91,8 +95,17 @@ class Trial:
 
     @cached_property
     def layer64(self) -> nn.Module:
-        """The same layer with its parameters converted to float64."""
-        return self.new_layer().double()
+        """The same layer with its parameters converted to float64.
+
+        One that does not answer in float64 stays as it is: that is another result's finding.
+        """
+        layer = self.new_layer()
+        return layer.double() if self.subject.doubles else layer
+
+    @property
+    def widest(self) -> torch.dtype:
+        """The dtype in which Jacobians are formed."""
+        return torch.float64 if self.subject.doubles else self.case.dtype
 
     def sample(self, purpose: int = 2, batch: int | None = None) -> Tensor:
         """Data of the case's magnitude, ``(B, *event)``: standard normal, or drawn by the user."""
@@ -113,11 +126,16 @@ class Trial:
     def latent(self) -> Tensor:
         """A latent to invert: normal numbers for known layers, else the image of other data."""
         # On a copy, so that a layer which keeps its last pair cannot recognise the latent.
-        image = self._remembered(("image",), lambda: call(self.new_layer(), self.sample(3))[0])
+        image = self._remembered(("image",), lambda: call(self.new_layer(), self.preimage)[0])
         if self.subject.spec is None:
             return image.clone()
         z = torch.randn(image.shape, generator=self.case.generator(4), dtype=torch.float64)
         return (z * self.case.magnitude).to(image)
+
+    @cached_property
+    def preimage(self) -> Tensor:
+        """The data of which the latent is the image, for layers of unknown make."""
+        return self.sample(3)
 
     @cached_property
     def forward(self) -> Pair:
@@ -136,15 +154,6 @@ class Trial:
         """The definition at the present parameters of ``layer``."""
         return self.subject.define(layer, (case or self.case).event)
 
-    @cached_property
-    def _inverse_has_gradient(self) -> bool:
-        """Whether autograd sees through the inverse; one under ``no_grad`` it does not."""
-        z = self.latent[:1].double().requires_grad_(True)
-        try:
-            return inverse_of(self.layer64, z)[0].requires_grad
-        except Exception:  # it does not answer in float64: another check says so
-            return False
-
     def jacobian(self, x: Tensor, inverse: bool = False) -> Array:
         """The explicit Jacobian at one sample ``x (*event)``, ``(n, n)`` in float64.
 
@@ -159,15 +168,65 @@ class Trial:
         return self._remembered(key, lambda: self._explicit(x, inverse))
 
     def _explicit(self, x: Tensor, inverse: bool) -> Array:
-        if inverse and not self._inverse_has_gradient:
-            xh, _ = call_inverse(self.layer, x[None])
-            return inverse_matrix(self._explicit(xh[0], inverse=False))
-        f: Callable[[nn.Module, Tensor], Pair] = inverse_of if inverse else forward_of
-        J = explicit_jacobian(lambda one: f(self.layer64, one), x.double())
+        if inverse:
+            return self._of_inverse(x)
+        f: Callable[[Tensor], Pair] = lambda one: forward_of(self.layer64, one.clone())  # noqa: E731
+        J = explicit_jacobian(f, x.to(self.widest))
         if J.shape[0] != J.shape[1]:
             m, n = J.shape
             raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
         return J
+
+    def _of_inverse(self, z: Tensor) -> Array:
+        """``dx/dz``, by autograd only where nothing better is to be had.
+
+        Where forward maps ``inverse(z)`` back to ``z``, the Jacobian of the inverse is the
+        inverse of forward's, whatever graph the inverse has. An inverse that does not undo
+        forward is differentiated, or, without a graph, moved along every axis.
+        """
+        if self.subject.is_defined and not self.subject.lacks:
+            return self._by_autograd(z)
+        layer, wide = self.layer64, z.to(self.widest)[None]
+        xh = call_inverse(layer, wide)[0]
+        back = call(self.new_layer().to(self.widest), xh)[0]
+        size = float(wide.norm())
+        if bool((back - wide).norm() <= bounds.INVERTED * size):
+            return inverse_matrix(self.jacobian(xh[0]))
+        return self._by_autograd(z) if self.has("inverse_gradient") else self._by_columns(z)
+
+    def _by_autograd(self, z: Tensor) -> Array:
+        return explicit_jacobian(
+            lambda one: inverse_of(self.layer64, one.clone()), z.to(self.widest)
+        )
+
+    def _by_columns(self, z: Tensor) -> Array:
+        """Central differences of the inverse along every axis, ``(n, n)``."""
+        flat = z.to(self.widest).reshape(-1)
+        step = flat.abs().clamp(min=1.0) * torch.finfo(self.widest).eps ** (1 / 3)
+        up, down = flat + step.diag(), flat - step.diag()
+        rows = torch.cat([up, down]).reshape(-1, *z.shape)
+        moved = call_inverse(self.layer64, rows)[0].double().reshape(2, len(flat), -1)
+        columns = (moved[0] - moved[1]) / (up - down).diagonal()[:, None]
+        return np.asarray(columns.T.numpy(), dtype=np.float64)
+
+    def reference(self, x: Tensor) -> Pair:
+        """``forward(x)`` of the same layer in float64, for what float32 cannot show."""
+        return call(self.layer64, x.to(self.widest))
+
+    def judgeable(self, x: Tensor, z: Tensor, inverse: bool = False) -> tuple[float, bool]:
+        """The condition of one sample ``(*event)``, and whether it is too ill to be judged.
+
+        Besides ``s_max / s_min`` of the Jacobian it counts how much a relative change of the
+        output moves the input, ``|z| / (s_min |x|)``: an output that saturates is badly
+        conditioned even where all singular values are equally small.
+        """
+        largest, smallest = self.singular_extremes(x, inverse)
+        size_of_x, size_of_z = (float(v.double().norm()) for v in (x, z))
+        kappa = largest / smallest if smallest > 0 else math.inf
+        if not self.subject.is_defined and smallest > 0 and size_of_x > 0:
+            kappa = max(kappa, size_of_z / (smallest * size_of_x))
+        kappa = math.inf if math.isnan(kappa) else kappa
+        return kappa, bounds.too_ill(kappa, self.arithmetic.u)
 
     def probed(self, x: Tensor, inverse: bool = False) -> Probed:
         """What random probes say of the Jacobian at one sample too large for an explicit one."""
@@ -197,13 +256,11 @@ class Trial:
         errors, of_logdet, u = [], [], self.arithmetic
         for n in range(len(x)):
             J = self.jacobian(x[n])
+            kappa, ill = self.judgeable(x[n], z[n])
             errors.append(bounds.jacobian_forward(J, as_extended(x[n]), as_extended(z[n]), u))
-            of_logdet.append(self.jacobian_logdet_bound(J, float(logdet[n])))
+            unit = self.jacobian_logdet_unit(len(J), kappa, float(logdet[n]))
+            of_logdet.append(math.inf if ill else unit)
         return np.reshape(errors, z.shape), np.array(of_logdet)
-
-    def jacobian_logdet_bound(self, J: Array, logdet: float) -> float:
-        """Rule T9 with its threshold, for one sample."""
-        return self.jacobian_logdet_unit(len(J), condition_number(J), logdet)
 
     def jacobian_logdet_unit(self, n: int, kappa: float, logdet: float) -> float:
         """Rule T9 with its threshold for ``n`` dimensions and a condition number."""
@@ -216,6 +273,9 @@ class Trial:
         """
         errors = []
         for n in range(len(z)):
+            if self.definition is None and not self._can_bound(xh[n], z[n]):
+                errors.append(np.full(xh[n].shape, np.inf).reshape(-1))
+                continue
             X, Z = as_extended(xh[n : n + 1]), as_extended(z[n : n + 1])
             if self.definition is not None:
                 J = np.asarray(self.definition.jacobian(X), dtype=np.float64)
@@ -225,8 +285,14 @@ class Trial:
                 J = self.jacobian(xh[n])
                 size = bounds.jacobian_forward(J, X, Z, self.arithmetic)
             errors.append(np.abs(inverse_matrix(J)) @ size)
-        bound = np.reshape(errors, xh.shape)
+        bound = np.reshape(np.stack([np.asarray(e, np.float64).reshape(-1) for e in errors])
+                           if errors else np.zeros(0), xh.shape)
         return np.where(bound <= torch.finfo(xh.dtype).max, bound, np.inf)
+
+    def _can_bound(self, xh: Tensor, z: Tensor) -> bool:
+        """Whether the Jacobian at ``xh`` says anything of what the inverse may err by."""
+        finite = bool(xh.isfinite().all()) and bool(z.isfinite().all())
+        return finite and not self.judgeable(xh, z)[1]
 
 
 def inverse_matrix(J: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +9,10 @@ import torch
 from torch import Tensor
 
 from emcheck import bounds
-from emcheck.bounds import Measure, too_ill
+from emcheck.bounds import Measure
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import Unsupported, check, worst
+from emcheck.checks.core import OUTSIDE, Unsupported, check, ill_conditioned, worst
 from emcheck.checks.logdets import logdet_matches_definition
 from emcheck.checks.trial import Trial
 from emcheck.oracle import as_extended
@@ -23,11 +22,12 @@ from emcheck.spec import Trait
 @check("values", "exact_inverse")
 def inverse_undoes_forward(trial: Trial) -> Measure:
     """``inverse(forward(x)) = x`` (clause 4; rules T3, T5, T7, T8)."""
-    xh, _ = trial.back
     if trial.definition is None:
-        return jacobian_round_trip(trial, trial.x, trial.forward[0], xh)
+        z = trial.forward[0]
+        unusable = not_finite(trial, trial.x, z)
+        return unusable or jacobian_round_trip(trial, trial.x, z, trial.back[0])
     return trial.definition.round_trip_error(
-        as_extended(trial.x), as_extended(xh), trial.arithmetic
+        as_extended(trial.x), as_extended(trial.back[0]), trial.arithmetic
     )
 
 
@@ -35,10 +35,14 @@ def inverse_undoes_forward(trial: Trial) -> Measure:
 def forward_undoes_inverse(trial: Trial) -> Measure:
     """``forward(inverse(z)) = z`` on separate deep copies, so that no cache can help (clause 4)."""
     z = trial.latent
-    xh, _ = call_inverse(copy.deepcopy(trial.layer), z)
-    zh, _ = call(copy.deepcopy(trial.layer), xh)
     if trial.definition is None:
-        return jacobian_round_trip(trial, z, xh, zh, inverse=True)
+        unusable = not_finite(trial, trial.preimage, z)
+        if unusable is not None:
+            return unusable
+    xh, _ = call_inverse(trial.new_layer(), z)
+    zh, _ = call(trial.new_layer(), xh)
+    if trial.definition is None:
+        return _return_trip(trial, z, xh, zh)
     Z, XH, ZH = (as_extended(v) for v in (z, xh, zh))
     return trial.definition.return_trip_error(Z, XH, ZH, trial.arithmetic)
 
@@ -117,16 +121,61 @@ def extreme_parameters(trial: Trial) -> Measure:
 def jacobian_round_trip(
     trial: Trial, x: Tensor, z: Tensor, xh: Tensor, inverse: bool = False
 ) -> Measure:
-    """Rule T8 for a layer without a definition; ``inverse`` exchanges the directions."""
-    worst_of, condition = Measure(0.0, "T8"), 1.0
+    """Rule T8 for a layer without a definition; ``inverse`` exchanges the directions.
+
+    A sample that is too ill-conditioned excuses no other one.
+    """
+    judged, ill = [], []
     for n in range(len(x)):
+        kappa, too_ill = trial.judgeable(x[n], z[n], inverse)
+        if too_ill:
+            ill.append(ill_conditioned("T8", kappa, "the layer saturates" if x[n].any() else ""))
+            continue
         largest, smallest = trial.singular_extremes(x[n], inverse=inverse)
-        condition = max(condition, largest / smallest if smallest > 0 else np.inf)
-        if too_ill(condition, trial.arithmetic.u):
-            return Measure(np.inf, "T8", condition, ill_conditioned=True)
         flat = [as_extended(v[n]).reshape(-1) for v in (x, z, xh)]
         bound = bounds.jacobian_round_trip(largest, smallest, flat[0], flat[1], trial.arithmetic)
         error = np.sqrt((bounds.difference(flat[2], flat[0]) ** 2).sum())
-        here = bounds.compare(error, 0.0, bound, "T8")
-        worst_of = here if here.ratio >= worst_of.ratio else worst_of
-    return replace(worst_of, condition=condition)
+        judged.append(bounds.compare(error, 0.0, bound, "T8", kappa))
+    return worst(*(judged or ill)) if judged or ill else Measure(0.0, "T8", 1.0)
+
+
+def _return_trip(trial: Trial, z: Tensor, xh: Tensor, zh: Tensor) -> Measure:
+    """From the latent and back, where the point that it came from can be told apart at all."""
+    measures = []
+    for n in range(len(z)):
+        here = slice(n, n + 1)
+        kappa, too_ill = trial.judgeable(trial.preimage[n], z[n])
+        if too_ill:
+            measures.append(ill_conditioned("T8", kappa, "the layer saturates"))
+        elif not bool(xh[n].isfinite().all()):
+            told = "the inverse of an image is not finite"
+            measures.append(Measure(np.inf, "T8", kappa, detail=told))
+        else:
+            measures.append(jacobian_round_trip(trial, z[here], xh[here], zh[here], inverse=True))
+    judged = [measure for measure in measures if not measure.ill_conditioned]
+    return worst(*(judged or measures)) if measures else Measure(0.0, "T8", 1.0)
+
+
+def not_finite(trial: Trial, x: Tensor, z: Tensor) -> Measure | None:
+    """What is said where ``z = forward(x)`` is not finite; None if it is.
+
+    At initial parameters and ordinary data it is a FAIL: the layer does not take the data.
+    So it is where float64 gives an ordinary number that float32 could hold. Anything else is
+    outside the domain of the parameters or of the data.
+    """
+    fine = z.isfinite().reshape(len(z), -1).all(dim=1)
+    if bool(fine.all()):
+        return None
+    bad = int((~z.isfinite()).sum())
+    if trial.case.dtype != trial.widest:
+        wide = trial.reference(x)[0]
+        lost = (~z.isfinite()) & wide.isfinite() & (wide.abs() < torch.finfo(z.dtype).max / 2)
+        if bool(lost.any()):
+            told = f"forward leaves the range of {trial.case.dtype_name} in {int(lost.sum())} of "
+            told += f"{z.numel()} entries; in float64 they are ordinary numbers"
+            got, expected = float(z[lost][0]), float(wide[lost][0])
+            return Measure(np.inf, "T8", detail=told, got=got, expected=expected, bound=0.0)
+    if trial.case.style == "initial" and trial.case.scale == "unit":
+        told = f"forward is not finite in {bad} of {z.numel()} entries, at initial parameters"
+        return Measure(np.inf, "T8", detail=told)
+    return None if bool(fine.any()) else ill_conditioned("T8", np.inf, OUTSIDE)

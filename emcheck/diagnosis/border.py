@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ import torch
 
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.evidence import Evidence
@@ -25,12 +25,12 @@ from emcheck.diagnosis.evidence import Evidence
 def nan_handling(evidence: Evidence) -> Iterator[Fit]:
     """What comes back for a batch whose first sample holds a NaN."""
     trial = evidence.trial()
-    z, _ = call(copy.deepcopy(trial.layer), trial.x)
+    z, _ = call(copy_layer(trial.layer), trial.x)
     for name, run, given in (("forward", call, trial.x), ("inverse", call_inverse, z)):
         bad = given.clone()
         bad[(0, *[-1] * (bad.dim() - 1))] = math.nan
-        out, _ = run(copy.deepcopy(trial.layer), bad)
-        plain, _ = run(copy.deepcopy(trial.layer), given)
+        out, _ = run(copy_layer(trial.layer), bad)
+        plain, _ = run(copy_layer(trial.layer), given)
         if identical(out, bad) and not identical(plain, given):
             yield Fit(
                 "non_finite_batch_skipped",
@@ -53,8 +53,8 @@ def nan_handling(evidence: Evidence) -> Iterator[Fit]:
 def empty(evidence: Evidence) -> Iterator[Fit]:
     """What a batch of none comes back as."""
     trial = evidence.trial()
-    z, _ = call(copy.deepcopy(trial.layer), trial.x)
-    out, logdet = call(copy.deepcopy(trial.layer), trial.x[:0])
+    z, _ = call(copy_layer(trial.layer), trial.x)
+    out, logdet = call(copy_layer(trial.layer), trial.x[:0])
     wanted = (0, *z.shape[1:])
     if tuple(out.shape) != wanted or tuple(logdet.shape) != (0,):
         kept = " as it went in" if out.shape == trial.x[:0].shape else ""

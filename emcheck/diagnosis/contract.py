@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 
 import torch
@@ -12,6 +11,7 @@ from emcheck.bounds import COUPLED
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, FORWARD, INVERSE, LOGDET, LOGDET_OF_ROWS, ROWS
 from emcheck.diagnosis.evidence import Evidence
@@ -21,7 +21,7 @@ from emcheck.diagnosis.evidence import Evidence
 def in_place(evidence: Evidence) -> Iterator[Fit]:
     """The input after the call is not the input before it."""
     trial = evidence.trial()
-    z, _ = call(copy.deepcopy(trial.layer), trial.x.clone())
+    z, _ = call(copy_layer(trial.layer), trial.x.clone())
     for name, run, given in (("forward", forward_of, trial.x), ("inverse", inverse_of, z)):
         used = given.clone()
         out, _ = _without_gradients(run, trial, used)
@@ -48,12 +48,12 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
     moved = x.clone()
     moved[1:] = trial.sample(67)[1:]
     for name, run in (("forward", call), ("inverse", call_inverse)):
-        first, second = (run(copy.deepcopy(trial.layer), v)[0][0] for v in (x, moved))
-        again = run(copy.deepcopy(trial.layer), x)[0][0]
+        first, second = (run(copy_layer(trial.layer), v)[0][0] for v in (x, moved))
+        again = run(copy_layer(trial.layer), x)[0][0]
         apart = float((first - second).abs().max())
         # Not relative to a condition number: the Jacobian of a sample alone may be zero.
         if apart > COUPLED * float(first.abs().max()) and identical(first, again):
-            swapped = run(copy.deepcopy(trial.layer), x.flip(0))[0].flip(0)[0]
+            swapped = run(copy_layer(trial.layer), x.flip(0))[0].flip(0)[0]
             turned = float((first - swapped).abs().max())
             same = turned <= COUPLED * float(first.abs().max())
             order = "" if same else "; it depends on their order too"
@@ -79,10 +79,10 @@ def logdet_form(evidence: Evidence) -> Iterator[Fit]:
     """The log-det as returned: a number, 0-d, another shape, another dtype."""
     trial = evidence.trial()
     with torch.no_grad():
-        z = copy.deepcopy(trial.layer)(trial.x)[0]
+        z = copy_layer(trial.layer)(trial.x)[0]
         answers = {
-            "forward": copy.deepcopy(trial.layer)(trial.x)[1],
-            "inverse": copy.deepcopy(trial.layer).inverse(z)[1],  # type: ignore[operator]
+            "forward": copy_layer(trial.layer)(trial.x)[1],
+            "inverse": copy_layer(trial.layer).inverse(z)[1],  # type: ignore[operator]
         }
     B = len(trial.x)
     for name, logdet in answers.items():
@@ -133,7 +133,7 @@ def _strided(x: Tensor) -> Iterator[tuple[str, Tensor]]:
 def layouts(evidence: Evidence) -> Iterator[Fit]:
     """The same numbers with other strides raise, or are read in the order of memory."""
     trial = evidence.trial()
-    z, _ = call(copy.deepcopy(trial.layer), trial.x)
+    z, _ = call(copy_layer(trial.layer), trial.x)
     for name, run, given in (("forward", forward_of, trial.x), ("inverse", inverse_of, z)):
         plain, _ = _without_gradients(run, trial, given.clone())
         for layout, strided in _strided(given):
@@ -166,4 +166,4 @@ def _without_gradients(
 ) -> tuple[Tensor, Tensor]:
     """``run`` on a copy of the layer with the very memory that is given."""
     with torch.no_grad():
-        return run(copy.deepcopy(trial.layer), given)
+        return run(copy_layer(trial.layer), given)

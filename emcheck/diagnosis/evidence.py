@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from emcheck.bounds import THRESHOLDS, Arithmetic, dense_logdet
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.examples import LogdetExample, logdet_examples
 from emcheck.diagnosis.gradients_seen import Slope, slopes
@@ -167,7 +167,7 @@ class Evidence:
     def sample_pair(self) -> tuple[Tensor, Tensor]:
         """Data of the base case and a latent to invert."""
         trial = self.trial()
-        return trial.x, call(copy.deepcopy(trial.layer), trial.sample(3))[0]
+        return trial.x, call(copy_layer(trial.layer), trial.sample(3))[0]
 
 
 def _neighbours(event: Event, step: int) -> Iterator[Event]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from emcheck.bounds import BOTH_SIDES, THRESHOLDS, Arithmetic, too_ill
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt, attempts
 from emcheck.diagnosis.recording import Recorder
 from emcheck.diagnosis.terms import parameter_terms
@@ -65,7 +65,7 @@ def logdet_examples(evidence: Evidence, inverse: bool) -> tuple[LogdetExample, .
 
 
 def _example(trial: Trial, inverse: bool) -> LogdetExample:
-    layer = copy.deepcopy(trial.layer)
+    layer = copy_layer(trial.layer)
     given = trial.latent if inverse else trial.x
     recorder = Recorder(layer, len(given))
     run = call_inverse if inverse else call
@@ -83,7 +83,7 @@ def _example(trial: Trial, inverse: bool) -> LogdetExample:
         bound.append(THRESHOLDS["T9"] * bounds.dense_logdet(len(J), kappa, 1, value, U64))
         jacobians.append(J)
     other = call if inverse else call_inverse
-    answer = attempt(lambda: other(copy.deepcopy(trial.layer), given.clone())[1])
+    answer = attempt(lambda: other(copy_layer(trial.layer), given.clone())[1])
     opposite = np.full(len(given), np.nan) if answer is None else answer.double().numpy()
     ends = [v.double().numpy() for v in ((out, given) if inverse else (given, out))]
     return LogdetExample(

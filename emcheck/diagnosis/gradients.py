@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from emcheck.checks.calling import call
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import MECHANISM, SEEN, SYMPTOM, Fit, hypothesis
 from emcheck.diagnosis.covers import GRADIENTS
 from emcheck.diagnosis.evidence import Evidence
@@ -107,8 +107,8 @@ def parameter_dead(evidence: Evidence) -> Iterator[Fit]:
 def _has_no_effect(evidence: Evidence, name: str) -> bool:
     trial = evidence.trial()
     x, z = evidence.sample_pair
-    before = evidence.outputs(copy.deepcopy(trial.layer), x, z)
-    changed = copy.deepcopy(trial.layer)
+    before = evidence.outputs(copy_layer(trial.layer), x, z)
+    changed = copy_layer(trial.layer)
     parameter = changed.get_parameter(name)
     noise = torch.randn(parameter.shape, generator=trial.case.generator(63), dtype=torch.float64)
     parameter.data.add_(noise.to(parameter))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
-from emcheck.bounds import FINITE_DIFFERENCE, FINITE_DIFFERENCE_STEPS
-from emcheck.checks.calling import call, forward_of, inverse_of
+from emcheck.bounds import DIFFERENCE_SPREAD, FINITE_DIFFERENCE
+from emcheck.checks.calling import forward_of, inverse_of
+from emcheck.checks.differences import Quality
+from emcheck.checks.slopes import INPUT, Slopes
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.attempt import attempts
 
@@ -59,52 +59,24 @@ def slopes(evidence: Evidence) -> tuple[Slope, ...]:
 
 
 def _of_output(trial: Trial, output: str) -> list[Slope]:
-    layer = copy.deepcopy(trial.layer)
     position = 0 if output in ("latent", "inverse") else 1
     backwards = output.startswith("inverse")
-    x = (call(copy.deepcopy(layer), trial.sample(3))[0] if backwards else trial.x).clone()
+    x = trial.latent if backwards else trial.x
     run: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
     run = inverse_of if backwards else forward_of
-    generator = trial.case.generator(60)
-    with torch.no_grad():
-        out = run(layer, x.clone())[position]
-    weight = torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out)
-    size = float((weight * out).abs().sum() + weight.abs().sum() * x[0].numel())
-
-    def scalar() -> Tensor:
-        return (weight * run(layer, x)[position]).sum()
-
-    tensors = {"the input": x, **dict(layer.named_parameters())}
-    with torch.enable_grad():
-        wanted = {name: t for name, t in tensors.items() if name == "the input" or t.requires_grad}
-        x.requires_grad_(True)
-        value = scalar()
-        gradients: tuple[Tensor | None, ...] = (None,) * len(wanted)
-        if value.requires_grad:
-            gradients = torch.autograd.grad(value, list(wanted.values()), allow_unused=True)
-        x.requires_grad_(False)
-    found = []
-    for (name, tensor), gradient in zip(wanted.items(), gradients, strict=True):
-        v = torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor)
-        got = 0.0 if gradient is None else float((gradient * v).sum())
-        true, bound = _difference(scalar, tensor, v, got, size)
+    found = Slopes.of(
+        trial.new_layer, lambda layer, x: run(layer, x)[position], x, trial.case.generator(60)
+    )
+    if found is None:
+        return []
+    slopes = []
+    for name in found.names:
+        got, true = found.gradient([name]), found.difference([name])
+        gradient = found.gradients[name]
         missing = gradient is None or not bool(gradient.any())
-        found.append(Slope(output, name, got, true, bound, missing, not value.requires_grad))
-    return found
-
-
-def _difference(
-    scalar: Callable[[], Tensor], tensor: Tensor, v: Tensor, got: float, size: float
-) -> tuple[float, float]:
-    """The central difference that comes closest to ``got``, and what it may err by."""
-    base, best = tensor.detach().clone(), float("nan")
-    with torch.no_grad():
-        for step in FINITE_DIFFERENCE_STEPS:
-            tensor.data.copy_(base + step * v)
-            up = float(scalar())
-            tensor.data.copy_(base - step * v)
-            slope = (up - float(scalar())) / (2 * step)
-            if not abs(best - got) <= abs(slope - got):
-                best = slope
-        tensor.data.copy_(base)
-    return best, FINITE_DIFFERENCE * (size + abs(got))
+        bound = FINITE_DIFFERENCE * (found.size + abs(got)) * found.precision
+        bound += DIFFERENCE_SPREAD * true.spread
+        told = "the input" if name == INPUT else name
+        value = true.value if true.quality is Quality.GOOD else math.nan
+        slopes.append(Slope(output, told, got, value, bound, missing, not found.attached))
+    return slopes

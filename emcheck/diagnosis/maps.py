@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from emcheck.bounds import THRESHOLDS, Arithmetic
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt, attempts
 from emcheck.oracle import as_extended
 from emcheck.oracle.precision import Array
@@ -78,9 +78,9 @@ def measure_maps(evidence: Evidence, cases: Sequence[Case]) -> tuple[Maps, ...]:
 
 def _maps(trial: Trial) -> Maps:
     x = trial.x[:1].clone()
-    z, _ = call(copy.deepcopy(trial.layer), x.clone())
+    z, _ = call(copy_layer(trial.layer), x.clone())
     F = trial.jacobian(x[0])
-    back = attempt(lambda: call_inverse(copy.deepcopy(trial.layer), z.clone())[0])
+    back = attempt(lambda: call_inverse(copy_layer(trial.layer), z.clone())[0])
     xh = np.full(x.numel(), np.nan) if back is None else back.double().numpy().reshape(-1)
     defined, D = None, None
     definition = trial.definition
@@ -104,12 +104,12 @@ def _differentiable(trial: Trial, z: torch.Tensor) -> bool:
     """Whether autograd sees through the inverse at all."""
     with torch.enable_grad():
         given = z[:1].clone().requires_grad_(True)
-        out = copy.deepcopy(trial.layer).inverse(given)[0]  # type: ignore[operator]
+        out = copy_layer(trial.layer).inverse(given)[0]  # type: ignore[operator]
     return bool(out.requires_grad)
 
 
 def _by_columns(trial: Trial, z: torch.Tensor) -> Array | None:
-    layer, n = copy.deepcopy(trial.layer), z.numel()
+    layer, n = copy_layer(trial.layer), z.numel()
     basis = torch.eye(n, dtype=z.dtype).reshape(n, *z.shape[1:])
     zero = call_inverse(layer, torch.zeros_like(z))[0]
     columns = call_inverse(layer, basis)[0] - zero

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from itertools import permutations
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.checks.calling import call, call_inverse
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
 from emcheck.diagnosis.covers import FORWARD, INVERSE
 from emcheck.diagnosis.evidence import Evidence
@@ -55,8 +55,8 @@ def inverse_order(evidence: Evidence) -> Iterator[Fit]:
         layers = parts(trial.layer)
         if len(layers) < 2:
             return
-        z, _ = call(copy.deepcopy(trial.layer), trial.x.clone())
-        got, _ = call_inverse(copy.deepcopy(trial.layer), z.clone())
+        z, _ = call(copy_layer(trial.layer), trial.x.clone())
+        got, _ = call_inverse(copy_layer(trial.layer), z.clone())
         forward = _order(layers, trial.x, z, inverse=False)
         backward = _order(layers, z, got, inverse=True)
         if forward is None or backward is None or backward == forward[::-1]:
@@ -85,7 +85,7 @@ def _order(
         value = given.clone()
         try:
             for index in order:
-                value, _ = run(copy.deepcopy(layers[index][1]), value)
+                value, _ = run(copy_layer(layers[index][1]), value)
         except Exception:  # this order does not even fit together
             continue
         if value.shape == got.shape and torch.equal(value, got):
@@ -126,7 +126,7 @@ def _product_order(
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     matrices = []
     for _, part in layers:
-        layer, n = copy.deepcopy(part).double(), m.x.size
+        layer, n = copy_layer(part).double(), m.x.size
         basis = torch.eye(n, dtype=torch.float64).reshape(n, *m.case.event)
         zero = call(layer, torch.zeros_like(basis[:1]))[0]
         matrices.append((call(layer, basis)[0] - zero).numpy().reshape(n, -1).T)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from emcheck.bounds import ALIKE, APPROXIMATE
 from emcheck.checks.calling import call, call_inverse
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import SEEN, SYMPTOM, Fit, hypothesis
 from emcheck.diagnosis.covers import FORWARD, INVERSE, LOGDET
 from emcheck.diagnosis.evidence import OUTPUTS, Evidence
@@ -31,8 +31,8 @@ def in_single_precision(evidence: Evidence) -> Iterator[Fit]:
     for case in evidence.spread:
         trial = evidence.trial(case)
         x = trial.x
-        z = call(copy.deepcopy(trial.layer), trial.sample(3))[0]
-        for name, value in evidence.outputs(copy.deepcopy(trial.layer), x, z).items():
+        z = call(copy_layer(trial.layer), trial.sample(3))[0]
+        for name, value in evidence.outputs(copy_layer(trial.layer), x, z).items():
             if value.dtype != torch.float64:
                 narrow[name] = -1
             if narrow[name] >= 0 and _is_narrow(value):
@@ -78,7 +78,7 @@ def clipped(evidence: Evidence) -> Iterator[Fit]:
         extremes = []
         for factor in (16.0, 64.0):
             given = trial.sample(62, batch=8) * factor
-            value = run(copy.deepcopy(trial.layer), given)[0].double().numpy().reshape(-1)
+            value = run(copy_layer(trial.layer), given)[0].double().numpy().reshape(-1)
             extremes.append(_extremes(value))
         (high, many), (again, more) = extremes
         if high == again and many >= 3 and more >= many:
@@ -107,8 +107,8 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
     sizes = {}
     for dtype in (torch.float32, torch.float64):
         trial = evidence.trial(replace(evidence.base, dtype=dtype))
-        z, _ = call(copy.deepcopy(trial.layer), trial.x)
-        xh, _ = call_inverse(copy.deepcopy(trial.layer), z)
+        z, _ = call(copy_layer(trial.layer), trial.x)
+        xh, _ = call_inverse(copy_layer(trial.layer), z)
         sizes[dtype] = float((xh - trial.x).double().norm() / trial.x.double().norm())
     wide, narrow = sizes[torch.float64], sizes[torch.float32]
     if is_approximate(wide, narrow, evidence.maps[0].condition):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ import torch
 from emcheck.checks.calling import call
 from emcheck.checks.case import Case
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, LOGDET_OF_ROWS
 from emcheck.diagnosis.evidence import Evidence
@@ -151,8 +151,8 @@ def out_of_range(evidence: Evidence) -> Iterator[Fit]:
 def _by_parameters(evidence: Evidence, case: Case) -> Fit | None:
     """float32 gives NaN or infinity where the same parameters in float64 give numbers."""
     trial = evidence.trial(replace(case, dtype=torch.float32, scale="unit"))
-    z, _ = call(copy.deepcopy(trial.layer), trial.x)
-    wide, _ = call(copy.deepcopy(trial.layer).double(), trial.x.double())
+    z, _ = call(copy_layer(trial.layer), trial.x)
+    wide, _ = call(copy_layer(trial.layer).double(), trial.x.double())
     fits = torch.finfo(torch.float32).max
     if (
         bool(z.isfinite().all())
@@ -183,10 +183,10 @@ def _by_data(evidence: Evidence, case: Case) -> Fit | None:
     for exponent in (960, -1000):
         scale = 2.0**exponent
         x = trial.x
-        z, zero = (call(copy.deepcopy(trial.layer), v)[0] for v in (x, torch.zeros_like(x)))
-        got = call(copy.deepcopy(trial.layer), x * scale)[0]
+        z, zero = (call(copy_layer(trial.layer), v)[0] for v in (x, torch.zeros_like(x)))
+        got = call(copy_layer(trial.layer), x * scale)[0]
         size = float(z.abs().max())
-        further = float(call(copy.deepcopy(trial.layer), x * 2**10)[0].abs().max())
+        further = float(call(copy_layer(trial.layer), x * 2**10)[0].abs().max())
         if not math.isfinite(size) or size == 0 or not further <= 2**12 * size:
             continue
         if not bool(got.isfinite().all()) or not bool(got.any()):

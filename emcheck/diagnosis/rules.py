@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import SEEN, SYMPTOM, Fit, hypothesis
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.oracle.precision import Array
@@ -36,7 +36,7 @@ def forward_mode(evidence: Evidence) -> Iterator[Fit]:
     case = evidence.case_of("jvp_agrees")
     small = replace(evidence.subject.clip(case, 3, 3), dtype=torch.float64, scale="unit", batch=1)
     trial = evidence.trial(small)
-    z, _ = call(copy.deepcopy(trial.layer), trial.x)
+    z, _ = call(copy_layer(trial.layer), trial.x)
     for (name, run), given in zip(_DIRECTIONS, (trial.x, z), strict=True):
         J = trial.jacobian(given[0], inverse=name == "inverse")
         pushed = _forward_mode(trial, run, given)
@@ -59,7 +59,7 @@ def _forward_mode(
     for j in range(given.numel()):
         v = torch.zeros_like(given).reshape(-1)
         v[j] = 1.0
-        layer = copy.deepcopy(trial.layer)
+        layer = copy_layer(trial.layer)
         _, dz = torch.func.jvp(
             lambda x, layer=layer: run(layer, x)[0], (given,), (v.reshape(given.shape),)
         )  # type: ignore[misc]
@@ -76,10 +76,10 @@ def vmap_mixes(evidence: Evidence) -> Iterator[Fit]:
     stack = torch.stack([trial.x, trial.sample(9)])
     for name, run in (("forward", call), ("inverse", call_inverse)):
         with torch.no_grad():
-            f = copy.deepcopy(trial.layer)
+            f = copy_layer(trial.layer)
             method = f if name == "forward" else f.inverse
             got = torch.func.vmap(lambda v, method=method: method(v)[0])(stack)
-        expected = torch.stack([run(copy.deepcopy(trial.layer), part)[0] for part in stack])
+        expected = torch.stack([run(copy_layer(trial.layer), part)[0] for part in stack])
         flat = got.reshape(6, -1), expected.reshape(6, -1)
         if evidence.alike(*flat):
             continue
@@ -106,11 +106,11 @@ def branch_under_compile(evidence: Evidence) -> Iterator[Fit]:
     """Graph capture alone (no code generation) changes the result: a branch asks for it."""
     case = evidence.case_of("compiled_agrees")
     trial = evidence.trial(replace(evidence.subject.clip(case, 3, 3), batch=2, dtype=torch.float64))
-    z, _ = call(copy.deepcopy(trial.layer), trial.x)
+    z, _ = call(copy_layer(trial.layer), trial.x)
     even = case.seed % 2 == 0
     name, run, given = ("forward", call, trial.x) if even else ("inverse", call_inverse, z)
-    plain = run(copy.deepcopy(trial.layer), given)
-    layer = copy.deepcopy(trial.layer)
+    plain = run(copy_layer(trial.layer), given)
+    layer = copy_layer(trial.layer)
     method = layer if even else layer.inverse
     torch._dynamo.reset()
     with torch.no_grad():

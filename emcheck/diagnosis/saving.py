@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.checks.core import identical
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, GRADIENTS
 from emcheck.diagnosis.evidence import Evidence
@@ -31,10 +31,10 @@ def not_saved(evidence: Evidence) -> Iterator[Fit]:
     second.load_state_dict(first.state_dict())
     for name, mine, theirs in _hidden(first, second):
         x, z = evidence.sample_pair
-        before = evidence.outputs(copy.deepcopy(first), x, z)
-        apart = differing(before, evidence.outputs(copy.deepcopy(second), x, z))
+        before = evidence.outputs(copy_layer(first), x, z)
+        apart = differing(before, evidence.outputs(copy_layer(second), x, z))
         theirs.copy_(mine)
-        again = differing(before, evidence.outputs(copy.deepcopy(second), x, z))
+        again = differing(before, evidence.outputs(copy_layer(second), x, z))
         if apart and not again:
             yield Fit(
                 "not_in_state_dict",
@@ -84,7 +84,7 @@ def pickling(evidence: Evidence) -> Iterator[Fit]:
         )
         return
     for told, other, checks in (
-        ("copying", copy.deepcopy(layer), None),
+        ("copying", copy_layer(layer), None),
         ("pickling", copied, frozenset({"copies_and_pickles_agree"})),
     ):
         rounded = _rounded(layer.state_dict(), other.state_dict())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
+from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, INVERSE
 from emcheck.diagnosis.evidence import Evidence
@@ -64,7 +64,7 @@ def stale(evidence: Evidence) -> Iterator[Fit]:
 def remembers(evidence: Evidence) -> Iterator[Fit]:
     """The inverse of the latent that forward returned last differs from the same on a copy."""
     trial = evidence.trial()
-    layer, other = copy.deepcopy(trial.layer), copy.deepcopy(trial.layer)
+    layer, other = copy_layer(trial.layer), copy_layer(trial.layer)
     z, _ = call(layer, trial.x)
     remembered, _ = call_inverse(layer, z)
     computed, _ = call_inverse(other, z)
@@ -87,7 +87,7 @@ def randomness(evidence: Evidence) -> Iterator[Fit]:
     outputs = []
     for seed in (0, 1, 0):
         torch.manual_seed(seed)
-        outputs.append(evidence.outputs(copy.deepcopy(trial.layer), x, z))
+        outputs.append(evidence.outputs(copy_layer(trial.layer), x, z))
     noisy = differing(outputs[0], outputs[1])
     if noisy:
         same = not differing(outputs[0], outputs[2])
@@ -112,9 +112,9 @@ def mode_dependent(evidence: Evidence) -> Iterator[Fit]:
     trial = evidence.trial()
     x, z = evidence.sample_pair
     train, held = (
-        evidence.outputs(copy.deepcopy(trial.layer).train(mode), x, z) for mode in (True, False)
+        evidence.outputs(copy_layer(trial.layer).train(mode), x, z) for mode in (True, False)
     )
-    again = evidence.outputs(copy.deepcopy(trial.layer).train(True), x, z)
+    again = evidence.outputs(copy_layer(trial.layer).train(True), x, z)
     changed = differing(train, held)
     changed = [name for name in changed if not evidence.alike(train[name], held[name])]
     if changed and not differing(train, again):

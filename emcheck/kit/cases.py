@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from emcheck.bounds import MOST_EXPLICIT
 from emcheck.checks import Case, Check, Subject, run_check
-from emcheck.kit.probe import SMALL, Probe
+from emcheck.kit.discovery import SMALL, Discovery
 from emcheck.layer import Event
 from emcheck.result import Result, Verdict
 from emcheck.spec import options_of
@@ -32,6 +33,12 @@ _FULL_SIZE_DEFINED = (
     "inverse_backward_error",
 )
 
+#: Widths of data besides the ordinary one, and samples of each.
+_WIDE = (("wide4", 4), ("wide16", 4), ("wide64", 3), ("wide64", 1))
+
+#: Checks of gradients that also look at wide data.
+_WIDE_GRADIENTS = ("gradient_of_latent", "gradient_of_logdet")
+
 #: Times that an ill-conditioned draw is drawn again.
 _AGAIN = 3
 
@@ -41,7 +48,7 @@ class Plan:
     """What cases are made of.
 
     Args:
-        found: what probing the layer gave.
+        found: what calling the layer has shown.
         shape: the event as given.
         seed: of the first case; the others follow.
         dtypes: what to check in.
@@ -50,7 +57,7 @@ class Plan:
         options: those of a registered layer.
     """
 
-    found: Probe
+    found: Discovery
     shape: Event
     seed: int
     dtypes: tuple[torch.dtype, ...]
@@ -61,7 +68,7 @@ class Plan:
     @classmethod
     def of(
         cls,
-        found: Probe,
+        found: Discovery,
         layer: nn.Module,
         shape: Event,
         seed: int,
@@ -77,7 +84,8 @@ class Plan:
         A check that always runs in one dtype is filed under that one.
         """
         found: dict[str, Case] = {}
-        for case in (*self._styled(dtype), *self._sized(check, dtype)):
+        every = (*self._styled(dtype), *self._widened(check, dtype), *self._sized(check, dtype))
+        for case in every:
             adapted = check.adapt(case, subject)
             if adapted.dtype == dtype or adapted.dtype not in self.dtypes:
                 found.setdefault(str(adapted), case)
@@ -91,10 +99,23 @@ class Plan:
             style = STYLES[number % len(STYLES)]
             yield self._case(event, batch, dtype, style, number)
 
+    def _widened(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
+        """Data several times as wide, for layers whose domain nobody knows."""
+        subject = self.found.subject
+        unknown = subject.spec is None and subject.draw is None
+        if not unknown or not (check.family in _OF_SIZE or check.name in _WIDE_GRADIENTS):
+            return
+        for number, (scale, batch) in enumerate(_WIDE):
+            case = self._case(self.found.event, batch, dtype, "trained", 30 + number)
+            yield replace(case, scale=scale)
+
     def _sized(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
         widest = max(self.dtypes, key=lambda dtype: torch.finfo(dtype).bits)
         if dtype != widest:
             return
+        if check.name == "shapes_and_dtypes":
+            for number, event in enumerate(self.found.cut):
+                yield self._case(event, 2, widest, "initial", 40 + number)
         if check.family in _OF_SIZE:
             for number, event in enumerate(self.found.neighbours):
                 yield self._case(event, 1, widest, "trained", 10 + number)
@@ -125,9 +146,27 @@ def run_mildly(check: Check, subject: Subject, case: Case, seconds: float) -> tu
     So nobody escapes judgement by being ill-conditioned.
     """
     result = run_check(check, subject, case, seconds)
+    if case.wide:
+        return case, _within_domain(result)
     for attempt in range(_AGAIN if math.prod(case.event) <= MOST_EXPLICIT else 0):
         if result.verdict is not Verdict.ILL_CONDITIONED:
             break
         case = replace(case, style="trained", seed=case.seed + 1000 * (attempt + 1))
         result = run_check(check, subject, case, seconds)
     return case, result
+
+
+#: How a layer says that data are outside its domain: no fault of a layer on wide data.
+_REFUSAL = re.compile(
+    r"ValueError|AssertionError|domain|range|outside|out of bounds|support", re.IGNORECASE
+)
+
+
+def _within_domain(result: Result) -> Result:
+    """The result on wide data: a layer that refuses them in clear words is not wrong."""
+    raised = result.verdict is Verdict.FAIL and result.detail.startswith("raised ")
+    if not raised or not _REFUSAL.search(result.detail):
+        return result
+    told = f"outside the domain: wide data are refused ({result.detail})"
+    refused = Verdict.ILL_CONDITIONED
+    return replace(result, verdict=refused, detail=told, ill_conditioned=1, ratio=math.nan)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from emcheck.checks import CHECKS, Case, Check
-from emcheck.kit.examine import DTYPES, EXAMPLES, TIME_LIMIT, Examination
+from emcheck.kit.examine import DTYPES, EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Examination
 from emcheck.kit.report import Report
 from emcheck.kit.target import Reference, Sample
 from emcheck.result import Result
@@ -27,6 +27,7 @@ def check_layer(
     capabilities: Mapping[str, bool] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     time_limit: float = TIME_LIMIT,
+    report_limit: float = REPORT_LIMIT,
     compiled: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -51,6 +52,7 @@ def check_layer(
             :data:`emcheck.checks.capabilities.CAPABILITIES`; checks that need it are UNSUPPORTED.
         expected_failures: check -> reason; a FAIL becomes XFAIL, a check that passes XPASS.
         time_limit: seconds for one check on one example.
+        report_limit: seconds for all of them; examples that have not begun by then are NOT RUN.
         compiled: also compare with ``torch.compile``, which costs seconds.
         progress: called with each check and its result as it finishes.
 
@@ -72,6 +74,7 @@ def check_layer(
         capabilities=capabilities,
         expected_failures=expected_failures,
         time_limit=time_limit,
+        report_limit=report_limit,
         compiled=compiled,
     )
     results = []

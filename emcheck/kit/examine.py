@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,12 @@ from emcheck.checks.core import without_running
 from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.diagnosis import Explanation, Finding, diagnose
 from emcheck.kit.cases import Plan, run_mildly, too_large
+from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_expected
-from emcheck.kit.probe import Probe, probe
 from emcheck.kit.report import Report
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
+from emcheck.ok import spoils
 from emcheck.randomness import seeded
 from emcheck.result import Result, Verdict, merge
 
@@ -34,6 +36,9 @@ EXAMPLES = 4
 #: Seconds for one check on one case: a hundred times what the slowest takes on a small layer.
 TIME_LIMIT = 10.0
 
+#: Seconds for a whole report: examples that have not begun by then are NOT RUN.
+REPORT_LIMIT = 120.0
+
 #: Time limits that the diagnosis of one layer may take.
 _DIAGNOSIS = 3.0
 
@@ -42,7 +47,7 @@ _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forwa
 
 
 class Examination:
-    """A layer and its checks, one by one; it is probed when the first is run.
+    """A layer and its checks, one by one; it is first called when the first is run.
 
     Args: those of :func:`emcheck.check_layer`.
 
@@ -63,6 +68,7 @@ class Examination:
         capabilities: Mapping[str, bool] | None = None,
         expected_failures: Mapping[str, str] | None = None,
         time_limit: float = TIME_LIMIT,
+        report_limit: float = REPORT_LIMIT,
         compiled: bool = False,
     ) -> None:
         self.shape, self.seed, self.time_limit = validate_shape(shape), seed, time_limit
@@ -71,17 +77,20 @@ class Examination:
             raise ValueError(f"expected examples to be 1 or more, got {examples}")
         self._compiled, self._examples = compiled, examples
         self._findings: list[Finding] = []
+        self._hung: set[tuple[object, ...]] = set()
+        self.report_limit = report_limit
+        self._until = math.inf
         with _quiet(seed):
             self.subject = make_subject(layer, shape, reference, sample, capabilities)
             self._built = self.subject.build(Case(self.shape, seed=seed))
         self.dtypes = _dtypes(self._built, dtypes)
 
     @cached_property
-    def found(self) -> Probe:
+    def found(self) -> Discovery:
         """What calling the layer shows; the first use calls it."""
         with _quiet(self.seed):
             _load_transforms()
-            return probe(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
+            return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
     @cached_property
     def plan(self) -> Plan:
@@ -104,6 +113,8 @@ class Examination:
     def run(self, check: Check) -> list[Result]:
         """One result for each dtype: the worst of its examples, a FAIL shrunk."""
         results = []
+        if self._until == math.inf:
+            self._until = time.monotonic() + self.report_limit
         with _quiet(self.seed):
             for dtype in self.plan.dtypes:
                 subject = self._subject(check, dtype)
@@ -112,18 +123,15 @@ class Examination:
                 if unheard is not None:
                     results.append(unheard)
                     continue
-                found: list[tuple[Case, Result]] = []
-                for case in cases:
-                    found.append(self._one(check, subject, case))
-                    if found[-1][1].verdict is Verdict.NOT_RUN:
-                        break  # it did not end in time: it will not again
+                found = [self._one(check, subject, case) for case in cases]
                 if found:
                     results.append(self._merged(check, subject, found))
         return mark_expected(results, self.expected)
 
     def _subject(self, check: Check, dtype: torch.dtype) -> Subject:
-        """What a check sees: coupling for the one that names it, what is silent in a dtype."""
-        subject = self.found.loud if check.couples else self.found.subject
+        """What a check sees: the mode as given or another, and what is silent in a dtype."""
+        loud = check.name in self.found.loud_in
+        subject = self.found.loud if loud else self.found.subject
         told = self.found.silent.get(("inverse", dtype))
         if told is None:
             return subject
@@ -134,7 +142,22 @@ class Examination:
         if reason and check.hindered(subject) is None:
             unsupported = Verdict.UNSUPPORTED
             return case, without_running(check, subject, case, unsupported, reason)
-        return run_mildly(check, subject, case, self.time_limit)
+        if time.monotonic() > self._until:
+            told = f"the report's limit of {self.report_limit:g} s was over"
+            late = without_running(check, subject, case, Verdict.NOT_RUN, told)
+            return case, replace(late, unfinished=int(check.hindered(subject) is None))
+        place = (case.event, case.dtype, case.style, case.scale, case.seed)
+        if place in self._hung:
+            told = f"inverse did not end within {self.time_limit:g} s before, in this case"
+            broken = dict.fromkeys(missing({"inverse": False}), told)
+            subject = replace(subject, broken={**subject.broken, **broken})
+            if check.hindered(subject) == (Verdict.NOT_RUN, told):
+                late = without_running(check, subject, case, Verdict.NOT_RUN, told)
+                return case, replace(late, unfinished=1)
+        case, result = run_mildly(check, subject, case, self.time_limit)
+        if result.verdict is Verdict.NOT_RUN and result.detail.startswith("inverse did not"):
+            self._hung.add(place)
+        return case, result
 
     def _too_wide(self, check: Check, subject: Subject, case: Case) -> str:
         """Why a check that computes in float64 is not run on constants rounded to float32."""
@@ -158,6 +181,11 @@ class Examination:
 
     def _merged(self, check: Check, subject: Subject, found: list[tuple[Case, Result]]) -> Result:
         merged = merge([result for _, result in found])
+        if spoils(check.name, merged.verdict, merged.unfinished):
+            case = next(case for case, result in found if result.case == merged.case)
+            if merged.verdict is Verdict.NOT_RUN:
+                self._findings.append(Finding(check.name, check.adapt(case, subject), merged))
+                return replace(merged, reproduce=_line(check, check.adapt(case, subject)))
         if merged.verdict is not Verdict.FAIL:
             return merged
         case = next(case for case, result in found if result.case == merged.case)
@@ -191,9 +219,9 @@ class Examination:
 
     def _explained(self, findings: list[Finding]) -> tuple[Explanation, ...]:
         """What fits the findings; nothing where the layer does not answer in time."""
-        coupled = any(CHECKS[found.check].couples for found in findings)
-        # Explanations are sought where the fault shows: coupling, in the mode as given.
-        subject = replace(self.found.loud, coupled="") if coupled else self.found.subject
+        # Explanations are sought where the fault shows: of a mode, in the mode as given.
+        loud = all(found.check in self.found.loud_in for found in findings)
+        subject = replace(self.found.loud, coupled="") if loud else self.found.subject
         try:
             with _quiet(self.seed), time_limit(_DIAGNOSIS * self.time_limit):
                 return diagnose(subject, findings)

@@ -4,45 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from emcheck.checks import CHECKS
 from emcheck.diagnosis import Explanation
+from emcheck.ok import is_ok, never_passed, spoils
 from emcheck.result import Result, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Families in which an applicable check must pass at least once.
-_MUST_PASS = ("values", "logdet")
-
 #: Verdicts that are told one by one; the others are counted.
 _TOLD = (Verdict.FAIL, Verdict.XPASS, Verdict.XFAIL, Verdict.NOTE, Verdict.ILL_CONDITIONED)
-
-#: Verdicts that spoil a report.
-SPOILING = (Verdict.FAIL, Verdict.XPASS)
-
-#: Verdicts that stand outside what is applicable.
-_NOT_APPLICABLE = (Verdict.UNSUPPORTED, Verdict.XFAIL)
-
-
-def never_passed(found: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
-    """Value and log-det checks among ``(check, verdict)`` that apply but never passed."""
-    names: dict[str, bool] = {}
-    for check, verdict in found:
-        if CHECKS[check].family in _MUST_PASS and verdict not in _NOT_APPLICABLE:
-            names[check] = names.get(check, False) or verdict is Verdict.PASS
-    return tuple(name for name, passed in names.items() if not passed)
-
 
 @dataclass(frozen=True)
 class Report:
     """The results of all checks on one layer.
 
-    ``ok`` holds iff nothing FAILs or XPASSes and every applicable value and log-det check
-    passed at least once. ``explanations`` are what fits the failures, best first; ``scope``
+    ``ok`` holds iff nothing spoils it (a FAIL, an XPASS, a value or log-det check with an
+    example that did not end) and every applicable value and log-det check passed at least once. ``explanations`` are what fits the failures, best first; ``scope``
     says in words what was looked at: shapes, sizes, modes.
     """
 
@@ -56,7 +36,7 @@ class Report:
     @property
     def failures(self) -> tuple[Result, ...]:
         """Results that spoil the report."""
-        return tuple(result for result in self.results if result.verdict in SPOILING)
+        return tuple(r for r in self.results if spoils(r.check, r.verdict, r.unfinished))
 
     @property
     def unproven(self) -> tuple[str, ...]:
@@ -65,8 +45,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        passed = any(result.verdict is Verdict.PASS for result in self.results)
-        return passed and not self.failures and not self.unproven
+        return is_ok(self.results)
 
     @property
     def examples(self) -> int:

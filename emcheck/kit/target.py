@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from emcheck.adapters import Adapted, NotALayer, adapt
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
+from emcheck.copying import copy_layer
 from emcheck.layer import Event
 from emcheck.messages import one_line
 from emcheck.oracle import Definition, ReferenceDefinition
@@ -60,8 +60,6 @@ def make_subject(
         else:
             with seeded(case.seed):
                 built = _adapted(fresh(), declared)
-        if isinstance(built, Adapted):
-            built.warm_up(_like(built, subject.draw, case))
         return built
 
     simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
@@ -77,7 +75,8 @@ def make_subject(
         lacks=lacks,
         memo={},
     )
-    _copied(layer)
+    if fresh is None:
+        _copied(layer)
     return subject
 
 
@@ -141,7 +140,7 @@ def _adapted(layer: object, declared: Mapping[str, bool]) -> nn.Module:
 
 def _copied(layer: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(layer)
+        return copy_layer(layer)
     except Exception as error:  # what a layer keeps may refuse in many ways
         told = one_line(error)
         name = type(layer).__name__
@@ -149,16 +148,6 @@ def _copied(layer: nn.Module) -> nn.Module:
             f"expected a layer that can be copied, got {name} ({told}): pass a function that "
             "returns a new one"
         ) from error
-
-
-def _like(layer: nn.Module, draw: Draw | None, case: Case) -> Tensor:
-    """Data for a first call, in the dtype that the layer was built in."""
-    floating = (p for p in layer.parameters() if p.is_floating_point())
-    like = next(floating, torch.zeros(()))
-    generator = case.generator(60)
-    if draw is not None:
-        return draw(8, case.event, generator).to(like)
-    return torch.randn((8, *case.event), generator=generator, dtype=torch.float64).to(like)
 
 
 def _draw(sample: Sample | None, layer: nn.Module, event: Event) -> Draw | None:
@@ -194,7 +183,7 @@ def _definition(reference: Reference) -> Callable[[nn.Module, Event], Definition
         )
 
     def define(layer: nn.Module, event: Event) -> Definition:
-        wide = copy.deepcopy(layer).double()
+        wide = copy_layer(layer).double()
         if len(needed) == 2:
             return ReferenceDefinition(functools.partial(reference, wide), event)
         return ReferenceDefinition(reference, event)

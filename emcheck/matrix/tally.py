@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from emcheck.kit.report import SPOILING, never_passed
 from emcheck.matrix.backlog import Pair
 from emcheck.matrix.case import MatrixCase, Record
+from emcheck.ok import never_passed, spoils
 from emcheck.result import Verdict
 
 
@@ -45,7 +45,7 @@ class Tally:
             verdict = Verdict(result["verdict"])
             self.verdicts[case.target][verdict] += 1
             self._seen[case.pair].add((result["check"], verdict))
-            if verdict in SPOILING:
+            if spoils(result["check"], verdict, result.get("unfinished", 0)):
                 self.failures.append({"target": case.target, "event": case.event, **result})
 
     def count(self, target: str) -> int:
@@ -64,7 +64,7 @@ class Tally:
     def ok(self, target: str) -> bool:
         """As for a report: something passed, nothing spoils, nothing is unproven or refused."""
         counts = self.verdicts[target]
-        spoilt = any(counts[verdict] for verdict in SPOILING)
+        spoilt = any(failure["target"] == target for failure in self.failures)
         refused = any(case.target == target for case in self.refused)
         passed = counts[Verdict.PASS] > 0
         return passed and not spoilt and not refused and not self.unproven(target)

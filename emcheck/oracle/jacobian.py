@@ -32,7 +32,7 @@ def explicit_jacobian(f: Map, x: Tensor) -> Array:
     leaf = x.detach().clone().requires_grad_(True)
     with torch.enable_grad():
         # A copy that is no leaf: a layer may change its input in place.
-        z = f(leaf.clone()[None])[0][0].reshape(-1)
+        z = f(leaf.clone()[None])[0].reshape(-1)
     if not z.requires_grad:
         return np.zeros((z.numel(), x.numel()))
     rows = torch.eye(z.numel(), dtype=z.dtype, device=z.device)
@@ -40,7 +40,7 @@ def explicit_jacobian(f: Map, x: Tensor) -> Array:
         J = torch.cat([_pulled(z, leaf, part, True) for part in rows.split(_CHUNK)])
     except _NOT_BATCHED:
         try:
-            J = torch.func.jacrev(lambda one: f(one[None])[0][0], chunk_size=_CHUNK)(leaf.detach())
+            J = torch.func.jacrev(lambda one: f(one[None])[0].reshape(-1), chunk_size=_CHUNK)(leaf.detach())
         except _NOT_BATCHED:
             J = torch.stack([_pulled(z, leaf, row, False) for row in rows])
     return np.asarray(J.detach().reshape(-1, x.numel()).cpu().numpy(), dtype=np.float64)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from emcheck.ok import MUST_PASS, SPOILING
 from emcheck.report.schema import Record
 from emcheck.report.tidy import excess
 from emcheck.result import SEVERITY, Verdict
 
 VERDICTS = [v.value for v in Verdict]
 _RANK = {v.value: rank for rank, v in enumerate(SEVERITY)}
-SPOILS = {Verdict.FAIL.value, Verdict.XPASS.value}
-#: Families whose every applicable check must pass at least once in every layer.
-MUST_PASS = {"values", "logdet"}
+SPOILS = {verdict.value for verdict in SPOILING}
 
 
 def check_frame(records: list[Record]) -> pd.DataFrame:

@@ -1,0 +1,92 @@
+"""Central differences that know how good they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from emcheck.bounds import DIFFERENCE_ROUNDING, DIFFERENCE_STEPS, DIFFERENCES_AGREE
+
+
+class Quality(Enum):
+    """Whether a difference can judge a gradient."""
+
+    GOOD = "neighbouring steps agree"
+    UNRELIABLE = "neighbouring steps disagree: a kink or a very steep place"
+    OUTSIDE = "no step stays in the domain"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A derivative by differences: its value, what it may be off by, and whether it judges."""
+
+    value: float
+    spread: float
+    quality: Quality
+
+
+def central_difference(f: Callable[[float], float], size: float, u: float) -> Difference:
+    """``f'(0)`` from central differences ``(f(h) - f(-h)) / 2h`` at neighbouring steps ``h``.
+
+    Three neighbouring steps are taken at a time; what they disagree by, and rounding, is what
+    their middle may be off by. The first three that agree to a few digits end the search.
+
+    Args:
+        f: a function of one number of the order of 1; NaN or an exception: outside the domain.
+        size: the sum of the absolute values of what ``f`` adds up, which its rounding follows.
+        u: the rounding unit of ``f``.
+
+    Cost: 6 to 17 evaluations of ``f``.
+    """
+    digits = -math.log2(u)
+    known: dict[float, float] = {}
+    centre = _value(f, 0.0)
+    best = Difference(math.nan, math.inf, Quality.OUTSIDE)
+    for share in DIFFERENCE_STEPS:
+        step = 2.0 ** -round(share * digits)
+        up, down = _value(f, step), _value(f, -step)
+        if not (math.isfinite(up) and math.isfinite(down)):
+            continue
+        if _bends(up, down, centre, size * u):
+            known[step] = math.nan
+            continue
+        known[step] = (up - down) / (2 * step)
+        for found in _triples(known, size * u):
+            if found.spread < best.spread or best.quality is Quality.OUTSIDE:
+                best = found
+        scale = max(abs(best.value), DIFFERENCES_AGREE * size)
+        if best.quality is Quality.GOOD and best.spread <= DIFFERENCES_AGREE**2 * scale:
+            break
+    if best.quality is Quality.OUTSIDE and known:
+        return Difference(math.nan, math.inf, Quality.UNRELIABLE)
+    return best
+
+
+def _value(f: Callable[[float], float], step: float) -> float:
+    try:
+        return f(step)
+    except Exception:  # a step that leads out of the domain
+        return math.nan
+
+
+def _bends(up: float, down: float, centre: float, rounding: float) -> bool:
+    """Whether the two one-sided differences are of different slope by more than a third.
+
+    A smooth function bends by ``h^2 f''``, which is small against ``h f'`` at small steps; at
+    a kink the sides differ however small the step. Near a stationary point nothing is said.
+    """
+    right, left = up - centre, centre - down
+    gap = abs(right - left)
+    return gap > 0.3 * max(abs(right), abs(left)) and gap > 64 * rounding
+
+
+def _triples(known: dict[float, float], rounding: float) -> Iterator[Difference]:
+    steps = sorted(known, reverse=True)
+    for first, middle, last in zip(steps, steps[1:], steps[2:], strict=False):
+        three = [known[first], known[middle], known[last]]
+        if not all(map(math.isfinite, three)):
+            continue
+        spread = max(three) - min(three) + DIFFERENCE_ROUNDING * rounding / middle
+        yield Difference(known[middle], spread, Quality.GOOD)

@@ -1,0 +1,34 @@
+"""Copies of anybody's layer: ``deepcopy``, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def copy_layer(layer: nn.Module) -> nn.Module:
+    """A deep copy; tensors that were computed from others are copied without their graph.
+
+    ``deepcopy`` refuses a tensor with a graph. Layers keep such tensors on purpose (a weight
+    that a hook computes anew in every call) and by mistake (:func:`derived_tensors` names them).
+    """
+    try:
+        return copy.deepcopy(layer)
+    except RuntimeError:
+        memo: dict[int, Any] = {}
+        for _, value in derived_tensors(layer):
+            memo[id(value)] = value.detach().clone()
+        return copy.deepcopy(layer, memo)
+
+
+def derived_tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Tensors with a graph that a module keeps, by the path of the attribute."""
+    for prefix, module in layer.named_modules():
+        kept = {**vars(module), **module._buffers}
+        for name, value in kept.items():
+            for inner in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(inner, Tensor) and inner.grad_fn is not None:
+                    yield f"{prefix}.{name}".lstrip("."), inner

@@ -1,0 +1,98 @@
+"""Layers that set themselves from their first batch: found by what they do, and started."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.checks import Case, Subject
+from emcheck.checks.core import identical
+from emcheck.checks.limit import TimeLimit, time_limit
+
+
+def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tuple[str, ...]]:
+    """The subject, started where its first training batch sets it, and a note that says so.
+
+    A first training-mode batch changes parameters or buffers and a second one changes none:
+    that is a start, however it is written. The subject then builds layers that have had their
+    first batch, eight samples of data, and remembers how to build one that has not.
+
+    Args:
+        subject: as given.
+        case: the event, and the seed of the data.
+        seconds: limit for the calls.
+    """
+    if subject.own:
+        return subject, ()
+    try:
+        with warnings.catch_warnings(), time_limit(seconds):
+            warnings.simplefilter("ignore")
+            names = _set_by_first_batch(subject, case)
+    except (TimeLimit, Exception):  # a layer that refuses or hangs: discovery says so
+        return subject, ()
+    if not names:
+        return subject, ()
+    build = subject.build
+
+    def start(case: Case) -> nn.Module:
+        layer = build(case)
+        _train_once(layer, first_batch(subject, case, layer))
+        return layer
+
+    listed = ", ".join(f"`{name}`" for name in names)
+    note = f"its first training batch sets {listed}: started once, all checks run after that"
+    return replace(subject, build=start, unstarted=build), (note,)
+
+
+def _set_by_first_batch(subject: Subject, case: Case) -> list[str]:
+    """What the first training batch sets and the second does not; else empty.
+
+    What comes out the same for other data is no start, but room to work in.
+    """
+    layer = subject.build(case)
+    data = first_batch(subject, case, layer)
+    before = _state(layer)
+    _train_once(layer, data)
+    after = _state(layer)
+    _train_once(layer, 3 * data.flip(0) + 2 if subject.draw is None else data.flip(0))
+    later = _state(layer)
+    if _changed(after, later):
+        return []
+    other = subject.build(case)
+    _train_once(other, first_batch(subject, replace(case, seed=case.seed + 1), other))
+    learnt = set(_changed(after, _state(other)))
+    return [name for name in _changed(before, after) if name in learnt]
+
+
+def first_batch(subject: Subject, case: Case, layer: nn.Module) -> Tensor:
+    """Eight samples of data in the dtype that the layer was built in."""
+    floating = [p for p in layer.parameters() if p.is_floating_point()]
+    like = floating[0] if floating else torch.zeros(())
+    generator = Case(case.event, seed=case.seed).generator(60)
+    if subject.draw is not None:
+        return subject.draw(8, case.event, generator).to(like)
+    data = torch.randn((8, *case.event), generator=generator, dtype=torch.float64)
+    return data.to(like)
+
+
+def _train_once(layer: nn.Module, data: Tensor) -> None:
+    """One call of forward in training mode without gradients; all modes are put back."""
+    modes = [(module, module.training) for module in layer.modules()]
+    try:
+        with torch.no_grad():
+            layer.train()(data.clone())
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _state(layer: nn.Module) -> dict[str, Tensor]:
+    tensors = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+    return {name: value.detach().clone() for name, value in tensors.items()}
+
+
+def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    return [n for n, v in after.items() if n not in before or not identical(v, before[n])]
