@@ -17,7 +17,7 @@ from emcheck.diagnosis.examples import LogdetExample
 from emcheck.diagnosis.initialization import common_stabiliser
 from emcheck.diagnosis.logdet_places import gate_offset
 from emcheck.diagnosis.precision import is_approximate
-from emcheck.kit.probe import _coupled
+from emcheck.kit.discovery import _coupled
 
 EPS32, EPS64 = 2.0**-23, 2.0**-52
 

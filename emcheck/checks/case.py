@@ -138,6 +138,7 @@ class Subject:
         unstarted: for a layer that sets itself from its first batch and is started by
             ``build``: a layer as its constructor left it.
         doubles: whether the layer answers in float64.
+        original: the layer as it was given or first built; a copy shares no memory any more.
         loses_entries: whether the image has another number of entries than the data.
     """
 
@@ -157,6 +158,7 @@ class Subject:
     unstarted: Callable[[Case], nn.Module] | None = None
     doubles: bool = True
     loses_entries: bool = False
+    original: nn.Module | None = None
 
     def define(self, layer: nn.Module, event: Event) -> Definition | None:
         """The definition of ``layer`` at its present parameters, where there is one."""

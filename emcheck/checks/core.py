@@ -249,6 +249,8 @@ def _excuse_cancellation(check: Check, subject: Subject, case: Case, measure: Me
     narrow, wide = found[torch.float32], found[torch.float64]
     if narrow is None or wide is None or not (wide.ok or unknown):
         return measure
+    if narrow.ill_conditioned or wide.ill_conditioned or not np.isfinite(narrow.ratio):
+        return measure  # nothing was measured there that could be compared
     units = bounds.Arithmetic.of(torch.float32).u / bounds.Arithmetic.of(torch.float64).u
     if narrow.ratio * units < bounds.CANCELLATION_FACTOR * wide.ratio:
         return measure

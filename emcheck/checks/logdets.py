@@ -51,9 +51,7 @@ def inverse_logdet_matches_jacobian(trial: Trial) -> Measure:
     return against_jacobian(trial, z, xh, logdet, inverse=True)
 
 
-def against_jacobian(
-    trial: Trial, x: Tensor, z: Tensor, logdet: Tensor, inverse: bool
-) -> Measure:
+def against_jacobian(trial: Trial, x: Tensor, z: Tensor, logdet: Tensor, inverse: bool) -> Measure:
     """Log-dets ``(B,)`` next to those of the Jacobians at ``x (B, *event)``, sample by sample.
 
     A sample that is too ill-conditioned excuses no other one.

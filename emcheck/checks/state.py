@@ -134,7 +134,8 @@ def train_and_eval_agree(trial: Trial) -> Measure:
 @check("state", house=True)
 def parameters_are_separate(trial: Trial) -> Measure:
     """No two parameters share memory: a training step of one would move the other (clause 6)."""
-    named = [(n, p) for n, p in trial.layer.named_parameters() if p.numel()]
+    layer = trial.subject.original or trial.subject.build(trial.case)
+    named = [(n, p) for n, p in layer.named_parameters() if p.numel()]
     for number, (name, one) in enumerate(named):
         for other_name, other in named[:number]:
             if _overlap(one, other):

@@ -285,8 +285,12 @@ class Trial:
                 J = self.jacobian(xh[n])
                 size = bounds.jacobian_forward(J, X, Z, self.arithmetic)
             errors.append(np.abs(inverse_matrix(J)) @ size)
-        bound = np.reshape(np.stack([np.asarray(e, np.float64).reshape(-1) for e in errors])
-                           if errors else np.zeros(0), xh.shape)
+        bound = np.reshape(
+            np.stack([np.asarray(e, np.float64).reshape(-1) for e in errors])
+            if errors
+            else np.zeros(0),
+            xh.shape,
+        )
         return np.where(bound <= torch.finfo(xh.dtype).max, bound, np.inf)
 
     def _can_bound(self, xh: Tensor, z: Tensor) -> bool:

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.bounds import COUPLED
-from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
+from emcheck.checks.calling import (
+    call,
+    call_inverse,
+    forward_of,
+    inverse_of,
+    is_per_sample,
+    with_logdet,
+)
 from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
 from emcheck.copying import copy_layer
@@ -80,28 +87,45 @@ def logdet_form(evidence: Evidence) -> Iterator[Fit]:
     trial = evidence.trial()
     with torch.no_grad():
         z = copy_layer(trial.layer)(trial.x)[0]
+        answers = {"forward": copy_layer(trial.layer)(trial.x)[1]}
+        if trial.has("inverse_logdet"):
+            inverse = copy_layer(trial.layer).inverse(z)  # type: ignore[operator]
+            answers["inverse"] = with_logdet(inverse)[1]
+    accepted = not evidence.subject.own and "logdet_per_sample" not in evidence.failing
+    if accepted:
+        # A number or a tensor of one entry is right for every sample: the fault is another.
         answers = {
-            "forward": copy_layer(trial.layer)(trial.x)[1],
-            "inverse": copy_layer(trial.layer).inverse(z)[1],  # type: ignore[operator]
+            name: value
+            for name, value in answers.items()
+            if isinstance(value, Tensor)
+            and (value.dtype != trial.x.dtype or not is_per_sample(value, len(trial.x)))
         }
     B = len(trial.x)
     for name, logdet in answers.items():
         if logdet is None:
             text = f"{name.capitalize()} returns no log-det: None."
             yield Fit("logdet_wrong_shape", text, f"expected shape ({B},), got None")
+        elif accepted and isinstance(logdet, Tensor) and logdet.dtype != trial.x.dtype:
+            yield _default_dtype(name, trial.x, logdet)
         elif not isinstance(logdet, Tensor) or logdet.dim() == 0:
             kind = "0-d tensor" if isinstance(logdet, Tensor) else type(logdet).__name__
             text = f"{name.capitalize()} returns one log-det for the whole batch, a {kind}."
             yield Fit("scalar_logdet", text, f"expected shape ({B},), got {_shape(logdet)}")
         elif tuple(logdet.shape) != (B,):
-            text = f"The log-det of {name} has the wrong shape."
+            text = f"The log-det of {name} has the wrong shape: it is not summed to one number "
+            text += "for each sample."
             yield Fit("logdet_wrong_shape", text, f"expected ({B},), got {_shape(logdet)}")
         elif logdet.dtype != trial.x.dtype or logdet.device != trial.x.device:
-            yield Fit(
-                "logdet_default_dtype",
-                f"The log-det of {name} is created as {_short(logdet)}, whatever the input.",
-                f"input {_short(trial.x)}, log-det {_short(logdet)}",
-            )
+            yield _default_dtype(name, trial.x, logdet)
+
+
+def _default_dtype(name: str, x: Tensor, logdet: Tensor) -> Fit:
+    return Fit(
+        "logdet_default_dtype",
+        f"The log-det of {name} is created as {_short(logdet)}, whatever the input.",
+        f"input {_short(x)}, log-det {_short(logdet)}",
+        ANY,
+    )
 
 
 def _shape(value: object) -> str:

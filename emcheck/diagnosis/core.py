@@ -101,7 +101,7 @@ def hypothesis(
         taken = {slug for known in HYPOTHESES for slug in known.slugs} & set(slugs)
         if taken:
             raise ValueError(f"expected new causes, got {sorted(taken)} twice")
-        triggers = frozenset(when)
+        triggers = when if isinstance(when, frozenset) else frozenset(when)
         covers = triggers if explains is None else explains
         HYPOTHESES.append(Hypothesis(slugs, rank, triggers, covers, test))
         return test

@@ -58,6 +58,11 @@ class Evidence:
                     return finding.case
         raise LookupError(f"expected a finding of {checks}, got {sorted(self.failing)}")
 
+    def is_infinite(self, check: str) -> bool:
+        """Whether a finding of this check is a number that is not finite, or none at all."""
+        found = [f.result for f in self.findings if f.check == check]
+        return any(not math.isfinite(result.got) for result in found)
+
     @cached_property
     def base(self) -> Case:
         """A small float64 case like the failing ones: parameters moved, three samples."""

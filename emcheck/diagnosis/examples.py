@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from emcheck import bounds
 from emcheck.bounds import BOTH_SIDES, THRESHOLDS, Arithmetic, too_ill
@@ -34,7 +35,8 @@ class LogdetExample:
 
     ``got``, ``expected``, ``bound`` are ``(B,)``; ``terms`` holds natural log-dets by name,
     ``(B,)`` each, of submodules as they were called and of parameters alone; ``x`` and ``z``
-    are the two ends, ``opposite`` the log-det of the other direction at the same input.
+    are the two ends, ``opposite`` the log-det of the other direction at the same input and
+    ``opposite_there`` that at the output.
     """
 
     case: Case
@@ -44,6 +46,7 @@ class LogdetExample:
     z: Array
     x: Array
     opposite: Array
+    opposite_there: Array
     jacobians: Array  # (B, n, n), dz/dx
     terms: Mapping[str, Array] = field(default_factory=dict)
 
@@ -83,8 +86,10 @@ def _example(trial: Trial, inverse: bool) -> LogdetExample:
         bound.append(THRESHOLDS["T9"] * bounds.dense_logdet(len(J), kappa, 1, value, U64))
         jacobians.append(J)
     other = call if inverse else call_inverse
-    answer = attempt(lambda: other(copy_layer(trial.layer), given.clone())[1])
-    opposite = np.full(len(given), np.nan) if answer is None else answer.double().numpy()
+    opposite, opposite_there = (
+        _or_nan(attempt(lambda at=at: other(copy_layer(trial.layer), at.clone())[1]), len(given))
+        for at in (given, out)
+    )
     ends = [v.double().numpy() for v in ((out, given) if inverse else (given, out))]
     return LogdetExample(
         case=trial.case,
@@ -94,9 +99,14 @@ def _example(trial: Trial, inverse: bool) -> LogdetExample:
         x=ends[0],
         z=ends[1],
         opposite=opposite,
+        opposite_there=opposite_there,
         jacobians=np.stack(jacobians),
         terms=terms,
     )
+
+
+def _or_nan(logdet: Tensor | None, batch: int) -> Array:
+    return np.full(batch, np.nan) if logdet is None else logdet.double().numpy()
 
 
 def _usable(J: Array) -> bool:

@@ -143,7 +143,7 @@ def one_step(evidence: Evidence) -> Iterator[Fit]:
 @hypothesis("gradient_incomplete", rank=SYMPTOM, when=(*CHECK_OF.values(),), explains=GRADIENTS)
 def incomplete(evidence: Evidence) -> Iterator[Fit]:
     """A gradient is there and wrong: part of what it depends on is detached."""
-    off = [s for s in evidence.slopes if s.off]
+    off = [s for s in evidence.slopes if s.off and np.isfinite(s.got)]
     partial = [s for s in off if not s.missing]
     if not off:
         return

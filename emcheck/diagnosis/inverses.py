@@ -184,7 +184,7 @@ def stabilised(evidence: Evidence) -> Iterator[Fit]:
         sizes = np.abs(diagonal)
         eps = float(sizes.max())
         spare = m.unit * float(np.abs(m.F).max())
-        if not ((np.abs(sizes - eps) <= spare) | (sizes <= spare)).all() or eps <= spare:
+        if not ((np.abs(sizes - eps) <= spare) | (sizes <= spare)).all() or eps <= 64 * spare:
             return
         found.append((eps, spare))
     if len(found) >= 2 and np.ptp([eps for eps, _ in found]) <= max(spare for _, spare in found):

@@ -53,6 +53,11 @@ def _factors(rank: int) -> list[Factor]:
         Factor("factor_height_missing", "lacks the factor H", lambda C, P, H, W, B: 1 / H),
         Factor("factor_width_missing", "lacks the factor W", lambda C, P, H, W, B: 1 / W),
         Factor("factor_height_extra", "has a factor H too much", lambda C, P, H, W, B: H),
+        Factor(
+            "factor_depth_missing",
+            "lacks the factor D, the depth of the volume",
+            lambda C, P, H, W, B: H * W / P,
+        ),
         Factor("factor_width_extra", "has a factor W too much", lambda C, P, H, W, B: W),
         Factor("square_images_only", f"has the factor H H {squares}", lambda C, P, H, W, B: H / W),
         Factor("square_images_only", f"has the factor W W {squares}", lambda C, P, H, W, B: W / H),

@@ -23,7 +23,9 @@ def at_the_latent(evidence: Evidence) -> Iterator[Fit]:
     examples = [e for e in evidence.inverse_logdets if np.isfinite(e.opposite).all()]
     wrong = [e for e in examples if e.off.any()]
     depends = any(np.ptp(e.expected) > e.bound.max() for e in examples)
-    if depends and len(wrong) >= 2 and all(e.fits(-e.opposite) for e in examples):
+    # Where forward returns the same wrong number at x as at z, the place is not the fault.
+    told = [e for e in wrong if not e.fits(-e.opposite_there)]
+    if depends and len(told) >= 2 and all(e.fits(-e.opposite) for e in examples):
         example = wrong[0]
         yield Fit(
             "logdet_at_latent",
@@ -101,6 +103,8 @@ def _near(example: LogdetExample, alone: Array, predicted: Array) -> bool:
 def gate_offset(evidence: Evidence) -> Iterator[Fit]:
     """The gate is ``sigmoid(h + c)``, the log-det that of ``sigmoid(h)``, one c everywhere."""
     for examples, which in wrong_directions(evidence):
+        if not all(np.isfinite(e.got).all() for e in examples):
+            continue
         samples = [
             (e.got[n], _gates(e.jacobians[n], inverse=which != "forward"), e)
             for e in examples
@@ -110,6 +114,8 @@ def gate_offset(evidence: Evidence) -> Iterator[Fit]:
             return
         turned = -1.0 if which != "forward" else 1.0
         offset = _solve_offset(turned * samples[0][0], samples[0][1])
+        if not 2.0**-20 < abs(offset) < 32.0:
+            continue  # at the end of what was searched: nothing was solved
         told = [turned * _log_sigmoids(gates, offset) for _, gates, _ in samples]
         if all(
             abs(got - wanted) <= SOLVED * e.bound.max() * (1 + abs(offset))

@@ -84,7 +84,7 @@ def _repaired(trial: Trial) -> dict[str, float]:
 def determinant_out_of_range(evidence: Evidence) -> Iterator[Fit]:
     """The log-det is infinite although it is finite; the determinant leaves the dtype's range."""
     for check in (*_LOGDETS, "extreme_parameters"):
-        if check not in evidence.failing:
+        if check not in evidence.failing or not evidence.is_infinite(check):
             continue
         for case in _candidates(evidence, check):
             fit = _overflowing(evidence, case)
@@ -140,8 +140,9 @@ def _overflowing(evidence: Evidence, case: Case) -> Fit | None:
 def out_of_range(evidence: Evidence) -> Iterator[Fit]:
     """Intermediate values overflow or underflow: the same numbers in a wider range are right."""
     for check in (*_VALUES, "map_is_affine"):
-        if check in evidence.failing:
-            case = evidence.case_of(check)
+        case = evidence.case_of(check) if check in evidence.failing else None
+        far = case is not None and (case.scale in ("huge", "tiny") or check.startswith("extreme"))
+        if case is not None and (far or evidence.subject.is_defined):
             fit = _by_parameters(evidence, case) or _by_data(evidence, case)
             if fit is not None:
                 yield fit

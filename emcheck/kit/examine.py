@@ -89,7 +89,7 @@ class Examination:
     def found(self) -> Discovery:
         """What calling the layer shows; the first use calls it."""
         with _quiet(self.seed):
-            _load_transforms()
+            _load_transforms(self.subject.own)
             return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
     @cached_property
@@ -214,19 +214,22 @@ class Examination:
         """The results as a report, failures explained."""
         asked = {result.check for result in results} - set(self.expected)
         findings = [found for found in self._findings if found.check in asked]
-        explained = self._explained(findings) if findings else ()
-        return Report(self.name, self.shape, self.seed, tuple(results), explained, self._scope())
+        explained, unexplained = self._explained(findings) if findings else ((), "")
+        scope = self._scope()
+        return Report(
+            self.name, self.shape, self.seed, tuple(results), explained, scope, unexplained
+        )
 
-    def _explained(self, findings: list[Finding]) -> tuple[Explanation, ...]:
-        """What fits the findings; nothing where the layer does not answer in time."""
+    def _explained(self, findings: list[Finding]) -> tuple[tuple[Explanation, ...], str]:
+        """What fits the findings, and why nothing does where the search did not end."""
         # Explanations are sought where the fault shows: of a mode, in the mode as given.
         loud = all(found.check in self.found.loud_in for found in findings)
         subject = replace(self.found.loud, coupled="") if loud else self.found.subject
         try:
             with _quiet(self.seed), time_limit(_DIAGNOSIS * self.time_limit):
-                return diagnose(subject, findings)
+                return diagnose(subject, findings), ""
         except TimeLimit:
-            return ()
+            return (), "no explanation: the search for one ran out of time"
 
     def _scope(self) -> tuple[str, ...]:
         lines = list(self.found.notes)
@@ -239,14 +242,15 @@ class Examination:
         return tuple(lines)
 
 
-def _load_transforms() -> None:
-    """Let torch load what its transforms need, some seconds at first.
+def _load_transforms(own: bool) -> None:
+    """Let torch load what the checks need of its transforms; ``jvp`` takes seconds at first.
 
     A time limit that strikes within an import leaves half a module behind.
     """
     x = torch.ones(2)
-    torch.func.jvp(torch.sin, (x,), (x,))
-    torch.func.vmap(torch.func.jacrev(torch.sin))(torch.ones(2, 2))
+    torch.func.vmap(torch.sin)(x)
+    if own:
+        torch.func.jvp(torch.sin, (x,), (x,))
     leaf = x.clone().requires_grad_(True)
     torch.autograd.grad(leaf.sin(), leaf, torch.eye(2), is_grads_batched=True)
 

@@ -14,16 +14,22 @@ from emcheck.result import Result, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Verdicts that are told one by one; the others are counted.
-_TOLD = (Verdict.FAIL, Verdict.XPASS, Verdict.XFAIL, Verdict.NOTE, Verdict.ILL_CONDITIONED)
+#: Verdicts that are told one by one, in this order; the others are counted.
+_TOLD = (
+    *(Verdict.FAIL, Verdict.XPASS, Verdict.NOT_RUN, Verdict.XFAIL),
+    *(Verdict.ILL_CONDITIONED, Verdict.NOTE),
+)
+
 
 @dataclass(frozen=True)
 class Report:
     """The results of all checks on one layer.
 
     ``ok`` holds iff nothing spoils it (a FAIL, an XPASS, a value or log-det check with an
-    example that did not end) and every applicable value and log-det check passed at least once. ``explanations`` are what fits the failures, best first; ``scope``
-    says in words what was looked at: shapes, sizes, modes.
+    example that did not end) and every applicable value and log-det check passed at least
+    once. ``explanations`` are what fits the failures, best first; ``unexplained`` says why
+    there is none, where the search did not come to its end; ``scope`` says in words what was
+    looked at: shapes, sizes, modes.
     """
 
     layer: str
@@ -32,6 +38,7 @@ class Report:
     results: tuple[Result, ...]
     explanations: tuple[Explanation, ...] = ()
     scope: tuple[str, ...] = ()
+    unexplained: str = ""
 
     @property
     def failures(self) -> tuple[Result, ...]:
@@ -68,6 +75,7 @@ class Report:
             "examples": self.examples,
             "unproven": self.unproven,
             "scope": self.scope,
+            "unexplained": self.unexplained,
             "explanations": [asdict(explanation) for explanation in self.explanations],
             "results": [result.to_record() for result in self.results],
         }
@@ -78,17 +86,28 @@ class Report:
         """The layer, the verdict and how much ran, in two lines."""
         counts = {v: sum(r.verdict is v for r in self.results) for v in Verdict}
         counted = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-        verdict = "ok" if self.ok else "NOT OK"
+        verdict = "ok" if self.ok else f"NOT OK{self._by_dtype()}"
         return (
             f"{self.layer} on {self.shape}, seed {self.seed}: {verdict}\n"
             f"{len(self.results)} results from {self.examples} examples: {counted}"
         )
 
+    def _by_dtype(self) -> str:
+        """`` (float32: ok; float64: 4 FAIL)`` where one dtype alone is to blame."""
+        parts, good = [], 0
+        for dtype in dict.fromkeys(result.dtype for result in self.results):
+            own = tuple(result for result in self.results if result.dtype == dtype)
+            failed = sum(spoils(r.check, r.verdict, r.unfinished) for r in own)
+            good += is_ok(own)
+            parts.append(f"{dtype}: ok" if is_ok(own) else f"{dtype}: {failed} FAIL")
+        return f" ({'; '.join(parts)})" if len(parts) > 1 and good else ""
+
     def __str__(self) -> str:
         lines = [self.headline, *(f"  {line}" for line in self.scope)]
-        for result in self.results:
-            if result.verdict in _TOLD:
-                lines += _told(result)
+        told = [result for result in self.results if result.verdict in _TOLD]
+        told += [r for r in self.results if r.verdict is Verdict.NOT_RUN and r.unfinished]
+        for result in sorted(told, key=lambda result: _TOLD.index(result.verdict)):
+            lines += _told(result)
         lines += [f"  never passed: {name}" for name in self._unexplained]
         return "\n".join(lines + self._diagnosis())
 
@@ -102,7 +121,7 @@ class Report:
         if not self.failures:
             return []
         if not self.explanations:
-            return ["no explanation fits"]
+            return [self.unexplained or "no explanation fits: every known cause was tried"]
         best, *others = self.explanations
         lines = [f"most likely: {best.text}", f"  {best.evidence}"]
         lines.append(f"  accounts for: {', '.join(best.checks)}")

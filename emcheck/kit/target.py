@@ -74,6 +74,7 @@ def make_subject(
         draw=_draw(sample, layer, event),
         lacks=lacks,
         memo={},
+        original=layer,
     )
     if fresh is None:
         _copied(layer)
@@ -100,18 +101,29 @@ def _factory(given: object) -> Callable[[], Any] | None:
     known = isinstance(given, nn.Module | torch.distributions.transforms.Transform)
     if known or not callable(given):
         return None
-    return functools.partial(_call_factory, given)
+    return _Factory(given)
 
 
-def _call_factory(factory: Callable[[], Any]) -> Any:
-    try:
-        return factory()
-    except Exception as error:  # the user's factory may raise anything
-        name = getattr(factory, "__name__", type(factory).__name__)
-        told = f"{type(error).__name__}: {one_line(error)}"
-        raise ValueError(
-            f"expected a layer or a function that returns one; {name} raised {told}"
-        ) from error
+class _Factory:
+    """The user's function, which may raise anything, and may work only once."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make, self.made = make, 0
+
+    def __call__(self) -> Any:
+        try:
+            layer = self.make()
+        except Exception as error:
+            name = getattr(self.make, "__name__", type(self.make).__name__)
+            told = f"{type(error).__name__}: {one_line(error)}"
+            wanted = "expected a layer or a function that returns one"
+            if self.made:
+                wanted = f"expected a function that returns a new layer at every call; {name} "
+                wanted += "worked once, and its second call found something changed (an argument "
+                wanted += "that the constructor changes, or uses up)"
+            raise ValueError(f"{wanted}; {name} raised {told}") from error
+        self.made += 1
+        return layer
 
 
 def _call_class(cls: type) -> Any:

@@ -40,7 +40,9 @@ def explicit_jacobian(f: Map, x: Tensor) -> Array:
         J = torch.cat([_pulled(z, leaf, part, True) for part in rows.split(_CHUNK)])
     except _NOT_BATCHED:
         try:
-            J = torch.func.jacrev(lambda one: f(one[None])[0].reshape(-1), chunk_size=_CHUNK)(leaf.detach())
+            J = torch.func.jacrev(lambda one: f(one[None])[0].reshape(-1), chunk_size=_CHUNK)(
+                leaf.detach()
+            )
         except _NOT_BATCHED:
             J = torch.stack([_pulled(z, leaf, row, False) for row in rows])
     return np.asarray(J.detach().reshape(-1, x.numel()).cpu().numpy(), dtype=np.float64)

@@ -1,0 +1,340 @@
+"""A log-det by a wrong formula of the right slopes: stabilised, folded, cut short, in part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from emcheck.bounds import BOTH_SIDES, SOLVED
+from emcheck.diagnosis.core import MECHANISM, SYMPTOM, WHERE, Fit, hypothesis
+from emcheck.diagnosis.covers import LOGDET
+from emcheck.diagnosis.evidence import Evidence
+from emcheck.diagnosis.examples import LogdetExample
+from emcheck.diagnosis.logdet_factors import WRONG
+from emcheck.diagnosis.logdet_terms import wrong_directions
+from emcheck.oracle.precision import Array
+
+Examples = Sequence[LogdetExample]
+
+
+def _samples(examples: Examples, inverse: bool) -> list[tuple[Array, float, float, float]]:
+    """(J of forward, got, expected, bound) of each sample, as log-dets of forward."""
+    found = []
+    for e in examples:
+        for n in range(len(e.got)):
+            J = np.linalg.inv(e.jacobians[n]) if inverse else e.jacobians[n]
+            turned = -1.0 if inverse else 1.0
+            found.append((J, turned * e.got[n], turned * e.expected[n], float(e.bound[n])))
+    return found
+
+
+def _wrong(evidence: Evidence) -> Iterator[tuple[list[tuple[Array, float, float, float]], str]]:
+    """Samples of each wrong direction, all finite, and how the direction is named."""
+    for examples, which in wrong_directions(evidence):
+        samples = _samples(examples, inverse=which != "forward")
+        if len(samples) >= 4 and all(math.isfinite(got) for _, got, _, _ in samples):
+            yield samples, which
+
+
+def _diagonal(J: Array) -> Array | None:
+    """The absolute diagonal of a triangular matrix, or None."""
+    size = np.abs(J).max() * len(J) * np.finfo(np.float64).eps
+    lower, upper = np.abs(np.triu(J, 1)).max(), np.abs(np.tril(J, -1)).max()
+    return np.abs(np.diagonal(J)) if min(lower, upper) <= size else None
+
+
+@hypothesis("stabiliser_in_logdet", rank=MECHANISM - 3, when=WRONG, explains=LOGDET)
+def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
+    """``log(|det| + eps)``, of the whole map or of one pixel, or ``sum log(slope + eps)``."""
+    for samples, which in _wrong(evidence):
+        for told, solve in (("of the determinant", _whole), ("of every slope", _slopes)):
+            found = [solve(*sample) for sample in samples]
+            known = [one for one in found if one is not None]
+            if len(known) != len(found):
+                continue
+            eps = np.array([value for value, _ in known])
+            rounding = max(spare for _, spare in known)
+            middle = float(np.median(eps))
+            wrong = abs(middle) > 64 * rounding
+            varies = np.ptp([got - expected for _, got, expected, _ in samples]) > 64 * max(
+                bound for _, _, _, bound in samples
+            )
+            if wrong and varies and np.ptp(eps) <= SOLVED * rounding:
+                place = "|det| + eps" if solve is _whole else "slope + eps"
+                yield Fit(
+                    "stabiliser_in_logdet",
+                    f"The log-det of {which} adds eps = {middle:.4g} {told} before the "
+                    f"logarithm, a stabiliser that is no part of the map: log({place}).",
+                    f"solved from the log-det, eps is {middle:.9g} in {len(eps)} of {len(eps)} "
+                    f"samples (spread {np.ptp(eps):.1g})",
+                )
+                return
+
+
+def _whole(J: Array, got: float, expected: float, bound: float) -> tuple[float, float] | None:
+    """The eps of ``got = log(exp(expected) + eps)`` and what it may err by."""
+    if max(abs(got), abs(expected)) > 30:
+        return None
+    size = math.exp(expected)
+    return math.exp(got) - size, (bound + 2**-50) * max(size, math.exp(got))
+
+
+def _slopes(J: Array, got: float, expected: float, bound: float) -> tuple[float, float] | None:
+    """The eps of ``got = sum log(d_i + eps)``, ``d`` the slopes, by bisection."""
+    d = _diagonal(J)
+    if d is None:
+        return None
+    low, high = -0.5 * float(d.min()), 1.0
+
+    def total(eps: float) -> float:
+        return float(np.log(d + eps).sum())
+
+    if not total(low) <= got <= total(high):
+        return None
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if total(middle) < got else (low, middle)
+    slope = float((1 / (d + low)).sum())
+    return (low + high) / 2, (bound + 2**-50 * (1 + abs(got))) / slope
+
+
+@hypothesis("constant_missing", rank=MECHANISM - 4, when=WRONG, explains=LOGDET)
+def constant_missing(evidence: Evidence) -> Iterator[Fit]:
+    """``got - expected`` is one number for each count of entries, whatever x and parameters."""
+    for examples, which in wrong_directions(evidence):
+        rates: dict[str, list[float]] = {"sample": [], "entry": [], "pixel": []}
+        spare, varied = 0.0, []
+        for e in examples:
+            n = math.prod(e.case.event)
+            counts = {"sample": 1, "entry": n, "pixel": n // e.case.event[0]}
+            for name, count in counts.items():
+                rates[name] += list((e.got - e.expected) / count)
+            spare = max(spare, float(e.bound.max()))
+            varied += list(e.expected)
+        if len(varied) < 4 or np.ptp(varied) <= 16 * spare:
+            continue
+        for name, values in rates.items():
+            c = float(np.median(values))
+            if np.ptp(values) <= SOLVED * spare and abs(c) > 64 * spare:
+                way = "too large" if c > 0 else "too small"
+                each = "" if name == "sample" else f" per {name}"
+                number = f"{abs(c):.6g}{each}, the logarithm of {math.exp(abs(c)):.6g}"
+                n = math.prod(evidence.base.event)
+                if name == "sample" and n > 1:
+                    number += f" ({abs(c) / n:.6g} per entry, log {math.exp(abs(c) / n):.6g})"
+                yield Fit(
+                    "constant_missing",
+                    f"The log-det of {which} is {way} by the same number in every sample: a "
+                    f"constant is missing or too much, {number}.",
+                    f"got - expected = {c:.9g}{each} in {len(values)} of {len(values)} samples, "
+                    "whatever the data and the parameters",
+                )
+                return
+
+
+@hypothesis("absolute_of_log", rank=MECHANISM - 3, when=WRONG, explains=LOGDET)
+def absolute_of_log(evidence: Evidence) -> Iterator[Fit]:
+    """``sum |log s|`` for the slopes or the singular values s, not ``sum log |s|``."""
+    for samples, which in _wrong(evidence):
+        for name, values in (("slopes", _diagonal), ("singular values", _singular)):
+            kept = [values(J) for J, _, _, _ in samples]
+            if any(v is None for v in kept):
+                continue
+            told = [float(np.abs(np.log(v)).sum()) for v in kept if v is not None]
+            mixed = sum(
+                bool(((v < 1) & (v > 0)).any() and (v > 1).any()) for v in kept if v is not None
+            )
+            for sign in (1.0, -1.0):
+                if mixed >= 2 and _all_fit(samples, [sign * t for t in told]):
+                    yield Fit(
+                        "absolute_of_log",
+                        f"The log-det of {which} sums |log s| over the {name} s where log|s| is "
+                        "due: those below one count with the wrong sign.",
+                        f"sum |log s| = got in {len(told)} of {len(told)} samples; got "
+                        f"{samples[0][1]:.9g}, expected {samples[0][2]:.9g}",
+                    )
+                    return
+
+
+def _singular(J: Array) -> Array:
+    return np.linalg.svd(J, compute_uv=False)
+
+
+def _all_fit(samples: Sequence[tuple[Array, float, float, float]], told: Sequence[float]) -> bool:
+    """Whether every prediction is the number that came, and not always what was expected."""
+    fits = all(
+        abs(got - t) <= SOLVED * bound * (1 + abs(t))
+        for (_, got, _, bound), t in zip(samples, told, strict=True)
+    )
+    telling = sum(
+        abs(t - expected) > BOTH_SIDES * bound
+        for (_, _, expected, bound), t in zip(samples, told, strict=True)
+    )
+    return fits and telling >= 2
+
+
+@hypothesis("series_cut_short", rank=MECHANISM - 3, when=WRONG, explains=LOGDET)
+def series_cut_short(evidence: Evidence) -> Iterator[Fit]:
+    """``got = sum_k (-1)^(k+1) tr(M^k) / k`` up to some k, with ``M = J - I``."""
+    for samples, which in _wrong(evidence):
+        for turned in (1.0, -1.0):
+            for terms in range(1, 33):
+                told = [turned * _series(J, terms, turned) for J, _, _, _ in samples]
+                if _all_fit(samples, told):
+                    yield Fit(
+                        "series_cut_short",
+                        f"The log-det of {which} is a power series cut after {terms} "
+                        f"term{'s' if terms > 1 else ''}: an approximation.",
+                        f"sum of (-1)^(k+1) tr(M^k) / k up to k = {terms}, M = J - I, equals got "
+                        f"in {len(told)} of {len(told)} samples; got {samples[0][1]:.9g}, "
+                        f"expected {samples[0][2]:.9g}",
+                    )
+                    return
+
+
+def _series(J: Array, terms: int, turned: float) -> float:
+    M = (J if turned > 0 else np.linalg.inv(J)) - np.eye(len(J))
+    power, total = np.eye(len(J)), 0.0
+    for k in range(1, terms + 1):
+        power = power @ M
+        total -= (-1) ** k * float(np.trace(power)) / k
+    return total
+
+
+@hypothesis("entries_left_out", rank=MECHANISM - 1, when=WRONG, explains=LOGDET)
+def entries_left_out(evidence: Evidence) -> Iterator[Fit]:
+    """``got`` is the sum of ``log|slope|`` over a part of the entries: all but the first, half."""
+    for examples, which in wrong_directions(evidence):
+        event = examples[0].case.event
+        alike = [e for e in examples if e.case.event == event]
+        samples = _samples(alike, inverse=which != "forward")
+        slopes = [_diagonal(J) for J, _, _, _ in samples]
+        if len(samples) < 3 or any(s is None for s in slopes):
+            continue
+        for told, kept in _parts(event):
+            sums = [float(np.log(s[kept]).sum()) for s in slopes if s is not None]
+            if _all_fit(samples, sums):
+                yield Fit(
+                    "entries_left_out",
+                    f"The log-det of {which} lacks the terms of some entries: {told}.",
+                    f"the sum of log|slope| over all other entries equals got in {len(sums)} of "
+                    f"{len(sums)} samples; got {samples[0][1]:.9g}, expected {samples[0][2]:.9g}",
+                )
+                return
+
+
+def _parts(event: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
+    """What may be left out, and which entries remain."""
+    n, C = math.prod(event), event[0]
+    index = np.arange(n)
+    channel = index // (n // C)
+    yield "the first entry is left out", index != 0
+    yield "the last entry is left out", index != n - 1
+    if C > 1:
+        yield "the first channel is left out", channel != 0
+        yield "the last channel is left out", channel != C - 1
+        yield "the first half is left out", channel >= C // 2
+        yield "the second half is left out", channel < C // 2
+    for axis in range(1, len(event)):
+        place = np.indices(event)[axis].reshape(-1)
+        yield f"the first position along axis {axis + 1} is left out", place != 0
+        yield f"the last position along axis {axis + 1} is left out", place != event[axis] - 1
+    for one in range(1, n - 1) if n <= 16 else ():
+        yield f"entry {one} is left out", index != one
+
+
+@hypothesis("terms_missing", rank=MECHANISM + 1, when=WRONG, explains=LOGDET)
+def terms_missing(evidence: Evidence) -> Iterator[Fit]:
+    """Two or three of the log-dets of the submodules are missing in the sum."""
+    for examples, which in wrong_directions(evidence):
+        names = [n for n in examples[0].terms if "log-det of" in n]
+        names = [n for n in names if all(n in e.terms for e in examples)][:8]
+        for count in (2, 3):
+            for chosen in combinations(names, count):
+                missing = [np.sum([e.terms[n] for n in chosen], axis=0) for e in examples]
+                pairs = list(zip(examples, missing, strict=True))
+                telling = sum(bool(e.off.any()) for e in examples) >= 2
+                if telling and all(e.fits(e.expected - t) for e, t in pairs):
+                    told = " and ".join(chosen)
+                    yield Fit(
+                        "terms_missing",
+                        f"In {which}, {count} terms of the sum are missing: {told}. They are "
+                        "overwritten instead of added.",
+                        f"got = expected - these terms in {len(examples)} of {len(examples)} "
+                        f"batches; got {examples[0].got[0]:.9g}, expected "
+                        f"{examples[0].expected[0]:.9g}",
+                    )
+                    return
+
+
+@hypothesis("volume_is_kept", rank=MECHANISM - 4, when=WRONG, explains=LOGDET)
+def volume_is_kept(evidence: Evidence) -> Iterator[Fit]:
+    """The map keeps volume whatever its parameters, and a log-det that is not 0 comes back."""
+    for examples, which in wrong_directions(evidence):
+        kept = all((np.abs(e.expected) <= e.bound).all() for e in examples)
+        if not kept or len(examples) < 3 or not all(e.off.any() for e in examples):
+            continue
+        term = next(
+            (n for n in examples[0].terms if all(n in e.terms and e.fits(e.terms[n])
+                                                 for e in examples)),
+            "",
+        )  # fmt: skip
+        told = f": it returns {term}, which is no part of it" if term else ""
+        yield Fit(
+            "volume_is_kept",
+            f"The map keeps volume, its Jacobian has determinant one whatever the parameters "
+            f"(triangular with ones on the diagonal): the log-det of {which} must be 0{told}.",
+            f"slogdet of the Jacobian is 0 in {len(examples)} of {len(examples)} batches; got "
+            f"{examples[0].got[0]:.9g}",
+        )
+        return
+
+
+@hypothesis("logdet_alone_wrong", rank=SYMPTOM + 2, when=WRONG, explains=LOGDET)
+def logdet_alone_wrong(evidence: Evidence) -> Iterator[Fit]:
+    """Values are right, and the log-det of forward is not that of its Jacobian."""
+    others = evidence.failing - LOGDET - {"rows_are_independent"}
+    if others:
+        return
+    for examples, which in wrong_directions(evidence):
+        if not all(np.isfinite(e.got).all() for e in examples):
+            continue
+        still = all(np.ptp(e.got) <= e.bound.max() for e in examples)
+        moves = any(np.ptp(e.expected) > 16 * e.bound.max() for e in examples)
+        why = (
+            "it is the same for all x, that of the Jacobian is not"
+            if still and moves
+            else ("its values are right, their derivative has another determinant")
+        )
+        worst = max(examples, key=lambda e: float(np.abs(e.got - e.expected).max()))
+        yield Fit(
+            "logdet_alone_wrong",
+            f"Only the log-det of {which} is wrong: {why}.",
+            f"got {worst.got[0]:.9g}, expected {worst.expected[0]:.9g}",
+        )
+        return
+
+
+@hypothesis("right_at_initial_parameters", rank=WHERE + 5, when=WRONG, explains=frozenset(WRONG))
+def right_at_initial_parameters(evidence: Evidence) -> Iterator[Fit]:
+    """Right as built and after a few steps of an optimiser, wrong at parameters moved by hand."""
+    from emcheck.checks.core import CHECKS, run_check
+    from emcheck.result import Verdict
+
+    named = [f for f in evidence.findings if f.check in WRONG]
+    if not evidence.trial().has("free_parameters") or evidence.subject.is_defined:
+        return
+    for style in ("initial", "optimised"):
+        for finding in named:
+            case = finding.case.__class__(**{**vars(finding.case), "style": style})
+            if run_check(CHECKS[finding.check], evidence.subject, case).verdict is not Verdict.PASS:
+                return
+    yield Fit(
+        "right_at_initial_parameters",
+        "Right as built and after steps of an optimiser, wrong at parameters moved at random: "
+        "if they may not take any value, say `capabilities={'free_parameters': False}`.",
+        f"{len(named)} findings pass at initial and at optimised parameters",
+    )

@@ -1,0 +1,117 @@
+"""What a check has seen is the cause itself: folding, lost entries, kept graphs, first rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from emcheck.bounds import COUPLED
+from emcheck.checks.calling import call, forward_of
+from emcheck.copying import copy_layer, derived_tensors
+from emcheck.diagnosis.attempt import attempt
+from emcheck.diagnosis.core import SEEN, Fit, hypothesis
+from emcheck.diagnosis.covers import ANY
+from emcheck.diagnosis.evidence import Evidence
+
+
+@hypothesis("folds", rank=SEEN - 3, when=("map_does_not_fold",), explains=ANY)
+def folds(evidence: Evidence) -> Iterator[Fit]:
+    """The determinant of forward has both signs."""
+    case = evidence.case_of("map_does_not_fold")
+    trial = evidence.trial(case)
+    signs = [float(torch.linalg.slogdet(torch.from_numpy(trial.jacobian(x)))[0]) for x in trial.x]
+    up, down = sum(s > 0 for s in signs), sum(s < 0 for s in signs)
+    yield Fit(
+        "folds",
+        "The map folds space, so it is not one to one: the determinant of its Jacobian changes "
+        "its sign between points that forward connects without a jump.",
+        f"the determinant is positive at {up} and negative at {down} of {len(signs)} normal points",
+    )
+
+
+@hypothesis("loses_entries", rank=SEEN - 3, when=("shapes_and_dtypes",),
+            explains=frozenset({"shapes_and_dtypes"}))  # fmt: skip
+def loses_entries(evidence: Evidence) -> Iterator[Fit]:
+    """At another size forward returns fewer numbers than it was given."""
+    for finding in evidence.findings:
+        trial = evidence.trial(finding.case)
+        answer = attempt(lambda trial=trial: call(copy_layer(trial.layer), trial.x))
+        if finding.check != "shapes_and_dtypes" or answer is None:
+            continue
+        went, came = trial.x.numel(), answer[0].numel()
+        if came < went:
+            size = "x".join(map(str, finding.case.event))
+            lost = went - came
+            yield Fit(
+                "loses_entries",
+                f"At size {size} the layer drops {lost // len(trial.x)} numbers of each sample "
+                "without a word, where the size does not divide: refuse such a size.",
+                f"{went // len(trial.x)} numbers go in and {came // len(trial.x)} come out",
+            )
+            return
+
+
+@hypothesis("keeps_graph", rank=SEEN - 3, when=("training_steps_repeat",), explains=ANY)
+def keeps_graph(evidence: Evidence) -> Iterator[Fit]:
+    """After a training call something that the layer keeps has a graph."""
+    trial = evidence.trial()
+    layer = trial.new_layer().train()
+    before = {name for name, _ in derived_tensors(layer)}
+    with torch.enable_grad():
+        forward_of(layer, trial.sample(25, batch=4))
+    names = [name for name, _ in derived_tensors(layer) if name not in before] or sorted(before)
+    if names:
+        told = " and ".join(f"`{name}`" for name in dict.fromkeys(names))
+        yield Fit(
+            "keeps_graph",
+            f"{told} keeps the graph of the batch that it was computed from: the next training "
+            "step walks back through it, which is freed by then. Use `.detach()`.",
+            "two training steps in a row: the second backward raises",
+        )
+
+
+@hypothesis("first_sample_for_all", rank=SEEN - 2, when=("rows_are_independent",), explains=ANY)
+def first_sample_for_all(evidence: Evidence) -> Iterator[Fit]:
+    """Only the first sample of a batch moves the others."""
+    trial = evidence.trial(replace(evidence.base, batch=4))
+    x, other = trial.x, trial.sample(71)
+    z, _ = call(copy_layer(trial.layer), x)
+    size = float(z.abs().max())
+    moved = []
+    for n in range(len(x)):
+        changed = x.clone()
+        changed[n] = other[n]
+        apart = (call(copy_layer(trial.layer), changed)[0] - z).abs().flatten(1).amax(dim=1)
+        apart[n] = 0
+        moved.append(float(apart.max()) / size)
+    if moved[0] > COUPLED and max(moved[1:]) <= COUPLED:
+        yield Fit(
+            "first_sample_for_all",
+            "Every sample of a batch is computed with something of the first sample (row 0): "
+            "its context or statistics are used for all.",
+            f"another first sample moves the others by {moved[0]:.3g} of their size, another "
+            f"second, third or fourth one by {max(moved[1:]):.1g}",
+        )
+
+
+@hypothesis("spectral_step", rank=SEEN - 2, when=("calls_are_pure",), explains=ANY)
+def running_values(evidence: Evidence) -> Iterator[Fit]:
+    """A call moves buffers of a parametrization or of a normalisation by its own design."""
+    trial = evidence.trial()
+    layer = trial.new_layer()
+    before = {n: v.clone() for n, v in layer.named_buffers()}
+    call(layer, trial.x)
+    after = dict(layer.named_buffers())
+    names = [n for n, v in before.items() if n in after and not torch.equal(v, after[n])]
+    spectral = [n for n in names if n.endswith(("_u", "_v")) or "parametrizations" in n]
+    if names and len(spectral) == len(names) and math.isfinite(float(trial.x.sum())):
+        told = " and ".join(f"`{name}`" for name in names)
+        yield Fit(
+            "spectral_step",
+            f"Spectral normalisation takes a step of its power iteration at every training call "
+            f"({told}): forward and inverse use different weights. Judge and use it in eval mode.",
+            f"one call in training mode changes {told}",
+        )
