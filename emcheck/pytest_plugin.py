@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from emcheck.kit.pytest_checks import LayerCheck
+
+
+#: What ends the processes in which the targets are examined.
+_OPENED = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +42,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Workers of xdist collect, and what is wrong in a worker is told nowhere: look here too."""
     if getattr(session.config.option, "tx", None) and not hasattr(session.config, "workerinput"):
         _layer_checks(session.config)
+        _close(session.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The processes of the targets end with the session."""
+    _close(config)
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
@@ -58,23 +69,31 @@ def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
         )
     shapes = shapes * len(targets) if len(shapes) == 1 else shapes
     seed = config.getoption("--emcheck-seed")
+    opened = config.stash.setdefault(_OPENED, ExitStack())
     return [
         check
         for target, shape in zip(targets, shapes, strict=True)
-        for check in _of_target(target, shape, seed)
+        for check in _of_target(target, shape, seed, opened)
     ]
 
 
-def _of_target(target: str, shape: str, seed: int) -> list[LayerCheck]:
-    from emcheck.kit import Examination
-    from emcheck.kit.loading import load_target, parse_shape
+def _of_target(target: str, shape: str, seed: int, opened: ExitStack) -> list[LayerCheck]:
+    """The checks of a target, which is in a process of its own until the session ends."""
+    from emcheck import isolated
+    from emcheck.kit.loading import parse_shape
     from emcheck.kit.pytest_checks import LayerCheck
 
     try:
-        examination = Examination(load_target(target), parse_shape(shape), seed=seed)
-        return [LayerCheck(examination, check) for check in examination.checks]
+        job = isolated.Job(target, parse_shape(shape), seed=seed)
+        examined = opened.enter_context(isolated.opened(job))
+        return [LayerCheck(examined, check) for check in examined.checks]
     except ValueError as error:
         raise pytest.UsageError(f"{target}: {error}") from error
+
+
+def _close(config: pytest.Config) -> None:
+    if _OPENED in config.stash:
+        config.stash[_OPENED].close()
 
 
 class CheckItem(pytest.Item):

@@ -1,4 +1,4 @@
-"""``emcheck check``: one layer in this process, or a matrix of cases on a cluster."""
+"""``emcheck check``: one layer in a process of its own, or a matrix of cases on a cluster."""
 
 from __future__ import annotations
 
@@ -108,23 +108,13 @@ def _one(
     compiled: bool,
     json: Path | None,
 ) -> None:
-    from emcheck.kit import check_layer
+    from emcheck.isolated import Job, isolated_report
     from emcheck.kit.loading import parse_shape
-    from emcheck.matrix.targets import layer_of, named
     from emcheck.show import CheckProgress, render_report
 
-    (name,), event = named([target]), parse_shape(shape)
-    layer = layer_of(name, event, seed)
+    job = Job(target, parse_shape(shape), True, seed, examples, time_limit, compiled)
     with CheckProgress() as progress:
-        found = check_layer(
-            layer,
-            event,
-            seed=seed,
-            examples=examples,
-            time_limit=time_limit,
-            compiled=compiled,
-            progress=progress.advance,
-        )
+        found = isolated_report(job, progress.advance)
     render_report(found)
     if json is not None:
         from emcheck.report.files import write_all

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
@@ -13,6 +14,39 @@ from emcheck.kit.target import Reference, Sample
 from emcheck.result import Result
 
 Progress = Callable[[Check, Result], None]
+
+
+class Examined(Protocol):
+    """A layer whose checks run one by one: an :class:`Examination`, here or in a process."""
+
+    @property
+    def name(self) -> str:
+        """What results are filed under."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The event."""
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The checks that apply, in the order in which they run."""
+
+    def run(self, check: Check) -> list[Result]:
+        """The results of one check."""
+
+    def report(self, results: Sequence[Result]) -> Report:
+        """The results as a report, failures explained."""
+
+
+def run_checks(examined: Examined, progress: Progress | None = None) -> Report:
+    """Every check that applies; ``progress`` is called with each result."""
+    results = []
+    for check in examined.checks:
+        for result in examined.run(check):
+            results.append(result)
+            if progress is not None:
+                progress(check, result)
+    return examined.report(results)
 
 
 def check_layer(
@@ -77,13 +111,7 @@ def check_layer(
         report_limit=report_limit,
         compiled=compiled,
     )
-    results = []
-    for check in examination.checks:
-        for result in examination.run(check):
-            results.append(result)
-            if progress is not None:
-                progress(check, result)
-    return examination.report(results)
+    return run_checks(examination, progress)
 
 
 def reproduce(

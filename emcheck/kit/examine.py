@@ -102,6 +102,11 @@ class Examination:
         return self.subject.name
 
     @property
+    def findings(self) -> list[Finding]:
+        """What has failed so far, from which a report is explained."""
+        return self._findings
+
+    @property
     def checks(self) -> tuple[Check, ...]:
         """The checks that apply, in the order in which they run."""
         return tuple(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emcheck.checks import Check
+from emcheck.kit.checking import Examined
 from emcheck.kit.examine import Examination
 from emcheck.kit.report import Report
 from emcheck.result import Result, Verdict
@@ -18,17 +19,37 @@ Target = tuple[Any, Sequence[int]] | tuple[Any, Sequence[int], dict[str, Any]]
 
 
 class LayerCheck:
-    """One check on one layer, called in a test: ``check(layer)``.
+    """One check, called in a test with the layer that it is to judge: ``check(layer)``.
+
+    Args:
+        examined: of the target.
+        check: one that applies to it.
+        target: what ``examined`` was built from; another layer is examined on its own.
+        options: those of ``check_layer`` for such a layer.
 
     Raises:
         AssertionError: the check failed, or never passed where it must.
+        ValueError: another layer that is none, or that refuses the event.
     """
 
-    def __init__(self, examination: Examination, check: Check) -> None:
-        self.examination, self.check = examination, check
+    def __init__(
+        self,
+        examined: Examined,
+        check: Check,
+        target: object = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.examined, self.check = examined, check
+        self._target, self._options = target, dict(options or {})
 
     def __call__(self, layer: object = None) -> None:
-        judge(self.examination, self.check)
+        __tracebackhide__ = True
+        judge(self._examined(layer), self.check)
+
+    def _examined(self, layer: object) -> Examined:
+        if layer is None or layer is self._target:
+            return self.examined
+        return Examination(layer, self.examined.shape, **self._options)
 
     def __repr__(self) -> str:
         return self.check.name
@@ -36,12 +57,16 @@ class LayerCheck:
     @property
     def identity(self) -> str:
         """Layer, event and check, for the id of a test."""
-        shape = "x".join(map(str, self.examination.shape))
-        return f"{self.examination.name}-{shape}-{self.check.name}"
+        shape = "x".join(map(str, self.examined.shape))
+        return f"{self.examined.name}-{shape}-{self.check.name}"
 
 
 def parametrize_with_checks(targets: Iterable[Target], **options: Any) -> pytest.MarkDecorator:
     """Parametrise a test ``(layer, check)`` over every check that applies to every target.
+
+    ``check(layer)`` judges the layer that it is given: the target, or what the test made of it.
+    It does so in the process of the test, which ends where a layer kills it; the options
+    ``--emcheck-target`` of pytest and the command ``emcheck check`` use another process.
 
     Args:
         targets: ``(layer, shape)`` or ``(layer, shape, options)``, the layer as
@@ -65,16 +90,17 @@ def parametrize_with_checks(targets: Iterable[Target], **options: Any) -> pytest
         if not isinstance(target, tuple) or len(target) not in (2, 3):
             raise ValueError(f"expected (layer, shape) or (layer, shape, options), got {target!r}")
         layer, shape, *own = target
-        examination = Examination(layer, shape, **{**options, **(own[0] if own else {})})
+        given = {**options, **(own[0] if own else {})}
+        examination = Examination(layer, shape, **given)
         for check in examination.checks:
-            prepared = LayerCheck(examination, check)
+            prepared = LayerCheck(examination, check, layer, given)
             parameters.append(pytest.param(layer, prepared, id=prepared.identity))
     if not parameters:
         raise ValueError("expected at least one (layer, shape), got none")
     return pytest.mark.parametrize(("layer", "check"), parameters)
 
 
-def judge(examination: Examination, check: Check) -> list[Result]:
+def judge(examined: Examined, check: Check) -> list[Result]:
     """Run one check as a test: it fails, skips with a reason, or is expected to fail.
 
     Raises:
@@ -83,8 +109,10 @@ def judge(examination: Examination, check: Check) -> list[Result]:
     import pytest
 
     __tracebackhide__ = True
-    results = examination.run(check)
-    report = examination.report(results)
+    if all(known.name != check.name for known in examined.checks):
+        pytest.skip(f"{check.name} does not apply to {examined.name}")
+    results = examined.run(check)
+    report = examined.report(results)
     if report.failures or report.unproven:
         raise AssertionError(f"{check.summary}\n{_without_counts(report)}")
     verdicts = {result.verdict for result in results}

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from emcheck.commands import COULD_NOT_RUN, FAILED
+from emcheck.processes import follow_parent
 
 #: Seconds that an interrupted child has to close its files.
 _PATIENCE = 20
 
-#: ``prctl``: which signal a process gets when its parent dies.
-_PR_SET_PDEATHSIG = 1
-
 
 def python(*words: str, cwd: Path, environment: Mapping[str, str]) -> int:
-    """``python -m WORDS``: its exit code as one of ours; it ends when this process does."""
+    """``python -m WORDS``: its exit code as one of ours; it ends when this process does.
+
+    Else the tests of a killed run would go on beside those of the next.
+    """
     command = [sys.executable, "-m", *words]
-    follow = _follow_parent if sys.platform == "linux" else None
+    follow = follow_parent if sys.platform == "linux" else None
     env = {**os.environ, **environment}
     with subprocess.Popen(command, cwd=cwd, env=env, preexec_fn=follow) as child:
         try:
@@ -34,8 +33,3 @@ def python(*words: str, cwd: Path, environment: Mapping[str, str]) -> int:
             child.kill()
             raise
     return code if code in (0, FAILED) else COULD_NOT_RUN
-
-
-def _follow_parent() -> None:
-    """Else the tests of a killed run would go on beside those of the next."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,135 @@
+"""The child: imports a layer, builds it, runs its checks and explains what failed, as asked."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from emcheck.bounds import Measure
+from emcheck.checks import CHECKS, Check
+from emcheck.checks.trial import Trial
+from emcheck.isolated.wire import Job, Message, finding_of, result_of, sent_finding, sent_report
+from emcheck.kit import Examination
+from emcheck.kit.loading import load_target
+from emcheck.matrix.targets import layer_of, named
+from emcheck.processes import follow_parent
+
+#: Called with what is about to be done, so that the parent knows it when the process dies.
+Notice = Callable[[str], None]
+
+
+def examination_of(job: Job, notice: Notice = lambda doing: None) -> Examination:
+    """The examination of a job in this process.
+
+    Raises:
+        ValueError: what cannot be imported, or what ``Examination`` refuses.
+    """
+    notice(f"while {job.target.partition(':')[0]} was imported")
+    if job.registered:
+        (target,) = named([job.target])
+        layer = layer_of(target, job.shape, job.seed)
+    else:
+        layer = load_target(job.target)
+    notice("while the layer was built")
+    return Examination(
+        layer,
+        job.shape,
+        seed=job.seed,
+        examples=job.examples,
+        time_limit=job.time_limit,
+        compiled=job.compiled,
+    )
+
+
+def main(requests: int, replies: int, last_words: int) -> None:
+    """Answer one request after another, until the parent closes its end.
+
+    Args:
+        requests: the descriptor that the parent writes to.
+        replies: the one that it reads from.
+        last_words: a file for the traceback of a process that dies by a signal.
+    """
+    follow_parent()
+    faulthandler.enable(last_words, all_threads=False)
+    for descriptor in (requests, replies, last_words):  # programs that a layer starts have none
+        os.set_inheritable(descriptor, False)
+    child = _Child(replies)
+    with os.fdopen(requests, encoding="utf-8") as lines:
+        for line in lines:
+            child.answer(json.loads(line))
+
+
+class _Child:
+    """An examination, and the descriptor to which its answers go."""
+
+    def __init__(self, replies: int) -> None:
+        self._replies = replies
+        self._examination: Examination | None = None
+
+    def answer(self, request: Message) -> None:
+        """One reply, whatever an exception says; only the death of the process has none."""
+        (name, given), *_ = request.items()
+        try:
+            reply: Message = {"answer": getattr(self, f"_{name}")(given)}
+        except (ValueError, OSError) as error:
+            reply = {"refused": str(error)}
+        except Exception:  # a fault of this package: the parent shows where
+            reply = {"raised": traceback.format_exc()}
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # the layer's own, whatever it made of them
+                stream.flush()
+        self._send(reply)
+
+    def _build(self, given: dict[str, Any]) -> Message:
+        """The layer; what failed in an earlier process is remembered."""
+        examination = examination_of(Job.of(given["job"]), self._notice)
+        examination.findings.extend(map(finding_of, given["findings"]))
+        self._examination = examination
+        checks = [[check.name, check.family, check.summary] for check in examination.checks]
+        return {"name": examination.name, "shape": examination.shape, "checks": checks}
+
+    def _probe(self, given: None) -> Message:
+        """Call the layer for the first time; a report of no results says what was seen."""
+        return sent_report(self._examined.report(()))
+
+    def _run(self, check: str) -> Message:
+        examination = self._examined
+        before = len(examination.findings)
+        results = examination.run(_noticed(CHECKS[check], self._notice))
+        findings = [sent_finding(finding) for finding in examination.findings[before:]]
+        return {"results": [asdict(result) for result in results], "findings": findings}
+
+    def _report(self, results: Sequence[Message]) -> Message:
+        return sent_report(self._examined.report([result_of(result) for result in results]))
+
+    @property
+    def _examined(self) -> Examination:
+        assert self._examination is not None, "the parent asks to build first"
+        return self._examination
+
+    def _notice(self, doing: str) -> None:
+        self._send({"notice": doing})
+
+    def _send(self, message: Message) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[os.write(self._replies, data) :]
+
+
+def _noticed(check: Check, notice: Notice) -> Check:
+    """The same check, which says first on which case it is called."""
+
+    @functools.wraps(check.function)
+    def function(trial: Trial) -> Measure:
+        notice(str(trial.case))
+        return check.function(trial)
+
+    return replace(check, function=function)

@@ -1,0 +1,207 @@
+"""An examination in a child process; where that dies, another goes on with the next check."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from emcheck.checks import CHECKS, Case, Check
+from emcheck.isolated.child import examination_of
+from emcheck.isolated.process import Child, Died
+from emcheck.isolated.wire import Job, Message, report_of, result_of
+from emcheck.kit import Progress, Report
+from emcheck.kit.checking import Examined, run_checks
+from emcheck.result import Result, Verdict
+
+
+def isolated_report(job: Job, progress: Progress | None = None) -> Report:
+    """What :func:`emcheck.check_layer` says of the layer, which may kill its process.
+
+    Raises:
+        ValueError: as ``check_layer`` does, and where the process dies before the first check.
+    """
+    with opened(job) as examined:
+        return run_checks(examined, progress)
+
+
+@contextmanager
+def opened(job: Job) -> Iterator[Examined]:
+    """The examination of a job, whose process is ended afterwards.
+
+    On Windows, where a child inherits no descriptors, it is in this process.
+
+    Raises:
+        ValueError: a target or a shape that is none, a process that dies at once.
+    """
+    if sys.platform == "win32":
+        yield examination_of(job)
+        return
+    examination = IsolatedExamination(job)
+    try:
+        yield examination
+    finally:
+        examination.close()
+
+
+class IsolatedExamination:
+    """As :class:`emcheck.kit.Examination`, in a process that may die.
+
+    Raises:
+        ValueError: what cannot be imported or built.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._child: Child | None = None
+        self._called, self._probed = False, Message()
+        self._findings: list[Message] = []
+        self._deaths, self._hopeless = 0, ""
+        built = self._built()
+        self._name, self._shape = built["name"], tuple(built["shape"])
+        self._checks = tuple(_known(*words) for words in built["checks"])
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return self._checks
+
+    def run(self, check: Check) -> list[Result]:
+        """One result for each dtype; a single FAIL where the process dies.
+
+        Raises:
+            ValueError: as an examination does, and where the first call of the layer kills the
+                process.
+        """
+        try:
+            child = self._ready()
+        except ValueError as error:
+            if not self._deaths:
+                raise
+            return [self._result(check, Verdict.NOT_RUN, str(error))]
+        try:
+            answer = child.ask("run", check.name)
+        except Died as death:
+            self.close()
+            self._deaths += 1
+            return [self._fatal(check, death)]
+        self._findings += answer["findings"]
+        return [result_of(result) for result in answer["results"]]
+
+    def report(self, results: Sequence[Result]) -> Report:
+        """The results as a report; without explanations, and a line says so, if those kill."""
+        kept = tuple(results)
+        explained = {finding["check"] for finding in self._findings}
+        if self._child is None and not explained & {result.check for result in kept}:
+            return report_of(self._probed, kept)
+        try:
+            answer = self._ready().ask("report", [asdict(result) for result in kept])
+        except Died as death:
+            self.close()
+            return self._unexplained(kept, f"{death} in the diagnosis")
+        except ValueError as error:
+            return self._unexplained(kept, str(error))
+        return report_of(answer, kept)
+
+    def close(self) -> None:
+        """End the process; whatever is asked next starts another."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def _ready(self) -> Child:
+        """A child that has built the layer and called it: the one of before, or another.
+
+        Raises:
+            ValueError: the layer refuses the shape, or the process dies before any check.
+        """
+        if self._hopeless:
+            raise ValueError(self._hopeless)
+        try:
+            if self._child is None or self._child.closed:
+                self._built()
+            if not self._called:
+                self._probed = self._started("probe", None)
+                self._called = True
+        except ValueError as error:
+            self._hopeless = str(error)
+            self.close()
+            raise
+        assert self._child is not None, "a child that cannot be started raises"
+        return self._child
+
+    def _built(self) -> Message:
+        self._child, self._called = Child(), False
+        given = {"job": asdict(self._job), "findings": self._findings}
+        try:
+            return self._started("build", given)
+        except BaseException:
+            self.close()
+            raise
+
+    def _started(self, name: str, given: Any) -> Message:
+        """The answer to a request that comes before any check."""
+        assert self._child is not None
+        try:
+            answer: Message = self._child.ask(name, given)
+        except Died as death:
+            first = "when the layer was first called" if name == "probe" else "at its start"
+            raise ValueError(_said(death, death.doing or first)) from death
+        return answer
+
+    def _fatal(self, check: Check, death: Died) -> Result:
+        result = self._result(check, Verdict.FAIL, _said(death, f"in check {check.name}"))
+        if not death.doing:
+            return result
+        case = Case.parse(death.doing)
+        line = f'emcheck.reproduce(layer, "{check.name}", "{case}")'
+        return replace(
+            result, case=str(case), dtype=case.dtype_name, seed=case.seed, reproduce=line
+        )
+
+    def _result(self, check: Check, verdict: Verdict, detail: str) -> Result:
+        """A result without numbers, on the first case."""
+        case = Case(self.shape, seed=self._job.seed)
+        failed = verdict is Verdict.FAIL
+        return Result(
+            check=check.name,
+            layer=self.name,
+            case=str(case),
+            dtype=case.dtype_name,
+            device=case.device,
+            verdict=verdict,
+            ratio=math.inf if failed else math.nan,
+            examples=int(failed),
+            detail=detail,
+            seed=case.seed,
+        )
+
+    def _unexplained(self, results: tuple[Result, ...], why: str) -> Report:
+        report = report_of(self._probed, results)
+        return replace(report, scope=(*report.scope, f"no explanations: {why}"))
+
+
+def _said(death: Died, when: str) -> str:
+    return f"{death} {when}" + (f" ({death.where})" if death.where else "")
+
+
+def _known(name: str, family: str, summary: str) -> Check:
+    """The check of a name; one that the layer's own module registers is known here by its words."""
+    if name not in CHECKS:
+
+        def function(trial: object) -> Any:
+            raise NotImplementedError  # it runs in the child
+
+        function.__doc__ = summary
+        CHECKS[name] = Check(name, family, function, (), False, lambda case, subject: case)
+    return CHECKS[name]

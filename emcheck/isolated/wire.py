@@ -1,0 +1,79 @@
+"""What the two processes say to each other: lines of JSON, never pickles.
+
+The parent sends one request, the child any number of notices (what it is about to do) and then
+one reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from emcheck.checks import Case
+from emcheck.diagnosis import Explanation, Finding
+from emcheck.kit import EXAMPLES, TIME_LIMIT, Report
+from emcheck.layer import Event
+from emcheck.result import Result, Verdict
+
+#: What ``json`` reads and writes, NaN and infinities among the numbers.
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A layer by name, and the options of ``check_layer`` that have a name on a command line.
+
+    Args:
+        target: ``module:factory``, or a registered layer where ``registered`` holds.
+        shape: the event.
+        registered: whether a layer of ``emcheck list`` is a target too.
+    """
+
+    target: str
+    shape: Event
+    registered: bool = False
+    seed: int = 0
+    examples: int = EXAMPLES
+    time_limit: float = TIME_LIMIT
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Job:
+        """The job that a message holds."""
+        return cls(**_tuples(message))
+
+
+def result_of(message: Mapping[str, Any]) -> Result:
+    """The result of which a message is the ``asdict``."""
+    return Result(**_tuples(message) | {"verdict": Verdict(message["verdict"])})
+
+
+def sent_finding(finding: Finding) -> Message:
+    """A finding as a message; the case as text, which ``Case.parse`` reads."""
+    result = asdict(finding.result)
+    return {"check": finding.check, "case": str(finding.case), "result": result}
+
+
+def finding_of(message: Mapping[str, Any]) -> Finding:
+    """The finding that a message holds."""
+    result = result_of(message["result"])
+    return Finding(message["check"], Case.parse(message["case"]), result)
+
+
+def sent_report(report: Report) -> Message:
+    """A report without its results, which the parent has."""
+    whole = {field.name: getattr(report, field.name) for field in fields(report)}
+    del whole["results"]
+    return whole | {"explanations": [asdict(told) for told in report.explanations]}
+
+
+def report_of(message: Mapping[str, Any], results: tuple[Result, ...]) -> Report:
+    """The report that a message holds, with the parent's results."""
+    explanations = tuple(Explanation(**_tuples(told)) for told in message["explanations"])
+    return Report(**_tuples(message) | {"explanations": explanations, "results": results})
+
+
+def _tuples(message: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only, and dataclasses here hold tuples."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in message.items()}
