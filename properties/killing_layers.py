@@ -1,0 +1,82 @@
+"""Layers that end their process, each at another point."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from emcheck.checks.calling import Pair
+
+
+class Wrong(nn.Module):
+    """An elementwise scale whose log-det is doubled: it kills nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor([0.25, 0.5]))
+
+    def forward(self, x: Tensor) -> Pair:
+        self.called(x)
+        return x * self.log_scale.exp(), 2 * self.log_scale.sum().expand(len(x))
+
+    def inverse(self, z: Tensor) -> Pair:
+        return z * (-self.log_scale).exp(), -2 * self.log_scale.sum().expand(len(z))
+
+    def called(self, x: Tensor) -> None:
+        """What happens in each call of forward."""
+
+
+class InForwardMode(Wrong):
+    """A fault of the memory, where there is a tangent."""
+
+    def called(self, x: Tensor) -> None:
+        if forward_ad.unpack_dual(x).tangent is not None:
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Leaves(Wrong):
+    """An exit that pretends success, after words that are no part of any protocol."""
+
+    def called(self, x: Tensor) -> None:
+        print('{"answer": 1}', flush=True)
+        if forward_ad.unpack_dual(x).tangent is not None:
+            os._exit(0)
+
+
+class InDiagnosis(Wrong):
+    """A death where an explanation is sought."""
+
+    def called(self, x: Tensor) -> None:
+        frame = sys._getframe()
+        while frame.f_back is not None:
+            frame = frame.f_back
+            if "diagnosis" in frame.f_code.co_filename:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class AtOnce(Wrong):
+    """A death in the first call."""
+
+    def called(self, x: Tensor) -> None:
+        os.abort()
+
+
+class NotBuilt(Wrong):
+    """A death in the constructor."""
+
+    def __init__(self) -> None:
+        os._exit(3)
+
+
+class Waits(Wrong):
+    """Something to interrupt; it tells its process."""
+
+    def called(self, x: Tensor) -> None:
+        print(f"in {os.getpid()}", flush=True)
+        time.sleep(60)
