@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import emcheck
 from emcheck.checks import CHECKS
+from emcheck.kit.pytest_checks import LayerCheck
 from emcheck.layers import Conv1x1
+from properties.hidden import Hidden
 
 LAYERS = """
 import torch
@@ -121,6 +125,45 @@ def conv() -> Conv1x1:
 def test_this_projects_layer(layer: object, check: object) -> None:
     assert callable(check)
     check(layer)
+
+
+class Doubled(Conv1x1):
+    """A log-det that is twice the right one."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        z, logdet = super().forward(x)
+        return z, 2 * logdet
+
+
+def _check_of(mark: pytest.MarkDecorator, name: str) -> Any:
+    return next(p.values[1] for p in mark.args[1] if p.values[1].check.name == name)
+
+
+def test_a_check_judges_the_layer_that_it_is_given() -> None:
+    mark = emcheck.parametrize_with_checks([(conv, (2, 3, 2))], examples=2)
+    check = _check_of(mark, "logdet_matches_jacobian")
+    check(conv)
+    check(Conv1x1(2))
+    with pytest.raises(AssertionError, match=r"(?s)Doubled on \(2, 3, 2\).*error / bound"):
+        check(Doubled(2))
+    with pytest.raises(ValueError, match="expected a shape that Conv1x1 accepts"):
+        check(Conv1x1(3))
+
+
+def test_another_layer_is_judged_with_the_options_of_the_target() -> None:
+    accepted = {"logdet_matches_jacobian": "doubled"}
+    mark = emcheck.parametrize_with_checks(
+        [(lambda: Doubled(2), (2, 3, 2))], expected_failures=accepted, examples=2
+    )
+    with pytest.raises(pytest.xfail.Exception, match="doubled"):
+        _check_of(mark, "logdet_matches_jacobian")(Doubled(2))
+
+
+def test_a_check_that_does_not_apply_to_another_layer_is_skipped() -> None:
+    check = _check_of(emcheck.parametrize_with_checks([(conv, (2, 3, 2))]), "empty_batch")
+    name = "forward_matches_definition"
+    with pytest.raises(pytest.skip.Exception, match=f"{name} does not apply to Hidden"):
+        LayerCheck(check.examined, CHECKS[name], conv)(Hidden(conv()))
 
 
 def test_ids_come_from_parameters() -> None:
