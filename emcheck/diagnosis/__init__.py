@@ -28,3 +28,4 @@ from emcheck.diagnosis.core import Explanation as Explanation
 from emcheck.diagnosis.core import Finding as Finding
 from emcheck.diagnosis.core import causes as causes
 from emcheck.diagnosis.core import diagnose as diagnose
+from emcheck.diagnosis.core import search as search

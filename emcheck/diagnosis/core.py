@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from emcheck.checks.case import Case, Subject
+from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.result import Result
 
@@ -70,6 +72,7 @@ class Hypothesis:
         when: checks of which at least one must have failed for the test to be run.
         explains: checks whose failure follows from the cause.
         test: yields the causes that fit.
+        ends_search: nothing else can be tried once it fits, since calls hang.
     """
 
     slugs: tuple[str, ...]
@@ -77,6 +80,7 @@ class Hypothesis:
     when: frozenset[str]
     explains: frozenset[str]
     test: Test
+    ends_search: bool = False
 
 
 HYPOTHESES: list[Hypothesis] = []
@@ -90,6 +94,7 @@ def hypothesis(
     rank: int,
     when: Iterable[str],
     explains: frozenset[str] | None = None,
+    ends_search: bool = False,
 ) -> Callable[[Test], Test]:
     """Register a test; ``explains`` is ``when`` if not given.
 
@@ -103,7 +108,7 @@ def hypothesis(
             raise ValueError(f"expected new causes, got {sorted(taken)} twice")
         triggers = when if isinstance(when, frozenset) else frozenset(when)
         covers = triggers if explains is None else explains
-        HYPOTHESES.append(Hypothesis(slugs, rank, triggers, covers, test))
+        HYPOTHESES.append(Hypothesis(slugs, rank, triggers, covers, test, ends_search))
         return test
 
     return register
@@ -115,33 +120,63 @@ def causes() -> tuple[str, ...]:
 
 
 def diagnose(subject: Subject, findings: Sequence[Finding]) -> tuple[Explanation, ...]:
-    """Explanations that fit, best first; empty if none does.
+    """Explanations that fit, best first, empty if none does; see :func:`search`."""
+    return search(subject, findings)[0]
+
+
+def search(
+    subject: Subject, findings: Sequence[Finding], seconds: float | None = None
+) -> tuple[tuple[Explanation, ...], bool]:
+    """Explanations that fit, best first, and whether every hypothesis was tried to its end.
 
     What explains more of the failing checks comes first, then what is more specific. The
     layer is only ever built anew or copied; torch's global generator is put back as it was.
+
+    Args:
+        subject: what failed.
+        findings: its FAILs.
+        seconds: for one hypothesis; after two that did not end, or once a cause is named that
+            makes calls hang, the search stops. None: no limit.
     """
     evidence = Evidence(subject, findings)
     if not evidence.failing:
-        return ()
+        return (), True
     found: list[tuple[int, int, int, Explanation]] = []
+    late = 0
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), np.errstate(all="ignore"):
         torch.manual_seed(0)
         warnings.simplefilter("ignore")
-        for order, known in enumerate(HYPOTHESES):
+        for order, known in sorted(enumerate(HYPOTHESES), key=lambda entry: entry[1].rank):
             if not known.when & evidence.failing:
                 continue
-            for fit in _guarded(known, evidence):
+            if late >= _MOST_LATE:
+                break
+            fits = _guarded(known, evidence, seconds)
+            late += fits is None
+            for fit in fits or ():
                 covered = (known.explains if fit.checks is None else fit.checks) & evidence.failing
                 if covered:
                     told = Explanation(fit.cause, fit.text, fit.evidence, tuple(sorted(covered)))
                     found.append((-len(covered), known.rank, order, told))
+            if fits and known.ends_search:
+                break
     found.sort(key=lambda entry: entry[:3])
-    return tuple(entry[3] for entry in found)
+    return tuple(entry[3] for entry in found), not late
 
 
-def _guarded(known: Hypothesis, evidence: Evidence) -> list[Fit]:
-    """What the test yields; a layer may raise anything, and then the cause does not fit."""
+#: Hypotheses that may run out of time before the search stops.
+_MOST_LATE = 2
+
+
+def _guarded(known: Hypothesis, evidence: Evidence, seconds: float | None) -> list[Fit] | None:
+    """What the test yields, None if it did not end.
+
+    A layer may raise anything, and then the cause does not fit.
+    """
     try:
-        return list(known.test(evidence))
+        with time_limit(seconds) if seconds else nullcontext():
+            return list(known.test(evidence))
+    except TimeLimit:
+        return None
     except Exception:
         return []

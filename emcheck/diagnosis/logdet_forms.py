@@ -208,14 +208,24 @@ def _series(J: Array, terms: int, turned: float) -> float:
 def entries_left_out(evidence: Evidence) -> Iterator[Fit]:
     """``got`` is the sum of ``log|slope|`` over a part of the entries: all but the first, half."""
     for examples, which in wrong_directions(evidence):
-        event = examples[0].case.event
-        alike = [e for e in examples if e.case.event == event]
-        samples = _samples(alike, inverse=which != "forward")
-        slopes = [_diagonal(J) for J, _, _, _ in samples]
+        turned = which != "forward"
+        slopes, samples, events = [], [], []
+        for e in examples:
+            here = _samples([e], inverse=turned)
+            samples += here
+            slopes += [_diagonal(J) for J, _, _, _ in here]
+            events += [e.case.event] * len(here)
         if len(samples) < 3 or any(s is None for s in slopes):
             continue
-        for told, kept in _parts(event):
-            sums = [float(np.log(s[kept]).sum()) for s in slopes if s is not None]
+        for number, (told, _) in enumerate(_parts(events[0])):
+            parts = [list(_parts(event)) for event in events]
+            if any(len(p) <= number or p[number][0] != told for p in parts):
+                continue
+            sums = [
+                float(np.log(s[p[number][1]]).sum())
+                for s, p in zip(slopes, parts, strict=True)
+                if s is not None
+            ]
             if _all_fit(samples, sums):
                 yield Fit(
                     "entries_left_out",

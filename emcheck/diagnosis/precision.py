@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -79,59 +79,76 @@ def clipped(evidence: Evidence) -> Iterator[Fit]:
     for name, run in (("forward", call), ("inverse", call_inverse)):
         if name == "inverse" and not trial.has("inverse"):
             continue
-        extremes = []
+        outputs = []
         for factor in (16.0, 64.0):
-            given = trial.sample(62, batch=8) * factor
-            if name == "inverse" and not evidence.subject.is_defined:
-                given = call(copy_layer(trial.layer), given)[0]
+            given = _given(trial, name, trial.sample(62, batch=8) * factor)
             value = run(copy_layer(trial.layer), given)[0].double().numpy().reshape(-1)
-            extremes.append(_extremes(value))
-        (high, many), (again, more) = extremes
-        low, top = high
-        alike = np.allclose(high, again, rtol=CLIPPED_ALIKE, atol=0)
-        if alike and many >= 3 and more >= many and _has_an_edge(trial, run, name, top):
+            outputs.append(value)
+        ends = [side for side in (1.0, -1.0) if _is_clipped(trial, run, name, outputs, side)]
+        if ends:
+            low, top = float(outputs[1].min()), float(outputs[1].max())
+            told = (
+                f"to [{low:.6g}, {top:.6g}]"
+                if len(ends) == 2
+                else (f"at {top:.6g} from above" if ends == [1.0] else f"at {low:.6g} from below")
+            )
+            count = sum(_at_end(outputs[1], side) for side in ends)
             yield Fit(
                 "clipped",
-                f"{name.capitalize()} clips its output to [{low:.6g}, {top:.6g}], a fixed "
-                "interval.",
-                f"for data 16 and 64 times larger, {many} and {more} entries lie at one of "
-                f"these two numbers and none is beyond",
+                f"{name.capitalize()} clips its output {told}, whatever the data: a fixed bound.",
+                f"for data 16 and 64 times larger, {count} of {outputs[1].size} entries lie at "
+                "the end and none is beyond",
             )
 
 
-#: Extremes of a clip in an intermediate value differ by the shift of each entry.
+#: Ends of a clip in an intermediate value differ by the shift of each entry.
 CLIPPED_ALIKE = 0.05
 
 
-def _has_an_edge(
-    trial: Trial, run: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]], name: str, top: float
-) -> bool:
+def _given(trial: Trial, name: str, data: Tensor) -> Tensor:
+    """Data for a direction: for the inverse of a layer without definition, their image."""
+    if name == "inverse" and not trial.subject.is_defined:
+        return call(copy_layer(trial.layer), data)[0]
+    return data
+
+
+def _at_end(value: Array, side: float) -> int:
+    """How many entries lie at the largest (side 1) or smallest (side -1) one."""
+    return int(np.isclose(side * value, (side * value).max(), rtol=CLIPPED_ALIKE).sum())
+
+
+Run = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+
+
+def _is_clipped(trial: Trial, run: Run, name: str, outputs: Sequence[Array], side: float) -> bool:
+    """Whether many entries stop at one number, and come to it with a slope."""
+    high, again = ((side * value).max() for value in outputs)
+    if not np.isclose(high, again, rtol=CLIPPED_ALIKE, atol=0):
+        return False
+    many, more = (_at_end(value, side) for value in outputs)
+    return many >= 3 and more >= many and _has_an_edge(trial, run, name, side)
+
+
+def _has_an_edge(trial: Trial, run: Run, name: str, side: float) -> bool:
     """Whether the output rises steeply right up to the number that it does not pass.
 
     A map that saturates, tanh or a sigmoid, comes to its bound with a slope of nothing.
     """
-    direction = trial.sample(62, batch=1)
+    direction = trial.sample(62, batch=2)
 
     def largest(t: float) -> float:
-        given = direction * t
-        if name == "inverse" and not trial.subject.is_defined:
-            given = call(copy_layer(trial.layer), given)[0]
-        return float(run(copy_layer(trial.layer), given)[0].abs().max())
+        given = _given(trial, name, direction * t)
+        return float((side * run(copy_layer(trial.layer), given)[0]).max())
 
-    end = largest(64.0)
+    end, start = largest(64.0), largest(0.0)
     low, high = 0.0, 64.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if largest(middle) >= end * (1 - 2.0**-30) else (middle, high)
-    before, start = largest(0.9 * high), largest(0.0)
-    steep = (end - before) / (0.1 * high) if high > 0 else 0.0
-    return steep > 0.1 * (end - start) / high if high > 0 else False
-
-
-def _extremes(value: Array) -> tuple[tuple[float, float], int]:
-    low, high = float(value.min()), float(value.max())
-    near = np.isclose(value, low, rtol=CLIPPED_ALIKE) | np.isclose(value, high, rtol=CLIPPED_ALIKE)
-    return (low, high), int(near.sum())
+        low, high = (low, middle) if largest(middle) >= end - 2.0**-30 else (middle, high)
+    if not high > 0:
+        return False
+    steep = (end - largest(0.9 * high)) / (0.1 * high)
+    return steep > 0.1 * (end - start) / high > 0
 
 
 @hypothesis(

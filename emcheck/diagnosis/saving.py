@@ -29,6 +29,7 @@ def not_saved(evidence: Evidence) -> Iterator[Fit]:
     other = evidence.trial(replace(evidence.base, seed=evidence.base.seed + 1))
     first, second = trial.layer, other.layer
     second.load_state_dict(first.state_dict())
+    yield from _plain_attribute(evidence, first, second)
     for name, mine, theirs in _hidden(first, second):
         x, z = evidence.sample_pair
         before = evidence.outputs(copy_layer(first), x, z)
@@ -43,6 +44,30 @@ def not_saved(evidence: Evidence) -> Iterator[Fit]:
                 "all outputs are equal bit for bit",
             )
             return
+
+
+def _plain_attribute(evidence: Evidence, first: nn.Module, second: nn.Module) -> Iterator[Fit]:
+    """A number, list or tuple that two builds have differently, and that outputs follow."""
+    modules, (x, z) = dict(second.named_modules()), evidence.sample_pair
+    before = evidence.outputs(copy_layer(first), x, z)
+    apart = differing(before, evidence.outputs(copy_layer(second), x, z))
+    for prefix, module in first.named_modules() if apart else ():
+        for name, mine in vars(module).items():
+            theirs = vars(modules[prefix]).get(name)
+            plain = isinstance(mine, int | float | tuple | list) and not name.startswith("_")
+            if not plain or isinstance(theirs, Tensor) or mine == theirs:
+                continue
+            changed = copy_layer(second)
+            setattr(changed.get_submodule(prefix), name, mine)
+            if not differing(before, evidence.outputs(changed, x, z)):
+                key = f"{prefix}.{name}".lstrip(".")
+                yield Fit(
+                    "not_in_state_dict",
+                    f"`{key}` is not in the state_dict: a restored layer computes something else.",
+                    f"with equal state_dicts the {apart[0]} differs; once `{key}` is copied too, "
+                    "all outputs are equal bit for bit",
+                )
+                return
 
 
 def _hidden(first: nn.Module, second: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:

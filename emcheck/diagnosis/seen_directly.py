@@ -20,10 +20,13 @@ from emcheck.diagnosis.evidence import Evidence
 @hypothesis("folds", rank=SEEN - 3, when=("map_does_not_fold",), explains=ANY)
 def folds(evidence: Evidence) -> Iterator[Fit]:
     """The determinant of forward has both signs."""
-    case = evidence.case_of("map_does_not_fold")
-    trial = evidence.trial(case)
-    signs = [float(torch.linalg.slogdet(torch.from_numpy(trial.jacobian(x)))[0]) for x in trial.x]
+    found = [f for f in evidence.findings if f.check == "map_does_not_fold"]
+    trial = evidence.trial(found[0].case)
+    points = [scale * x for scale in (1, 4) for x in trial.x]
+    signs = [float(torch.linalg.slogdet(torch.from_numpy(trial.jacobian(x)))[0]) for x in points]
     up, down = sum(s > 0 for s in signs), sum(s < 0 for s in signs)
+    if not up or not down:
+        return  # the check failed of something else
     yield Fit(
         "folds",
         "The map folds space, so it is not one to one: the determinant of its Jacobian changes "

@@ -74,15 +74,15 @@ def wrong_in_a_region(evidence: Evidence) -> Iterator[Fit]:
     known = _entries(evidence)
     if known is None:
         return
-    wrong, values = known
+    wrong, values, channels = known
     right = ~wrong
     if wrong.sum() < 4 or right.sum() < 4:
         return
     for name, v in (("|z|", np.abs(values)), ("z", values)):
-        low, high = v[wrong].min(), v[wrong].max()
-        inside = right & (v >= low) & (v <= high)
-        if inside.any():
+        groups = [np.ones_like(wrong)], [channels == c for c in np.unique(channels[wrong])]
+        if not any(all(_is_interval(v[g], wrong[g]) for g in some) for some in groups):
             continue
+        low, high = v[wrong].min(), v[wrong].max()
         below, above = right & (v < low), right & (v > high)
         if below.any() or above.any():
             end = f"between {low:.4g} and {high:.4g}" if above.any() else f"from {low:.4g} on"
@@ -96,9 +96,17 @@ def wrong_in_a_region(evidence: Evidence) -> Iterator[Fit]:
             return
 
 
-def _entries(evidence: Evidence) -> tuple[Array, Array] | None:
-    """Which entries do not come back, and the latent of each, from data of several widths."""
-    wrong, values = [], []
+def _is_interval(v: Array, wrong: Array) -> bool:
+    """Whether what is wrong lies in one interval in which nothing is right."""
+    if not wrong.any():
+        return True
+    inside = (v >= v[wrong].min()) & (v <= v[wrong].max())
+    return bool(wrong[inside].all())
+
+
+def _entries(evidence: Evidence) -> tuple[Array, Array, Array] | None:
+    """Which entries do not come back, the latent and the channel of each, at several widths."""
+    wrong, values, channels = [], [], []
     for scale in ("unit", "wide4"):
         trial = evidence.trial(replace(evidence.base, batch=24, scale=scale))
         x = trial.x
@@ -109,7 +117,8 @@ def _entries(evidence: Evidence) -> tuple[Array, Array] | None:
         off = (xh - x).abs() > APPROXIMATE**4 * (1 + x.abs())
         wrong.append(off.reshape(-1).numpy())
         values.append(z.reshape(-1).double().numpy())
-    return np.concatenate(wrong), np.concatenate(values)
+        channels.append(np.indices(tuple(z.shape))[1].reshape(-1))
+    return np.concatenate(wrong), np.concatenate(values), np.concatenate(channels)
 
 
 @hypothesis("off_by_a_turn", rank=SEEN - 1, when=UNDONE, explains=ANY)
@@ -161,7 +170,7 @@ def nan_gradient(evidence: Evidence) -> Iterator[Fit]:
             return
 
 
-@hypothesis("does_not_end", rank=SEEN - 6, when=ANY, explains=ANY)
+@hypothesis("does_not_end", rank=SEEN - 8, when=ANY, explains=ANY, ends_search=True)
 def does_not_end(evidence: Evidence) -> Iterator[Fit]:
     """A call did not end within its time limit, where others of its kind do."""
     late = [

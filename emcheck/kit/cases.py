@@ -36,6 +36,9 @@ _FULL_SIZE_DEFINED = (
 #: Widths of data besides the ordinary one, and samples of each.
 _WIDE = (("wide4", 4), ("wide16", 4), ("wide64", 3), ("wide64", 1))
 
+#: Draws of signs besides that of the styles: a determinant of either sign in all but 1 of 16.
+_SIGNED = 3
+
 #: Checks of gradients that also look at wide data.
 _WIDE_GRADIENTS = ("gradient_of_latent", "gradient_of_logdet")
 
@@ -84,12 +87,19 @@ class Plan:
         A check that always runs in one dtype is filed under that one.
         """
         found: dict[str, Case] = {}
-        every = (*self._styled(dtype), *self._widened(check, dtype), *self._sized(check, dtype))
+        more = (*self._signed(check, dtype), *self._widened(check, dtype))
+        every = (*self._styled(dtype), *more, *self._sized(check, dtype))
         for case in every:
             adapted = check.adapt(case, subject)
             if adapted.dtype == dtype or adapted.dtype not in self.dtypes:
                 found.setdefault(str(adapted), case)
         return list(found.values())
+
+    def _signed(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
+        """More draws across zero for layers that do not say which signs they allow."""
+        if self.found.subject.spec is None and check.family in _OF_SIZE and not self.constant:
+            for number in range(_SIGNED):
+                yield self._case(self.found.event, 2, dtype, "mixed", 50 + number)
 
     def _styled(self, dtype: torch.dtype) -> Iterator[Case]:
         event = self.found.event

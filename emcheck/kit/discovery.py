@@ -79,7 +79,8 @@ def discover(
             f"{text.removeprefix(_RAISED)}"
         )
     dtype = next(one for one in dtypes if not told[one])
-    if told.get(torch.float64) or (torch.float64 not in dtypes and _no_double(subject, event, seed)):
+    asked = torch.float64 in dtypes
+    if told.get(torch.float64) or (not asked and _no_double(subject, event, seed)):
         subject = replace(subject, doubles=False)
     case = Case(event, 3, dtype, "cpu", "initial", "unit", seed)
     found = Discovery(subject, subject, event, silent=silent, notes=notes)

@@ -16,8 +16,7 @@ from emcheck.adapters import Adapted
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
 from emcheck.checks.core import without_running
-from emcheck.checks.limit import TimeLimit, time_limit
-from emcheck.diagnosis import Explanation, Finding, diagnose
+from emcheck.diagnosis import Explanation, Finding, search
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_expected
@@ -39,8 +38,8 @@ TIME_LIMIT = 10.0
 #: Seconds for a whole report: examples that have not begun by then are NOT RUN.
 REPORT_LIMIT = 120.0
 
-#: Time limits that the diagnosis of one layer may take.
-_DIAGNOSIS = 3.0
+#: Time limits that one hypothesis about a layer may take.
+_DIAGNOSIS = 1.0
 
 #: The check that says of a direction that it does not answer.
 _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forward"}
@@ -182,7 +181,9 @@ class Examination:
         if check.name != _SAYS_SILENT[direction]:
             return without_running(check, self.subject, case, Verdict.NOT_RUN, told)
         failed = without_running(check, self.subject, case, Verdict.FAIL, told)
-        return replace(failed, ratio=math.inf, examples=1, reproduce=_line(check, case))
+        failed = replace(failed, ratio=math.inf, examples=1, reproduce=_line(check, case))
+        self._findings.append(Finding(check.name, case, failed))
+        return failed
 
     def _merged(self, check: Check, subject: Subject, found: list[tuple[Case, Result]]) -> Result:
         merged = merge([result for _, result in found])
@@ -230,11 +231,10 @@ class Examination:
         # Explanations are sought where the fault shows: of a mode, in the mode as given.
         loud = all(found.check in self.found.loud_in for found in findings)
         subject = replace(self.found.loud, coupled="") if loud else self.found.subject
-        try:
-            with _quiet(self.seed), time_limit(_DIAGNOSIS * self.time_limit):
-                return diagnose(subject, findings), ""
-        except TimeLimit:
-            return (), "no explanation: the search for one ran out of time"
+        with _quiet(self.seed):
+            found, finished = search(subject, findings, _DIAGNOSIS * self.time_limit)
+        late = "no explanation: the search for one ran out of time"
+        return found, "" if finished or found else late
 
     def _scope(self) -> tuple[str, ...]:
         lines = list(self.found.notes)

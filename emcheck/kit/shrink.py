@@ -74,11 +74,12 @@ def _smaller_events(event: Event, subject: Subject, sizes: Sequence[Event]) -> I
         return
     C, *space = event
     found = set()
-    for axis, size in enumerate(space):
+    # What a layer of unknown make does at a size that it was not built for is no finding.
+    for axis, size in enumerate(space if subject.spec is not None or sizes else ()):
         for less in {1, size // 2, size - 1}:
             if 1 <= less < size:
                 found.add((C, *space[:axis], less, *space[axis + 1 :]))
-    if space:
+    if space and (subject.spec is not None or sizes):
         found.add((C, *[1] * len(space)))
     found |= {other for other in sizes if all(a <= b for a, b in zip(other, event, strict=True))}
     found.discard(event)
