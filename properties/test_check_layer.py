@@ -227,7 +227,6 @@ def _raises(*_: Any) -> None:
     [
         (_loops, "did not return within 0.3 s"),
         (_raises, "raised RuntimeError: out of order"),
-        (lambda self, z: z, "expected (x, logdet), got Tensor"),
         (lambda self, z: (z.tolist(), z.sum()), "expected a tensor x, got list"),
         (lambda self, z: (z, "none"), "expected logdet (B,), got str"),
     ],
@@ -265,7 +264,6 @@ def test_a_diagnosis_does_not_hang_on_a_layer_that_does() -> None:
     [
         (_loops, "did not return within 0.3 s"),
         (lambda self, x: x, "expected (z, logdet), got Tensor"),
-        (lambda self, x: (x, x), "expected logdet (3,), got shape (3, 3, 2, 3)"),
     ],
 )
 def test_a_forward_that_does_not_answer_is_a_report(forward: Callable[..., Any], told: str) -> None:
@@ -274,6 +272,29 @@ def test_a_forward_that_does_not_answer_is_a_report(forward: Callable[..., Any],
     assert not report.ok
     assert {f.check for f in report.failures} == {"shapes_and_dtypes"}
     assert told in str(report)
+
+
+def test_a_log_det_of_any_other_shape_fails_once_and_values_are_judged() -> None:
+    class Whole(Scale):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            z, logdet = super().forward(x)
+            return z, logdet.reshape(-1, 1).expand(len(x), 3)
+
+    report = check_layer(Whole, (3, 2, 3))
+    assert {f.check for f in report.failures} == {"shapes_and_dtypes"}, str(report)
+    assert verdicts(report, "inverse_undoes_forward") == {Verdict.PASS}
+    assert verdicts(report, "logdet_matches_jacobian") == {Verdict.NOT_RUN}
+    assert report.explanations[0].cause == "logdet_wrong_shape"
+
+
+def test_an_inverse_alone_is_taken_without_its_log_det() -> None:
+    class Alone(Scale):
+        def inverse(self, z: Tensor) -> Any:
+            return super().inverse(z)[0]
+
+    report = check_layer(Alone, (3, 2, 3))
+    assert report.ok, str(report)
+    assert verdicts(report, "inverse_logdet_matches_jacobian") == {Verdict.UNSUPPORTED}
 
 
 def test_every_failure_is_small_and_can_be_reproduced() -> None:

@@ -79,7 +79,6 @@ def test_no_log_det_at_all_is_nan() -> None:
         ([X, X[0], X], "forward: expected (z, logdet), got list of 3"),
         ((None, X[0]), "forward: expected a tensor z, got NoneType"),
         ((X, "0"), "forward: expected logdet (B,), got str"),
-        ((X, torch.zeros(3)), "forward: expected logdet (2,), got shape (3,)"),
     ],
 )
 def test_another_answer_is_named(answer: Any, message: str) -> None:
@@ -360,7 +359,8 @@ def test_a_check_that_does_not_end_is_not_run() -> None:
 
     result = _run(endless, seconds=0.05)
     assert (result.verdict, result.examples) == (Verdict.NOT_RUN, 0)
-    assert result.detail == "not finished after 0.05 s"
+    assert result.detail == "the check did not end within 0.05 s"
+    assert (result.examples, result.unfinished) == (0, 1)
     assert _run(lambda trial: yes(True), seconds=30).verdict is Verdict.PASS
 
 
@@ -663,8 +663,7 @@ def test_a_bound_beyond_the_largest_number_is_infinite() -> None:
     z = torch.tensor([[1e30, 1.0]], dtype=torch.float64)
     with np.errstate(all="ignore"):
         bound = trial.inverse_bound(x, z)
-    assert bound[0, 0] == INF
-    assert bound[0, 1] < INF
+    assert (bound == INF).all()  # nothing is known where the layer's slopes have vanished
 
 
 def test_a_bound_of_the_largest_number_is_kept() -> None:

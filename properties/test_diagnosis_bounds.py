@@ -29,7 +29,8 @@ def _example(got: Any, expected: Any, bound: float, jacobians: Any = None) -> Lo
     nothing = np.zeros((len(got), 1))
     J = np.ones((len(got), 1, 1)) if jacobians is None else jacobians
     ends = (nothing, nothing, np.full(len(got), np.nan))
-    return LogdetExample(Case((1, 1, 1)), got, expected, np.full(len(got), bound), *ends, J)
+    both = (*ends, ends[-1])
+    return LogdetExample(Case((1, 1, 1)), got, expected, np.full(len(got), bound), *both, J)
 
 
 @EDGES

@@ -361,9 +361,10 @@ PURE = [
     Row("calls_are_pure", lambda: Squeeze2d(), PASS, event=(1, 2, 2)),
     Row("calls_are_pure", lambda: mixing(_in_place), FAIL, "forward changed its input"),
     Row("calls_are_pure", lambda: mixing(None, _in_place), FAIL, "inverse changed its input"),
-    *(Row("calls_are_pure", lambda t=there, i=inverse: Counting(t, i), FAIL, word)
+    *(Row("calls_are_pure", lambda t=there, i=inverse: Counting(t, i), NOTE, word)
       for there in (False, True)
-      for inverse, word in ((False, "forward changed calls"), (True, "inverse changed calls"))),
+      for inverse, word in ((False, "forward changed calls, which no output reads"),
+                            (True, "inverse changed calls, which no output reads"))),
     Row("calls_are_deterministic", mixing, PASS),
     *(Row("calls_are_deterministic", lambda v=values: mixing(_noise(*v)), FAIL, "two calls")
       for values in ((1.0, 0.0), (0.0, 1.0))),

@@ -282,10 +282,10 @@ class Kinked(nn.Module):
     """``x`` below 0 and ``2 x`` above, on data close to the kink; values are right."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.where(x > 0, 2 * x, x), (x > 0).flatten(1).sum(dim=1) * float(np.log(2))
+        return torch.where(x > 0, 2 * x, x), (x > 0).to(x).flatten(1).sum(1) * float(np.log(2))
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.where(z > 0, z / 2, z), -(z > 0).flatten(1).sum(dim=1) * float(np.log(2))
+        return torch.where(z > 0, z / 2, z), -(z > 0).to(z).flatten(1).sum(1) * float(np.log(2))
 
 
 def _kinked() -> Subject:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.bounds import (
+    DIFFERENCE_STEPS,
     FINITE_DIFFERENCE,
-    FINITE_DIFFERENCE_STEPS,
     MOST_EXPLICIT,
     QUADRATURE,
     THRESHOLDS,
@@ -26,6 +26,7 @@ from emcheck.bounds import (
 )
 from emcheck.checks import CHECKS, Case, Subject
 from emcheck.checks.core import agree
+from emcheck.checks.differences import Quality, central_difference
 from emcheck.checks.trial import Trial
 from emcheck.faults.core import Faulty, unwrap
 from emcheck.layer import InvertibleLayer
@@ -209,10 +210,11 @@ class Identity(nn.Module):
 
 
 def _gradient(share: float) -> Measure:
-    """1e-6 (|w x| + |w| + |w v|) for the slope w v along v; the random w cancels."""
+    """1e-6 (|w x| + |w| + |w v|) for the slope w v along v, and 4 spreads of the difference."""
     trial = Trial(Subject.of_layer(Identity(0.0)), Case((1, 1, 1), batch=1))
     stream = trial.case.generator(7)
     _, v = (float(torch.randn(1, generator=stream, dtype=torch.float64)) for _ in range(2))
+    v *= max(abs(float(trial.x)), 2.0**-4)  # a step is as large as what it moves
     size = abs(float(trial.x)) + 1 + abs(v)
     return _measure("gradient_of_latent", Identity(share * 1e-6 * size / abs(v)))
 
@@ -264,14 +266,52 @@ def test_exact_leaves_no_room() -> None:
     assert not Measure(5e-324, "EXACT").ok
 
 
-def test_steps_of_differences_are_accurate_and_far_apart() -> None:
-    """Rounding u / h and truncation h^2 within 1e-8, and one kink cannot spoil two steps."""
-    for step in FINITE_DIFFERENCE_STEPS:
-        assert U64 / step <= 1e-8
-        assert step**2 <= 1e-8
-    ratios = np.divide(FINITE_DIFFERENCE_STEPS[:-1], FINITE_DIFFERENCE_STEPS[1:])
-    assert (ratios >= 32).all()
-    assert FINITE_DIFFERENCE >= 100 * 1e-8
+U32 = 2.0**-24
+
+
+@pytest.mark.parametrize(
+    ("f", "slope", "size"),
+    [
+        (math.sin, 1.0, 1.0),
+        (lambda t: math.exp(40 * t), 40.0, 1.0),
+        (lambda t: 1e6 + math.tanh(t), 1.0, 1e6),
+        (lambda t: 0.0 * t, 0.0, 1.0),
+        (lambda t: math.sqrt(t + 2.0**-14), 64.0, 1.0),  # outside the domain at large steps
+        (lambda t: max(t - 2.0**-12, 0.0) + 3 * t, 3.0, 1.0),  # a kink beside the point
+    ],
+)
+def test_a_difference_is_as_good_as_it_says(f: Any, slope: float, size: float) -> None:
+    found = central_difference(f, size, U64)
+    assert found.quality is Quality.GOOD
+    assert abs(found.value - slope) <= 4 * found.spread
+    assert found.spread <= 1e-3 * max(abs(slope), 1e-6 * size)
+
+
+def test_a_difference_in_float32_is_coarser() -> None:
+    found = central_difference(lambda t: float(np.float32(math.sin(1 + t))), 1.0, U32)
+    assert found.quality is Quality.GOOD
+    assert 1e-9 < abs(found.value - math.cos(1)) <= 4 * found.spread < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("f", "quality"),
+    [
+        (abs, Quality.UNRELIABLE),  # a kink at the very point
+        (lambda t: math.nan if t else 1.0, Quality.OUTSIDE),
+        (lambda t: math.log(t - 1), Quality.OUTSIDE),
+    ],
+)
+def test_where_differences_cannot_judge_they_say_so(f: Any, quality: Quality) -> None:
+    assert central_difference(f, 1.0, U64).quality is quality
+
+
+def test_what_a_difference_may_err_by_is_far_below_what_it_judges() -> None:
+    """Rounding u / h and truncation h^2 of the first steps stay below a hundredth of the rule."""
+    for share in DIFFERENCE_STEPS[:3]:
+        step = U64**share
+        assert U64 / step <= 0.1 * FINITE_DIFFERENCE
+        assert step**2 <= 0.1 * FINITE_DIFFERENCE
+    assert list(DIFFERENCE_STEPS[:3]) == sorted(DIFFERENCE_STEPS[:3])
 
 
 def test_the_trapezoid_rule_is_good_to_the_quadrature() -> None:

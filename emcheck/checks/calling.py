@@ -72,11 +72,11 @@ def per_sample(logdet: Any, given: Tensor, direction: str) -> Tensor:
     if not isinstance(logdet, Tensor):
         got = type(logdet).__name__
         raise ValueError(f"{direction}: expected logdet (B,), got {got}")
-    if logdet.dim() == 0 or tuple(logdet.shape) == (1,):
+    if logdet.dim() == 0 or (B and tuple(logdet.shape) == (1,)):
         return logdet.reshape(()).expand(B)
     if len(logdet) == B:
         return logdet if logdet.dim() == 1 else logdet.flatten(1).sum(1)
-    return logdet.sum().expand(B)
+    return logdet.sum().expand(B) if B else logdet
 
 
 def is_per_sample(logdet: Any, batch: int) -> bool:

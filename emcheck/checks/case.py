@@ -139,7 +139,7 @@ class Subject:
             ``build``: a layer as its constructor left it.
         doubles: whether the layer answers in float64.
         original: the layer as it was given or first built; a copy shares no memory any more.
-        loses_entries: whether the image has another number of entries than the data.
+        keeps_entries: whether the image is known to have as many entries as the data.
     """
 
     name: str
@@ -157,7 +157,7 @@ class Subject:
     memo: dict[Any, Any] | None = None
     unstarted: Callable[[Case], nn.Module] | None = None
     doubles: bool = True
-    loses_entries: bool = False
+    keeps_entries: bool = False
     original: nn.Module | None = None
 
     def define(self, layer: nn.Module, event: Event) -> Definition | None:

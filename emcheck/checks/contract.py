@@ -68,16 +68,7 @@ def _rows_of_inverse(trial: Trial) -> list[Measure]:
 @check("contract")
 def shapes_and_dtypes(trial: Trial) -> Measure:
     """``z (B, *event_out)`` and the log-det in the dtype and on the device of the input."""
-    for batch in dict.fromkeys((trial.case.batch, 1)):
-        measure = _shapes(trial, trial.x[:batch])
-        if not measure.ok:
-            return measure
-    call(trial.layer, trial.x)  # a log-det that is no log-det at all is named here
-    return yes(True)
-
-
-def _shapes(trial: Trial, x: Tensor) -> Measure:
-    layer, strict = trial.layer, trial.subject.own
+    layer, x, strict = trial.layer, trial.x, trial.subject.own
     logdets: dict[str, Any] = {}
     with torch.no_grad():
         z, logdets["logdet"] = layer(x.clone())
@@ -96,7 +87,8 @@ def _shapes(trial: Trial, x: Tensor) -> Measure:
             got = f"{value.dtype} on {value.device}"
             return yes(False, f"{name}: expected {x.dtype} on {x.device}, got {got}")
     xh = found.get("x", x)
-    if not strict and trial.subject.loses_entries and len(z) == len(x):
+    same = z.numel() == x.numel() or trial.subject.keeps_entries
+    if not strict and not same and z.dim() > 0 and len(z) == len(x):
         m, n = z[0].numel(), x[0].numel()
         raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
     if z.dim() == 0 or len(z) != len(x) or z.numel() != x.numel() or xh.shape != x.shape:
@@ -105,6 +97,7 @@ def _shapes(trial: Trial, x: Tensor) -> Measure:
         if not is_per_sample(value, len(x)):
             got = tuple(value.shape)
             return yes(False, f"{name}: expected shape ({len(x)},), got {got}")
+    call(layer, x)  # a log-det that is no log-det at all is named here
     return yes(True)
 
 

@@ -63,7 +63,8 @@ def against_jacobian(trial: Trial, x: Tensor, z: Tensor, logdet: Tensor, inverse
             continue
         here = _of_sample(trial, x[n], z[n], float(values[n]), inverse)
         (ill if here.ill_conditioned else judged).append(here)
-    return worst(*(judged or ill)) if judged or ill else Measure(0.0, "T9", 1.0)
+    found = judged or ill
+    return worst(*found) if found else Measure(0.0, "T9", 1.0)
 
 
 def _of_sample(trial: Trial, x: Tensor, z: Tensor, logdet: float, inverse: bool) -> Measure:

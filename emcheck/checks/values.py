@@ -136,7 +136,8 @@ def jacobian_round_trip(
         bound = bounds.jacobian_round_trip(largest, smallest, flat[0], flat[1], trial.arithmetic)
         error = np.sqrt((bounds.difference(flat[2], flat[0]) ** 2).sum())
         judged.append(bounds.compare(error, 0.0, bound, "T8", kappa))
-    return worst(*(judged or ill)) if judged or ill else Measure(0.0, "T8", 1.0)
+    found = judged or ill
+    return worst(*found) if found else Measure(0.0, "T8", 1.0)
 
 
 def _return_trip(trial: Trial, z: Tensor, xh: Tensor, zh: Tensor) -> Measure:
@@ -153,7 +154,8 @@ def _return_trip(trial: Trial, z: Tensor, xh: Tensor, zh: Tensor) -> Measure:
         else:
             measures.append(jacobian_round_trip(trial, z[here], xh[here], zh[here], inverse=True))
     judged = [measure for measure in measures if not measure.ill_conditioned]
-    return worst(*(judged or measures)) if measures else Measure(0.0, "T8", 1.0)
+    found = judged or measures
+    return worst(*found) if found else Measure(0.0, "T8", 1.0)
 
 
 def not_finite(trial: Trial, x: Tensor, z: Tensor) -> Measure | None:

@@ -124,6 +124,7 @@ class Plan:
         if dtype != widest:
             return
         if check.name == "shapes_and_dtypes":
+            yield self._case(self.found.event, 1, widest, "initial", 39)
             for number, event in enumerate(self.found.cut):
                 yield self._case(event, 2, widest, "initial", 40 + number)
         if check.family in _OF_SIZE:

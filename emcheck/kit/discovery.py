@@ -206,8 +206,8 @@ def _forms(subject: Subject, case: Case, seconds: float) -> Subject:
         trial = Trial(subject, case)
         with torch.no_grad():
             z, logdet = trial.layer(trial.x.clone())
-        fewer = isinstance(z, Tensor) and z[0].numel() != trial.x[0].numel()
-        found = replace(subject, loses_entries=fewer)
+        kept = isinstance(z, Tensor) and z.numel() == trial.x.numel()
+        found = replace(subject, keeps_entries=kept)
         if is_per_sample(logdet, len(trial.x)):
             return found
         told = f"the log-det has shape {tuple(logdet.shape)}, see shapes_and_dtypes"
@@ -291,7 +291,7 @@ def _neighbours(
         lost = _LOST.search(told)
         if not told:
             accepted.append(event)
-        elif lost and not subject.loses_entries:
+        elif lost and subject.keeps_entries:
             cut.append(event)
         else:
             refused.append((event, told))

@@ -159,7 +159,7 @@ class Examination:
                 late = without_running(check, subject, case, Verdict.NOT_RUN, told)
                 return case, replace(late, unfinished=1)
         case, result = run_mildly(check, subject, case, self.time_limit)
-        if result.verdict is Verdict.NOT_RUN and result.detail.startswith("inverse did not"):
+        if result.unfinished and result.detail.startswith("inverse did not"):
             self._hung.add(place)
         return case, result
 
