@@ -383,12 +383,6 @@ class NanToNum(Mixing):
         return super().forward(x.nan_to_num())
 
 
-class Viewed(Mixing):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        B, C = x.shape[:2]
-        return (self.weight @ x.view(B, C, -1)).view(x.shape), self.total(x)
-
-
 class DensityIncluded(Scale):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, logdet = super().forward(x)
@@ -474,5 +468,4 @@ WRONG = (
     Wrong("batch_statistics", BatchCentred),
     Wrong("logdet_default_dtype", DefaultDtype, word="float32"),
     Wrong("nan_swallowed", NanToNum),
-    Wrong("needs_contiguous", Viewed),
 )

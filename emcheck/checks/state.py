@@ -181,11 +181,19 @@ def training_steps_repeat(trial: Trial) -> Measure:
 
 @check("state")
 def first_batch_is_safe(trial: Trial) -> Measure:
-    """A first training batch of one sample leaves every parameter finite (clause 6)."""
-    layer = _unstarted(trial)
-    if layer is None:
+    """A first batch of one sample leaves every parameter finite, or is refused (clause 6)."""
+    layer, x = _unstarted(trial), trial.sample(27, batch=1)
+    spec = trial.subject.spec
+    if layer is not None:
+        call(layer.train(), x)
+    elif spec is not None and Trait.INITIALIZES in spec.traits:
+        layer, pixel = trial.new_layer(style="initial"), x[:, :, :1, :1]
+        try:
+            trial.subject.unwrap(layer).initialize(pixel)  # type: ignore[operator]
+        except ValueError:
+            return yes(True)
+    else:
         raise Unsupported("the layer does not set itself from its first batch")
-    call(layer.train(), trial.sample(27, batch=1))
     for name, value in {**dict(layer.named_parameters()), **dict(layer.named_buffers())}.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             return yes(False, f"a first training batch of one sample makes `{name}` NaN for good")

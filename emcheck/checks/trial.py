@@ -185,16 +185,17 @@ class Trial:
         forward is differentiated, or, without a graph, moved along every axis.
         """
         if self.subject.is_defined and not self.subject.lacks:
-            return self._by_autograd(z)
+            return self.by_autograd(z)
         layer, wide = self.layer64, z.to(self.widest)[None]
         xh = call_inverse(layer, wide)[0]
         back = call(self.new_layer().to(self.widest), xh)[0]
         size = float(wide.norm())
         if bool((back - wide).norm() <= bounds.INVERTED * size):
             return inverse_matrix(self.jacobian(xh[0]))
-        return self._by_autograd(z) if self.has("inverse_gradient") else self._by_columns(z)
+        return self.by_autograd(z) if self.has("inverse_gradient") else self._by_columns(z)
 
-    def _by_autograd(self, z: Tensor) -> Array:
+    def by_autograd(self, z: Tensor) -> Array:
+        """``dx/dz`` as the graph of the inverse has it, right or wrong."""
         return explicit_jacobian(
             lambda one: inverse_of(self.layer64, one.clone()), z.to(self.widest)
         )

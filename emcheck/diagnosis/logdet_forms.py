@@ -256,7 +256,7 @@ def _parts(event: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
         yield f"entry {one} is left out", index != one
 
 
-@hypothesis("terms_missing", rank=MECHANISM + 1, when=WRONG, explains=LOGDET)
+@hypothesis("terms_missing", rank=MECHANISM + 3, when=WRONG, explains=LOGDET)
 def terms_missing(evidence: Evidence) -> Iterator[Fit]:
     """Two or three of the log-dets of the submodules are missing in the sum."""
     for examples, which in wrong_directions(evidence):
@@ -303,29 +303,23 @@ def volume_is_kept(evidence: Evidence) -> Iterator[Fit]:
         return
 
 
-@hypothesis("logdet_alone_wrong", rank=SYMPTOM + 2, when=WRONG, explains=LOGDET)
-def logdet_alone_wrong(evidence: Evidence) -> Iterator[Fit]:
-    """Values are right, and the log-det of forward is not that of its Jacobian."""
-    others = evidence.failing - LOGDET - {"rows_are_independent"}
-    if others:
-        return
+@hypothesis("logdet_ignores_x", rank=SYMPTOM - 1, when=WRONG, explains=LOGDET)
+def logdet_ignores_x(evidence: Evidence) -> Iterator[Fit]:
+    """The log-det is one number for all samples, that of the Jacobian is not."""
     for examples, which in wrong_directions(evidence):
-        if not all(np.isfinite(e.got).all() for e in examples):
-            continue
-        still = all(np.ptp(e.got) <= e.bound.max() for e in examples)
-        moves = any(np.ptp(e.expected) > 16 * e.bound.max() for e in examples)
-        why = (
-            "it is the same for all x, that of the Jacobian is not"
-            if still and moves
-            else ("its values are right, their derivative has another determinant")
-        )
-        worst = max(examples, key=lambda e: float(np.abs(e.got - e.expected).max()))
-        yield Fit(
-            "logdet_alone_wrong",
-            f"Only the log-det of {which} is wrong: {why}.",
-            f"got {worst.got[0]:.9g}, expected {worst.expected[0]:.9g}",
-        )
-        return
+        several = [e for e in examples if len(e.got) > 1 and np.isfinite(e.got).all()]
+        still = all(np.ptp(e.got) <= e.bound.max() for e in several)
+        moves = sum(np.ptp(e.expected) > 16 * e.bound.max() for e in several)
+        if still and moves >= 2:
+            worst = max(several, key=lambda e: float(np.ptp(e.expected)))
+            rows = " and ".join(f"{value:.6g}" for value in worst.expected[:2])
+            yield Fit(
+                "logdet_ignores_x",
+                f"The log-det of {which} is the same for every x, that of the Jacobian is not: "
+                "the slope of a nonlinearity is left out.",
+                f"got {worst.got[0]:.9g} for every sample of a batch, expected {rows}",
+            )
+            return
 
 
 @hypothesis("right_at_initial_parameters", rank=WHERE + 5, when=WRONG, explains=frozenset(WRONG))

@@ -113,6 +113,15 @@ def one_direction(evidence: Evidence) -> Iterator[Fit]:
         )
         if examples
     }
+    if not evidence.trial().has("inverse") and wrong["forward"] and evidence.failing <= LOGDET:
+        example = wrong["forward"][0]
+        yield Fit(
+            "wrong_in_one_direction",
+            "Only the log-det of forward is wrong; its values and their gradients are right.",
+            f"wrong in {len(wrong['forward'])} batches; got {example.got[0]:.9g}, expected "
+            f"{example.expected[0]:.9g}",
+        )
+        return
     if len(wrong) == 2 and bool(wrong["forward"]) != bool(wrong["inverse"]):
         bad = "forward" if wrong["forward"] else "inverse"
         good = "inverse" if bad == "forward" else "forward"

@@ -94,7 +94,7 @@ def _maps(trial: Trial) -> Maps:
 
 def _inverse_map(trial: Trial, z: torch.Tensor) -> Array | None:
     """The inverse's Jacobian; column by column if it has no gradients and is affine."""
-    G = attempt(lambda: trial.jacobian(z[0], inverse=True) if _differentiable(trial, z) else None)
+    G = attempt(lambda: trial.by_autograd(z[0]) if _differentiable(trial, z) else None)
     if G is None or not np.isfinite(G).all() or not np.linalg.svd(G, compute_uv=False)[-1] > 0:
         G = _by_columns(trial, z)
     return G

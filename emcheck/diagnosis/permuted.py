@@ -13,7 +13,7 @@ from emcheck.bounds import THRESHOLDS
 from emcheck.checks.calling import call, call_inverse
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
-from emcheck.diagnosis.covers import ANY
+from emcheck.diagnosis.covers import INVERSE, LOGDET
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.inverses import UNDONE
 
@@ -43,10 +43,13 @@ def _orders(n: int) -> dict[str, list[int]]:
     return found
 
 
-@hypothesis("order_differs", rank=MECHANISM - 2, when=UNDONE, explains=ANY)
+@hypothesis("order_differs", rank=MECHANISM + 1, when=UNDONE, explains=INVERSE | LOGDET)
 def order_differs(evidence: Evidence) -> Iterator[Fit]:
     """``Q inverse(P forward(x)) = x`` for orders P and Q of one axis, not both unchanged."""
     cases = [replace(case, event=evidence.base.event, batch=3) for case in evidence.spread[:3]]
+    kept = list(range(evidence.base.event[0]))
+    if any(_fits(evidence, case, 1, kept, kept) for case in cases):
+        return  # as it is the round trip is right
     for axis in range(1, len(evidence.base.event) + 1):
         orders = _orders(evidence.base.event[axis - 1])
         for (before, P), (after, Q) in product(orders.items(), orders.items()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,24 +13,13 @@ from torch import Tensor, nn
 from emcheck.checks.calling import call, call_inverse
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt
-from emcheck.diagnosis.core import SEEN, SYMPTOM, Fit, hypothesis
+from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.messages import one_line
 
 #: How a result tells that a layer raised an exception.
 _RAISED = re.compile(r"(?:(forward|inverse) )?raised (\w+): (.*)")
-
-
-def raised(evidence: Evidence) -> list[tuple[str, str, str]]:
-    """(check, exception, message) of the findings that are exceptions, the commonest first."""
-    found = []
-    for finding in evidence.findings:
-        match = _RAISED.match(finding.result.detail)
-        if match:
-            found.append((finding.check, match[2], match[3]))
-    kinds = Counter((kind, re.sub(r"\d+", "", text)) for _, kind, text in found)
-    return sorted(found, key=lambda f: -kinds[f[1], re.sub(r"\d+", "", f[2])])
 
 
 @hypothesis("tensor_left_behind", "cast_inside", rank=SEEN - 4, when=ANY, explains=ANY)
@@ -210,21 +198,4 @@ def raises_on_wide_data(evidence: Evidence) -> Iterator[Fit]:
         "the code expects some in (an empty selection in the tails).",
         f"{wide[0].case}: the smallest entry in absolute value is "
         f"{float(trial.x.abs().min()):.3g}; ordinary data are taken",
-    )
-
-
-@hypothesis("raises", rank=SYMPTOM + 5, when=ANY, explains=ANY)
-def raises(evidence: Evidence) -> Iterator[Fit]:
-    """Several checks met the same exception."""
-    found = raised(evidence)
-    if not found:
-        return
-    _, kind, text = found[0]
-    checks = {check for check, other, _ in found if other == kind}
-    count = f"{len(checks)} checks" if len(checks) > 1 else "One check"
-    yield Fit(
-        "raises",
-        f"A call raises {kind}: {text}",
-        f"{count} met it, in {len({f.case.dtype for f in evidence.findings})} dtypes",
-        frozenset(checks),
     )

@@ -57,6 +57,30 @@ def loses_entries(evidence: Evidence) -> Iterator[Fit]:
             return
 
 
+@hypothesis(
+    "shared_storage",
+    rank=SEEN - 3,
+    when=("parameters_are_separate",),
+    explains=frozenset({"parameters_are_separate"}),
+)
+def shared_storage(evidence: Evidence) -> Iterator[Fit]:
+    """Changing one parameter in place changes another."""
+    layer = evidence.subject.original or evidence.subject.build(evidence.base)
+    named = [(n, p) for n, p in layer.named_parameters() if p.numel()]
+    for name, one in named:
+        for other, value in named:
+            if name < other and one.untyped_storage().data_ptr() == (
+                value.untyped_storage().data_ptr()
+            ):
+                yield Fit(
+                    "shared_storage",
+                    f"`{name}` and `{other}` are made of one tensor and share its storage: a "
+                    "training step of one moves the other.",
+                    f"both begin at the same address; {len(named)} parameters in all",
+                )
+                return
+
+
 @hypothesis("keeps_graph", rank=SEEN - 3, when=("training_steps_repeat",), explains=ANY)
 def keeps_graph(evidence: Evidence) -> Iterator[Fit]:
     """After a training call something that the layer keeps has a graph."""

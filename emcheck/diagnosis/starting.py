@@ -48,14 +48,16 @@ def start_not_saved(evidence: Evidence) -> Iterator[Fit]:
 )
 def start_from_one_sample(evidence: Evidence) -> Iterator[Fit]:
     """A first batch of one sample gives NaN parameters, one of two does not."""
-    unstarted = evidence.subject.unstarted
-    if unstarted is None:
-        return
-    spoilt = {}
+    unstarted, spoilt = evidence.subject.unstarted, {}
     for batch in (1, 2):
-        trial = evidence.trial(replace(evidence.base, batch=batch))
-        layer = unstarted(trial.case).to(dtype=trial.case.dtype)
-        call(layer.train(), trial.x)
+        trial = evidence.trial(replace(evidence.base, batch=batch, style="initial"))
+        if unstarted is None:
+            layer = trial.layer
+            x = trial.x[:, :, :1, :1]
+            evidence.subject.unwrap(layer).initialize(x)  # type: ignore[operator]
+        else:
+            layer = unstarted(trial.case).to(dtype=trial.case.dtype)
+            call(layer.train(), trial.x)
         spoilt[batch] = [
             f"`{n}`"
             for n, p in {**dict(layer.named_parameters()), **dict(layer.named_buffers())}.items()

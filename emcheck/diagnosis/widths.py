@@ -12,7 +12,7 @@ from emcheck.bounds import APPROXIMATE
 from emcheck.checks.calling import call, call_inverse
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import MECHANISM, SEEN, Fit, hypothesis
-from emcheck.diagnosis.covers import ANY, INVERSE
+from emcheck.diagnosis.covers import ANY, FORWARD, INVERSE, LOGDET_OF_ROWS
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.inverses import UNDONE
 from emcheck.diagnosis.logdet_factors import WRONG
@@ -42,7 +42,7 @@ def outside_domain(evidence: Evidence) -> Iterator[Fit]:
     )
 
 
-@hypothesis("leaves_range", rank=SEEN - 2, when=(*UNDONE, *WRONG), explains=ANY)
+@hypothesis("leaves_range", rank=SEEN + 8, when=(*UNDONE, *WRONG), explains=LOGDET_OF_ROWS)
 def leaves_range(evidence: Evidence) -> Iterator[Fit]:
     """NaN or infinity in float32 where the same layer in float64 gives an ordinary number."""
     for finding in evidence.findings:
@@ -64,6 +64,7 @@ def leaves_range(evidence: Evidence) -> Iterator[Fit]:
                 "product before its logarithm, 1 - p that rounds to 0).",
                 f"float32 gives {float(a[lost][0]):g}, the same layer in float64 "
                 f"{float(b[lost][0]):.6g}, in {int(lost.sum())} of {lost.numel()} numbers",
+                LOGDET_OF_ROWS | (FORWARD | INVERSE if what == "forward" else frozenset()),
             )
             return
 

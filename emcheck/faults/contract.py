@@ -120,7 +120,7 @@ def _short_vectors(layer: nn.Module) -> None:
     "The printed formula, 2 v v^T / (v^T v): squares of short vectors underflow.",
     case={"style": "initial", "dtype": torch.float32},
     prepare=_short_vectors,
-    cause="out_of_range",
+    cause=("out_of_range", "leaves_range"),
 )
 class LengthUnderflows(Conv1x1QR):
     """``v^T v`` of a vector of size 2^-80 is 0 in float32."""
@@ -153,7 +153,7 @@ class _Normalised(Faulty[Conv1x1]):
     "extreme_scales",
     Conv1x1,
     "Root-mean-square normalisation before a matrix product, written as it stands in papers.",
-    cause="out_of_range",
+    cause=("out_of_range", "leaves_range"),
 )
 class SquaresOverflow(_Normalised):
     """``sqrt(mean(x^2))`` without scaling overflows, and is 0 for denormal numbers."""

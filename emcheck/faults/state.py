@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emcheck.faults.core import Faulty, fault
-from emcheck.layers import AdditiveCoupling2d, Conv1x1, Conv1x1PLU
+from emcheck.layers import ActNorm2d, AdditiveCoupling2d, Conv1x1, Conv1x1PLU
 
 
 @fault(
@@ -117,3 +117,70 @@ class CompiledShortcut(Faulty[Conv1x1]):
             diagonal = torch.diagonal(self.layer.weight).abs().log().sum()
             logdet = (x.shape[2] * x.shape[3] * diagonal).expand(len(x))
         return z, logdet
+
+
+@fault(
+    "parameters_are_separate",
+    ActNorm2d,
+    "Two parameters made of one tensor of zeros or ones: an optimiser moves both with each.",
+    cause="shared_storage",
+)
+class SharesStorage(Faulty[ActNorm2d]):
+    """Scale and bias begin as the same memory."""
+
+    def __init__(self, layer: ActNorm2d) -> None:
+        super().__init__(layer)
+        layer.bias = nn.Parameter(layer.scale.data)
+
+
+@fault(
+    "training_steps_repeat",
+    ActNorm2d,
+    "Running averages without detach: the second training step raises, or memory grows.",
+    cause="keeps_graph",
+)
+class KeepsItsGraph(Faulty[ActNorm2d]):
+    """A running mean of the latents keeps the graph of every batch."""
+
+    def __init__(self, layer: ActNorm2d) -> None:
+        super().__init__(layer)
+        self.register_buffer("mean", torch.zeros(()), persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer.forward(x)
+        if not self.training:
+            return z, logdet
+        self.mean = 0.9 * self.mean.to(x) + (0.1 * z.mean() if x.numel() else 0.0)
+        return z, logdet + 0 * self.mean
+
+
+@fault(
+    "first_batch_is_safe",
+    ActNorm2d,
+    "Initialisation with the sample deviation: a first batch of one sample makes it NaN.",
+    cause="start_from_one_sample",
+)
+class StartsFromOneSample(ActNorm2d):
+    """``initialize`` divides by n - 1."""
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        wide = x.transpose(0, 1).flatten(1)
+        mean, count = wide.mean(dim=1), wide.shape[1]
+        squares = (wide - mean[:, None]).square().sum(dim=1)
+        deviation = (squares / (count - 1)).sqrt() + 1e-6
+        self.scale.copy_(1 / deviation)
+        self.bias.copy_(-mean / deviation)
+
+
+@fault(
+    "map_does_not_fold",
+    ActNorm2d,
+    "Planar and radial flows whose constraint is wrong by a square: two points, one image.",
+    cause="folds",
+)
+class Folds(Faulty[ActNorm2d]):
+    """Negative entries of x are mirrored."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.forward(x.abs())

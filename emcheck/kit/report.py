@@ -105,9 +105,9 @@ class Report:
     def __str__(self) -> str:
         lines = [self.headline, *(f"  {line}" for line in self.scope)]
         told = [result for result in self.results if result.verdict in _TOLD]
-        told += [r for r in self.results if r.verdict is Verdict.NOT_RUN and r.unfinished]
-        for result in sorted(told, key=lambda result: _TOLD.index(result.verdict)):
-            lines += _told(result)
+        told = [r for r in told if r.verdict is not Verdict.NOT_RUN or r.unfinished]
+        for alike in _groups(sorted(told, key=lambda result: _TOLD.index(result.verdict))):
+            lines += _told(alike)
         lines += [f"  never passed: {name}" for name in self._unexplained]
         return "\n".join(lines + self._diagnosis())
 
@@ -130,10 +130,25 @@ class Report:
         return lines
 
 
-def _told(result: Result) -> list[str]:
+def _groups(results: list[Result]) -> list[list[Result]]:
+    """Results that tell one finding: one check in several dtypes, one exception in many checks."""
+    found: dict[tuple[Verdict, str], list[Result]] = {}
+    for result in results:
+        raised = result.detail.startswith("raised ") and result.verdict is Verdict.FAIL
+        key = result.detail if raised else result.check
+        found.setdefault((result.verdict, key), []).append(result)
+    return list(found.values())
+
+
+def _told(alike: list[Result]) -> list[str]:
     """A finding in a few lines: what, the numbers, where, and how to see it again."""
-    lines = [f"  {result.verdict:<15} {result.check} [{result.dtype}]"]
+    result = alike[0]
+    checks = list(dict.fromkeys(one.check for one in alike))
+    dtypes = ", ".join(dict.fromkeys(one.dtype for one in alike))
+    lines = [f"  {result.verdict:<15} {result.check} [{dtypes}]"]
     lines += [f"    {line}" for line in (*numbers_of(result), result.detail) if line]
+    if len(checks) > 1:
+        lines.append(f"    {len(checks)} checks raised this: {', '.join(checks)}")
     if result.reproduce:
         lines.append(f"    {result.reproduce}")
     else:
