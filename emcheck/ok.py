@@ -28,12 +28,22 @@ def spoils(check: str, verdict: Verdict, unfinished: int = 0) -> bool:
 
 
 def never_passed(found: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
-    """Value and log-det checks among ``(check, verdict)`` that apply but never passed."""
-    names: dict[str, bool] = {}
+    """Value and log-det checks among ``(check, verdict)`` that apply but never passed.
+
+    One that is unsupported in one dtype and did not run in the other does not apply.
+    """
+    verdicts: dict[str, set[Verdict]] = {}
     for check, verdict in found:
-        if CHECKS[check].family in MUST_PASS and verdict not in _NOT_APPLICABLE:
-            names[check] = names.get(check, False) or verdict is Verdict.PASS
-    return tuple(name for name, passed in names.items() if not passed)
+        if CHECKS[check].family in MUST_PASS:
+            verdicts.setdefault(check, set()).add(verdict)
+    silent = {Verdict.NOT_RUN, *_NOT_APPLICABLE}
+    return tuple(
+        check
+        for check, seen in verdicts.items()
+        if Verdict.PASS not in seen
+        and not seen <= set(_NOT_APPLICABLE)
+        and not (Verdict.UNSUPPORTED in seen and seen <= silent)
+    )
 
 
 def is_ok(results: Iterable[Result]) -> bool:

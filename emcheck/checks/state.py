@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emcheck.adapters import Adapted
 from emcheck.bounds import Measure
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
@@ -69,9 +70,23 @@ def copies_and_pickles_agree(trial: Trial) -> Measure:
     """``deepcopy`` and ``pickle`` give layers with the same outputs."""
     expected = _outputs(trial.layer, trial)
     copied = _outputs(copy.deepcopy(trial.layer), trial)
-    pickled = _outputs(pickle.loads(pickle.dumps(trial.layer)), trial)
+    pickled = _outputs(_pickled(trial.layer), trial)
     fine = _equal(copied, expected)
     return yes(fine and _equal(pickled, expected), "pickle differs" if fine else "deepcopy differs")
+
+
+def _pickled(layer: nn.Module) -> nn.Module:
+    """The layer from its pickle; that the wrapping of an adapter has none is no finding."""
+    try:
+        restored: nn.Module = pickle.loads(pickle.dumps(layer))
+    except Exception as error:
+        if not isinstance(layer, Adapted):
+            raise
+        parts = [value for value in vars(layer).values() if not callable(value)]
+        for part in (*parts, *layer.children()):
+            pickle.dumps(part)  # raises what the library's own layer raises
+        raise Unsupported(f"its adapter cannot be pickled: {one_line(error)}") from error
+    return restored
 
 
 @check("state")

@@ -161,7 +161,20 @@ def search(
             if fits and known.ends_search:
                 break
     found.sort(key=lambda entry: entry[:3])
-    return tuple(entry[3] for entry in found), not late
+    kept = [entry for entry in found if _adds(entry, found[0])]
+    return tuple(entry[3] for entry in kept), not late
+
+
+def _adds(
+    entry: tuple[int, int, int, Explanation], best: tuple[int, int, int, Explanation]
+) -> bool:
+    """Whether an explanation is as direct as the best one, or accounts for something more."""
+    more = set(entry[3].checks) - set(best[3].checks)
+    return bool(more) or entry[1] // _TIER <= best[1] // _TIER
+
+
+#: Ranks of one kind: seen directly, a mechanism, where, a symptom.
+_TIER = 10
 
 
 #: Hypotheses that may run out of time before the search stops.

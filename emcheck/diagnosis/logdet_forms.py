@@ -13,6 +13,7 @@ from emcheck.diagnosis.core import MECHANISM, SYMPTOM, WHERE, Fit, hypothesis
 from emcheck.diagnosis.covers import LOGDET
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.examples import LogdetExample
+from emcheck.diagnosis.inverses import UNDONE
 from emcheck.diagnosis.logdet_factors import WRONG
 from emcheck.diagnosis.logdet_terms import wrong_directions
 from emcheck.oracle.precision import Array
@@ -322,13 +323,18 @@ def logdet_ignores_x(evidence: Evidence) -> Iterator[Fit]:
             return
 
 
-@hypothesis("right_at_initial_parameters", rank=WHERE + 5, when=WRONG, explains=frozenset(WRONG))
+@hypothesis(
+    "right_at_initial_parameters",
+    rank=WHERE + 5,
+    when=(*WRONG, *UNDONE),
+    explains=frozenset((*WRONG, *UNDONE)),
+)
 def right_at_initial_parameters(evidence: Evidence) -> Iterator[Fit]:
     """Right as built and after a few steps of an optimiser, wrong at parameters moved by hand."""
     from emcheck.checks.core import CHECKS, run_check
     from emcheck.result import Verdict
 
-    named = [f for f in evidence.findings if f.check in WRONG]
+    named = [f for f in evidence.findings if f.check in (*WRONG, *UNDONE)]
     if not evidence.trial().has("free_parameters") or evidence.subject.is_defined:
         return
     for style in ("initial", "optimised"):
