@@ -173,8 +173,8 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
         yield Fit(
             "inverse_approximate",
             "The inverse is approximate: its error does not shrink with the precision (an "
-            "iteration with a loose tolerance, an interpolation, a stabiliser). If that is meant, say "
-            "`capabilities={'exact_inverse': False}`.",
+            "iteration with a loose tolerance, an interpolation, a stabiliser). If that is "
+            "meant, say `capabilities={'exact_inverse': False}`.",
             f"relative round trip error {wide:.3g} in float64 and {narrow:.3g} in float32",
         )
 

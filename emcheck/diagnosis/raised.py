@@ -42,8 +42,8 @@ def other_dtype(evidence: Evidence) -> Iterator[Fit]:
     yield Fit(
         "cast_inside",
         "A value is made in float32 inside the layer, whatever the input (`.float()`, or a new "
-        "tensor without a dtype): float64 input is refused. If the layer is meant for float32 alone, "
-        "say `dtypes=[torch.float32]`.",
+        "tensor without a dtype): float64 input is refused. If the layer is meant for float32 "
+        "alone, say `dtypes=[torch.float32]`.",
         told,
     )
 
