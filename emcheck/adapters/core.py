@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from emcheck.adapters.held import prepare_copy
+from emcheck.adapters.held import holds_transforms, prepare_copy
 from emcheck.messages import one_line
 
 #: What others return for a log-det: a number, a 0-d tensor or ``(B,)``, passed on as it is.
@@ -97,11 +98,25 @@ class Adapted(nn.Module):
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Adapted:
-        prepare_copy(self, memo)
+        if self._holds_transforms:
+            prepare_copy(self, memo)
+            return self._copied(memo)
+        try:
+            return self._copied(dict(memo))
+        except RuntimeError:  # a tensor with a graph, which a call has left behind
+            prepare_copy(self, memo)
+            return self._copied(memo)
+
+    def _copied(self, memo: dict[int, Any]) -> Adapted:
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         copied.__setstate__({key: copy.deepcopy(value, memo) for key, value in vars(self).items()})
         return copied
+
+    @cached_property
+    def _holds_transforms(self) -> bool:
+        """Whether copies need what ``deepcopy`` alone would lose; looked for once."""
+        return holds_transforms(self)
 
     def extra_repr(self) -> str:
         return self.name

@@ -140,6 +140,11 @@ def prepare_copy(root: object, memo: dict[int, Any]) -> None:
                 memo[id(value)] = _copy_inverse(value, memo)
 
 
+def holds_transforms(root: object) -> bool:
+    """Whether a transform of torch lies anywhere within: its cache must not be copied."""
+    return any(isinstance(value, Transform) for value in _everything(root))
+
+
 def _everything(root: object) -> Iterator[Any]:
     attributes = dict(vars(root))
     yield from (found.value for found in walk(attributes, into_modules=True))
