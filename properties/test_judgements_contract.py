@@ -363,8 +363,8 @@ PURE = [
     Row("calls_are_pure", lambda: mixing(None, _in_place), FAIL, "inverse changed its input"),
     *(Row("calls_are_pure", lambda t=there, i=inverse: Counting(t, i), NOTE, word)
       for there in (False, True)
-      for inverse, word in ((False, "forward changed calls, which no output reads"),
-                            (True, "inverse changed calls, which no output reads"))),
+      for inverse, word in ((False, "forward changed calls, which changes no output"),
+                            (True, "inverse changed calls, which changes no output"))),
     Row("calls_are_deterministic", mixing, PASS),
     *(Row("calls_are_deterministic", lambda v=values: mixing(_noise(*v)), FAIL, "two calls")
       for values in ((1.0, 0.0), (0.0, 1.0))),

@@ -125,7 +125,7 @@ def logdet_per_sample(trial: Trial) -> Measure:
 def calls_are_pure(trial: Trial) -> Measure:
     """Neither the input nor a parameter or buffer is changed by a call (clause 6).
 
-    A buffer that changes and that no output reads, a count or a scratch tensor, is a note.
+    A buffer whose change changes no output, a count or a scratch tensor, is a note.
     """
     layer = trial.new_layer()
     before = {name: value.clone() for name, value in _state(layer).items()}
@@ -139,7 +139,7 @@ def calls_are_pure(trial: Trial) -> Measure:
         for key, value in _state(layer).items():
             if key not in before or not identical(value, before[key]):
                 unread = _is_unread(trial, layer) and key not in dict(layer.named_parameters())
-                told = f"{name} changed {key}" + (", which no output reads" if unread else "")
+                told = f"{name} changed {key}" + (", which changes no output" if unread else "")
                 return yes(False, told, note=unread)
     return yes(True)
 
