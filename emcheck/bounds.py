@@ -193,9 +193,11 @@ def compare(
     if quotients.size == 0:
         return Measure(0.0, rule, condition, ill_conditioned, detail)
     worst = np.unravel_index(int(np.argmax(quotients)), quotients.shape)
-    numbers = (float(np.real(values[worst])) for values in (quotients, got, expected, bound))
-    quotient, *three = numbers
-    return Measure(quotient, rule, condition, ill_conditioned, detail, *three)
+    numbers = [float(np.real(values[worst])) for values in (quotients, got, expected, bound)]
+    quotient, value, wanted, limit = numbers
+    return Measure(
+        quotient, rule, condition, ill_conditioned, detail, got=value, expected=wanted, bound=limit
+    )
 
 
 def difference(got: Any, expected: Any) -> Array:

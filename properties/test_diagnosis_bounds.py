@@ -17,7 +17,7 @@ from emcheck.diagnosis.examples import LogdetExample
 from emcheck.diagnosis.initialization import common_stabiliser
 from emcheck.diagnosis.logdet_places import gate_offset
 from emcheck.diagnosis.precision import is_approximate
-from emcheck.kit.discovery import _coupled
+from emcheck.kit.modes import coupled as rows_coupled
 
 EPS32, EPS64 = 2.0**-23, 2.0**-52
 
@@ -122,7 +122,7 @@ def test_rows_are_coupled_from_a_millionth_on(power: int, coupled: bool) -> None
     """2^-20 of the size: four times as much is a coupling, a quarter is rounding."""
     subject = Subject.of_layer(_Leaking(2.0**power))
     case = Case((2, 3, 3), batch=3)
-    assert bool(_coupled(subject, case)) is coupled
+    assert bool(rows_coupled(subject, case)) is coupled
     told = list(batch_statistics(_evidence(subject, case)))
     assert bool(told) is coupled
     assert all("depends on their order" in fit.evidence for fit in told)

@@ -95,8 +95,8 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
         return yes(False, f"shapes {tuple(x.shape)} -> {tuple(z.shape)} -> {tuple(xh.shape)}")
     for name, value in logdets.items():
         if not is_per_sample(value, len(x)):
-            got = tuple(value.shape)
-            return yes(False, f"{name}: expected shape ({len(x)},), got {got}")
+            shape = tuple(value.shape)
+            return yes(False, f"{name}: expected shape ({len(x)},), got {shape}")
     call(layer, x)  # a log-det that is no log-det at all is named here
     return yes(True)
 

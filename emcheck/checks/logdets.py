@@ -56,7 +56,9 @@ def against_jacobian(trial: Trial, x: Tensor, z: Tensor, logdet: Tensor, inverse
 
     A sample that is too ill-conditioned excuses no other one.
     """
-    values, judged, ill = as_extended(logdet), [], []
+    values = as_extended(logdet)
+    judged: list[Measure] = []
+    ill: list[Measure] = []
     for n in range(len(x)):
         if x[n].numel() > bounds.MOST_EXPLICIT:
             judged.append(_against_probes(trial, x[n], float(values[n]), inverse))

@@ -200,7 +200,10 @@ def first_batch_is_safe(trial: Trial) -> Measure:
     layer, x = _unstarted(trial), trial.sample(27, batch=1)
     spec = trial.subject.spec
     if layer is not None:
-        call(layer.train(), x)
+        try:
+            call(layer.train(), x)
+        except ValueError:
+            return yes(True)
     elif spec is not None and Trait.INITIALIZES in spec.traits:
         layer, pixel = trial.new_layer(style="initial"), x[:, :, :1, :1]
         try:

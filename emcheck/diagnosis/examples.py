@@ -86,10 +86,12 @@ def _example(trial: Trial, inverse: bool) -> LogdetExample:
         bound.append(THRESHOLDS["T9"] * bounds.dense_logdet(len(J), kappa, 1, value, U64))
         jacobians.append(J)
     other = call if inverse else call_inverse
-    opposite, opposite_there = (
-        _or_nan(attempt(lambda at=at: other(copy_layer(trial.layer), at.clone())[1]), len(given))
-        for at in (given, out)
-    )
+
+    def opposite_at(place: Tensor) -> Array:
+        answer = attempt(lambda: other(copy_layer(trial.layer), place.clone())[1])
+        return _or_nan(answer, len(given))
+
+    opposite, opposite_there = opposite_at(given), opposite_at(out)
     ends = [v.double().numpy() for v in ((out, given) if inverse else (given, out))]
     return LogdetExample(
         case=trial.case,

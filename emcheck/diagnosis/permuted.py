@@ -34,8 +34,8 @@ def _orders(n: int) -> dict[str, list[int]]:
         "with its odd entries first": index[1::2] + index[::2],
     }
     if n <= _FEW:
-        for order in permutations(index):
-            named.setdefault(f"in the order {list(order)}", list(order))
+        for chosen in permutations(index):
+            named.setdefault(f"in the order {list(chosen)}", list(chosen))
     found: dict[str, list[int]] = {}
     for name, order in named.items():
         if order not in found.values():

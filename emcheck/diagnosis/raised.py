@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -153,12 +154,14 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
         return
     for dtype in (torch.float64, torch.float32):
         trial = evidence.trial(replace(evidence.base, dtype=dtype))
-        several = attempt(lambda trial=trial: call(copy_layer(trial.layer), trial.x))
+        several = attempt(partial(call, copy_layer(trial.layer), trial.x))
         if several is not None:
             break
     else:
         return
     z, one = several[0], trial.x[:1]
+    if z.numel() != trial.x.numel():
+        return  # entries are lost in any batch
     back = trial.has("inverse")
     try:
         alone, _ = call(copy_layer(trial.layer), one)

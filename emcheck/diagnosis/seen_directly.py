@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -41,7 +42,7 @@ def loses_entries(evidence: Evidence) -> Iterator[Fit]:
     """At another size forward returns fewer numbers than it was given."""
     for finding in evidence.findings:
         trial = evidence.trial(finding.case)
-        answer = attempt(lambda trial=trial: call(copy_layer(trial.layer), trial.x))
+        answer = attempt(partial(call, copy_layer(trial.layer), trial.x))
         if finding.check != "shapes_and_dtypes" or answer is None:
             continue
         went, came = trial.x.numel(), answer[0].numel()
@@ -81,7 +82,12 @@ def shared_storage(evidence: Evidence) -> Iterator[Fit]:
                 return
 
 
-@hypothesis("keeps_graph", rank=SEEN - 3, when=("training_steps_repeat",), explains=ANY)
+@hypothesis(
+    "keeps_graph",
+    rank=SEEN - 3,
+    when=("training_steps_repeat",),
+    explains=frozenset({"training_steps_repeat", "no_dead_parameter"}),
+)
 def keeps_graph(evidence: Evidence) -> Iterator[Fit]:
     """After a training call something that the layer keeps has a graph."""
     trial = evidence.trial()

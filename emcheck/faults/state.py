@@ -144,6 +144,7 @@ class KeepsItsGraph(Faulty[ActNorm2d]):
 
     def __init__(self, layer: ActNorm2d) -> None:
         super().__init__(layer)
+        self.mean: Tensor
         self.register_buffer("mean", torch.zeros(()), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,8 @@ from torch import nn
 
 from emcheck.bounds import MOST_EXPLICIT
 from emcheck.checks import Case, Check, Subject, run_check
-from emcheck.kit.discovery import SMALL, Discovery
+from emcheck.kit.discovery import Discovery
+from emcheck.kit.sizes import SMALL
 from emcheck.layer import Event
 from emcheck.result import Result, Verdict
 from emcheck.spec import options_of

@@ -1,0 +1,40 @@
+"""Calls of a layer that may raise anything or never return."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from emcheck.checks import Case, Subject
+from emcheck.checks.calling import with_logdet
+from emcheck.checks.limit import TimeLimit, time_limit
+from emcheck.checks.trial import Trial
+from emcheck.messages import one_line
+
+
+def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
+    """The answer, or None and why there is none in one line."""
+    try:
+        with warnings.catch_warnings(), time_limit(seconds):
+            warnings.simplefilter("ignore")
+            return run(), ""
+    except TimeLimit:
+        return None, f"did not return within {seconds:g} s"
+    except Exception as error:  # a layer may raise anything, and that is the answer
+        return None, f"raised {type(error).__name__}: {one_line(error)}"
+
+
+def answer_of_inverse(subject: Subject, case: Case) -> Any:
+    """What the inverse returns as it is, or the exception that it raises."""
+    trial = Trial(subject, case)
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), time_limit(10.0):
+            warnings.simplefilter("ignore")
+            return with_logdet(trial.layer.inverse(trial.latent))  # type: ignore[operator]
+    except TimeLimit:
+        return None
+    except Exception as error:  # a layer may raise anything, and that is the answer
+        return error

@@ -1,0 +1,146 @@
+"""In which mode a layer is a function of its input, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from emcheck.bounds import COUPLED
+from emcheck.checks import Case, Subject
+from emcheck.checks.calling import call
+from emcheck.checks.core import identical
+from emcheck.checks.trial import Trial
+from emcheck.kit.attempts import answer_of_inverse, attempt
+from emcheck.messages import one_line
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The mode that a layer is judged in.
+
+    Args:
+        subject: in that mode.
+        loud: in the mode as given.
+        loud_in: check -> why, for the check that judges the mode as given.
+        notes: for the report.
+    """
+
+    subject: Subject
+    loud: Subject
+    loud_in: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def find_mode(subject: Subject, case: Case, seconds: float) -> Mode:
+    """The mode in which a layer is a function of its input, row by row, if there is one.
+
+    A layer whose training mode couples the rows of a batch, draws random numbers, changes what
+    its outputs read, or cannot invert, is judged in evaluation mode, where that is none of
+    these; the one check that names it judges the mode as given.
+    """
+    as_given = Mode(subject, subject)
+    if subject.own and not _trains(subject, case):
+        return as_given
+    where, told = _trouble(subject, case, seconds)
+    if not told:
+        return as_given
+    loud = replace(subject, coupled=told) if where == "rows_are_independent" else subject
+    loud_in = {where: told} if where else {}
+    evaluated = replace(subject, build=lambda case: subject.build(case).eval(), memo={})
+    if _trouble(evaluated, case, seconds)[1]:
+        if where != "rows_are_independent":
+            return as_given  # in both modes: every check says so
+        return Mode(loud, loud, loud_in, (told,))
+    quiet = replace(evaluated, lacks={**subject.lacks, "modes": told})
+    note = f"{told}; in eval mode it is not so: all other checks run there"
+    return Mode(quiet, loud, loud_in, (note,))
+
+
+def _trains(subject: Subject, case: Case) -> bool:
+    """Whether a layer is built in training mode with anything that knows modes."""
+    return subject.build(case).training
+
+
+def _trouble(subject: Subject, case: Case, seconds: float) -> tuple[str, str]:
+    """The check that names what is wrong with a mode, and what is; empty if nothing is.
+
+    A mode in which the inverse alone refuses has no check that fails for it.
+    """
+    wide = replace(case, dtype=torch.float64 if subject.doubles else case.dtype)
+    steps = (
+        ("calls_are_deterministic", lambda: _random(subject, wide)),
+        ("rows_are_independent", lambda: coupled(subject, wide)),
+        ("calls_are_pure", lambda: _moving(subject, wide)),
+        ("", lambda: _refuses(subject, replace(wide, style="initial"))),
+    )
+    for name, step in steps:
+        told, _ = attempt(step, seconds)
+        if told:
+            return name, told
+    return "", ""
+
+
+def _random(subject: Subject, case: Case) -> str:
+    """Whether a call draws random numbers: equal copies differ by torch's global seed."""
+    trial, values = Trial(subject, case), []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            values.append(call(trial.new_layer(), trial.x)[0])
+    return "" if identical(*values) else "a call draws random numbers: equal layers differ"
+
+
+def _moving(subject: Subject, case: Case) -> str:
+    """Whether a call changes the state so that the same call gives something else."""
+    trial = Trial(subject, case)
+    layer = trial.new_layer()
+    before = {
+        name: value.clone()
+        for name, value in layer.state_dict().items()
+        if isinstance(value, Tensor)
+    }
+    first, again = (call(layer, trial.x) for _ in range(2))
+    if all(map(identical, first, again)):
+        return ""
+    after = layer.state_dict()
+    names = [f"`{n}`" for n in before if n in after and not identical(after[n], before[n])]
+    if not names:
+        return ""
+    kind = "spectral normalisation: " if any("_u`" in n or "._v`" in n for n in names) else ""
+    return f"every call changes {', '.join(names)}, which outputs read ({kind}a running value)"
+
+
+def _refuses(subject: Subject, case: Case) -> str:
+    """Why the inverse raises, empty if it does not; one that is not implemented does not count."""
+    if "inverse" in subject.lacks:
+        return ""
+    answer = answer_of_inverse(subject, case)
+    if isinstance(answer, NotImplementedError) or not isinstance(answer, Exception):
+        return ""
+    return f"inverse raises {type(answer).__name__}: {one_line(answer)}"
+
+
+def coupled(subject: Subject, case: Case) -> str:
+    """How rows depend on each other, empty if they do not."""
+    trial = Trial(subject, case)
+    x = trial.x
+    z, again = (call(trial.new_layer(), v)[0] for v in (x, x.clone()))
+    size = z[z.isfinite()].abs().max() if bool(z.isfinite().any()) else z.new_ones(())
+    if not bool((again - z)[z.isfinite()].abs().max() <= COUPLED * size):
+        return ""  # random inside: that is another clause
+    others = trial.sample(70)
+    for kept in (0, len(x) - 1):
+        mixed = others.clone()
+        mixed[kept] = x[kept]
+        moved = call(trial.new_layer(), mixed)[0]
+        share = float(torch.nan_to_num(moved[kept] - z[kept]).abs().max() / size)
+        if share > COUPLED:
+            return f"rows of a batch depend on each other: other samples change z by {share:.1g}"
+    try:
+        call(trial.new_layer(), x[:1])
+    except Exception as error:  # batch statistics of one sample
+        return f"rows of a batch depend on each other: one alone is refused ({one_line(error)})"
+    return ""

@@ -1,0 +1,112 @@
+"""At which sizes a layer answers besides the one that was given."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from emcheck.bounds import MOST_EXPLICIT
+from emcheck.checks import Case, Subject
+from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.trial import Trial
+from emcheck.kit.attempts import attempt
+from emcheck.layer import Event
+
+#: Dimensions up to which every check runs at the given size; above, at a smaller one.
+SMALL = 320
+
+
+def _answers(subject: Subject, case: Case, seconds: float) -> str:
+    """Why the layer does not take the case's event, empty if it does, there and back."""
+
+    def run() -> None:
+        trial = Trial(subject, case)
+        z, _ = call(trial.layer, trial.x)
+        if z.numel() != trial.x.numel():
+            kind = LostEntries if z.numel() < trial.x.numel() else ValueError
+            raise kind(f"{tuple(trial.x.shape)} became {tuple(z.shape)}")
+        if trial.has("inverse"):
+            call_inverse(trial.layer, z)
+
+    return attempt(run, seconds)[1]
+
+
+#: What :func:`_answers` says of a size at which numbers are lost.
+_LOST = re.compile(r"LostEntries")
+
+
+def smaller(subject: Subject, case: Case, seconds: float) -> tuple[Event, tuple[str, ...]]:
+    """The largest event of at most ``SMALL`` dimensions that halving leads to, if accepted."""
+    event = case.event
+    n = math.prod(event)
+    if n <= SMALL or len(event) == 1:
+        return event, ()
+    channels, space = event[0], list(event[1:])
+    while channels * math.prod(space) > SMALL and max(space) > 1:
+        axis = space.index(max(space))
+        space[axis] = max(1, space[axis] // 2)
+    small = (channels, *space)
+    if small == event or channels * math.prod(space) > SMALL:
+        return event, (f"large: {n} dimensions and no smaller size to check at",)
+    told = _answers(subject, replace(case, event=small), seconds)
+    if told or "other_sizes" in subject.lacks:
+        why = subject.lacks.get("other_sizes", told)
+        return event, (f"large: {n} dimensions; at {small} the layer is not checked ({why})",)
+    way = "" if n <= MOST_EXPLICIT else " by random probes"
+    note = f"large: {n} dimensions; checked at {small}, values and log-det also at full size{way}"
+    return small, (note,)
+
+
+def neighbours(
+    subject: Subject, case: Case, seconds: float
+) -> tuple[tuple[Event, ...], tuple[Event, ...], tuple[tuple[Event, str], ...]]:
+    """Sizes that the layer accepts, those at which it loses numbers, and those it refuses."""
+    if subject.any_size or "other_sizes" in subject.lacks or math.prod(case.event) > SMALL:
+        return (), (), ()
+    accepted: list[Event] = []
+    cut: list[Event] = []
+    refused: list[tuple[Event, str]] = []
+    for event in _near(case.event):
+        told = _answers(subject, replace(case, event=event), seconds)
+        lost = _LOST.search(told)
+        if not told:
+            accepted.append(event)
+        elif lost and subject.keeps_entries:
+            cut.append(event)
+        else:
+            refused.append((event, told))
+    if refused:
+        # It is built for some sizes: what else it takes, by broadcasting or by folding rows
+        # together, is an accident that nobody asked for, except larger images.
+        kept = [event for event in accepted if len(event) > 2 and _contains(event, case.event)]
+        refused += [(e, "by accident only") for e in accepted if e not in kept]
+        accepted = kept
+    cut = [event for event in cut if _contains(event, case.event)]
+    return tuple(accepted), tuple(cut), tuple(refused)
+
+
+def _contains(event: Event, other: Event) -> bool:
+    return all(a >= b for a, b in zip(event, other, strict=True))
+
+
+class LostEntries(ValueError):
+    """Forward took a size without a word and returned another count of numbers."""
+
+
+def _near(event: Event) -> Iterator[Event]:
+    """Sizes near an event: longer, odd or even, not square, a single entry."""
+    C, *space = event
+    if not space:
+        return
+    seen = {event}
+    ones = [1] * len(space)
+    longer = [size + 1 if axis else size for axis, size in enumerate(space)]
+    doubled = [2 * size if axis == 0 else size for axis, size in enumerate(space)]
+    odd = [size + 1 + axis if size % 2 == 0 else size + 2 * axis for axis, size in enumerate(space)]
+    row = [1, *space[1:]]
+    for sizes in (longer if len(space) > 1 else odd, odd, doubled, row, ones):
+        if (C, *sizes) not in seen and C * math.prod(sizes) <= SMALL:
+            seen.add((C, *sizes))
+            yield (C, *sizes)
