@@ -98,6 +98,17 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
             shape = tuple(value.shape)
             return yes(False, f"{name}: expected shape ({len(x)},), got {shape}")
     call(layer, x)  # a log-det that is no log-det at all is named here
+    return _one_like_two(trial, z, logdets["logdet"]) if len(x) == 1 and not strict else yes(True)
+
+
+def _one_like_two(trial: Trial, z: Tensor, logdet: Any) -> Measure:
+    """Outputs of one sample have as many dimensions as those of two."""
+    with torch.no_grad():
+        of_two = trial.layer(torch.cat([trial.x, trial.sample(72)]))
+    for name, one, two in zip(("z", "logdet"), (z, logdet), of_two, strict=True):
+        if isinstance(one, Tensor) and isinstance(two, Tensor) and one.dim() != two.dim():
+            told = f"{name} has shape {tuple(one.shape)} for one sample, {tuple(two.shape)} for two"
+            return yes(False, told)
     return yes(True)
 
 

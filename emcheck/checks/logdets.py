@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from emcheck.checks.core import (
     worst,
 )
 from emcheck.checks.trial import Trial
+from emcheck.messages import one_line
 from emcheck.oracle import as_extended, singular_extremes, slogdet
 from emcheck.oracle.precision import Array
 from emcheck.spec import Trait
@@ -249,7 +251,14 @@ def log_det_alone_agrees(trial: Trial) -> Measure:
     """``log_det(x)`` is the log-det that ``forward(x)`` returns, where a layer has it."""
     if not hasattr(trial.layer, "log_det"):
         raise Unsupported("the layer has no log_det method")
-    with torch.no_grad():
-        alone = trial.layer.log_det(trial.x)  # type: ignore[operator]
+    try:
+        with torch.no_grad():
+            alone: Tensor = trial.layer.log_det(trial.x)  # type: ignore[operator]
+    except Exception as error:
+        if trial.subject.own:
+            raise
+        raise Unsupported(f"its log_det is another method: {one_line(error)}") from error
+    if not trial.subject.own and tuple(alone.shape) != (len(trial.x),):
+        raise Unsupported("its log_det is another method: it returns no number for each sample")
     bound = trial.forward_bound(trial.x)[1]
-    return agree_tensors(alone, trial.forward[1], bound)
+    return replace(agree_tensors(alone, trial.forward[1], bound), note=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from emcheck.adapters import Adapted
 from emcheck.bounds import Measure
@@ -150,7 +151,7 @@ def train_and_eval_agree(trial: Trial) -> Measure:
 def parameters_are_separate(trial: Trial) -> Measure:
     """No two parameters share memory: a training step of one would move the other (clause 6)."""
     layer = trial.subject.original or trial.subject.build(trial.case)
-    named = [(n, p) for n, p in layer.named_parameters() if p.numel()]
+    named = [(n, p) for n, p in layer.named_parameters() if not is_lazy(p) and p.numel()]
     for number, (name, one) in enumerate(named):
         for other_name, other in named[:number]:
             if _overlap(one, other):

@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 
+from emcheck.bounds import APPROXIMATE
 from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
 from emcheck.diagnosis.covers import INVERSE
 from emcheck.diagnosis.evidence import Evidence
@@ -125,6 +126,8 @@ def bias_kept(evidence: Evidence) -> Iterator[Fit]:
     for m in evidence.maps:
         if m.G is None or not m.close(m.G @ m.F, np.eye(len(m.F))) or m.close(m.xh, m.x):
             return
+        if not np.abs(m.xh - m.x).max() > APPROXIMATE**5 * np.abs(m.x).max():
+            return  # a rounding, not a shift
         constant.append(np.abs(m.xh - m.x).max())
     if len(constant) >= 2:
         yield Fit(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -47,12 +48,33 @@ def _diagonal(J: Array) -> Array | None:
     return np.abs(np.diagonal(J)) if min(lower, upper) <= size else None
 
 
+def _diagonal_in_time(J: Array, event: tuple[int, ...]) -> Array | None:
+    """The same where the matrix is triangular once the last axis comes first, as in time."""
+    found = _diagonal(J)
+    if found is not None or len(event) < 2:
+        return found
+    order = np.moveaxis(np.arange(len(J)).reshape(event), -1, 0).reshape(-1)
+    turned = _diagonal(J[np.ix_(order, order)])
+    if turned is None:
+        return None
+    back = np.empty(len(J))
+    back[order] = turned
+    return back
+
+
 @hypothesis("stabiliser_in_logdet", rank=MECHANISM - 3, when=WRONG, explains=LOGDET)
 def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
     """``log(|det| + eps)``, of the whole map or of one pixel, or ``sum log(slope + eps)``."""
     for samples, which in _wrong(evidence):
-        for told, solve in (("of the determinant", _whole), ("of every slope", _slopes)):
-            found = [solve(*sample) for sample in samples]
+        pixels = math.prod(evidence.base.event[1:])
+        ways: tuple[tuple[str, str, Solver], ...] = (
+            ("to the determinant", "|det| + eps", partial(_whole, 1)),
+            ("to the determinant of each pixel", "|det| + eps", partial(_whole, pixels)),
+            ("to every slope", "slope + eps", _slopes),
+        )
+        one_size = [s for s in samples if len(s[0]) == math.prod(evidence.base.event)]
+        for told, place, solve in ways:
+            found = [solve(*sample) for sample in one_size]
             known = [one for one in found if one is not None]
             if len(known) != len(found):
                 continue
@@ -64,7 +86,6 @@ def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
                 bound for _, _, _, bound in samples
             )
             if wrong and varies and np.ptp(eps) <= SOLVED * rounding:
-                place = "|det| + eps" if solve is _whole else "slope + eps"
                 yield Fit(
                     "stabiliser_in_logdet",
                     f"The log-det of {which} adds eps = {middle:.4g} {told} before the "
@@ -75,12 +96,18 @@ def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
                 return
 
 
-def _whole(J: Array, got: float, expected: float, bound: float) -> tuple[float, float] | None:
-    """The eps of ``got = log(exp(expected) + eps)`` and what it may err by."""
-    if max(abs(got), abs(expected)) > 30:
+#: Solves for a stabiliser: from (J, got, expected, bound) its value and what that may err by.
+Solver = Callable[[Array, float, float, float], tuple[float, float] | None]
+
+
+def _whole(
+    count: int, J: Array, got: float, expected: float, bound: float
+) -> tuple[float, float] | None:
+    """The eps of ``got = count log(exp(expected / count) + eps)`` and what it may err by."""
+    if max(abs(got), abs(expected)) > 30 * count:
         return None
-    size = math.exp(expected)
-    return math.exp(got) - size, (bound + 2**-50) * max(size, math.exp(got))
+    size, other = math.exp(expected / count), math.exp(got / count)
+    return other - size, (bound + 2**-50) * max(size, other)
 
 
 def _slopes(J: Array, got: float, expected: float, bound: float) -> tuple[float, float] | None:
@@ -210,11 +237,13 @@ def entries_left_out(evidence: Evidence) -> Iterator[Fit]:
     """``got`` is the sum of ``log|slope|`` over a part of the entries: all but the first, half."""
     for examples, which in wrong_directions(evidence):
         turned = which != "forward"
-        slopes, samples, events = [], [], []
+        slopes: list[Array | None] = []
+        samples: list[tuple[Array, float, float, float]] = []
+        events: list[tuple[int, ...]] = []
         for e in examples:
             here = _samples([e], inverse=turned)
             samples += here
-            slopes += [_diagonal(J) for J, _, _, _ in here]
+            slopes += [_diagonal_in_time(J, e.case.event) for J, _, _, _ in here]
             events += [e.case.event] * len(here)
         if len(samples) < 3 or any(s is None for s in slopes):
             continue

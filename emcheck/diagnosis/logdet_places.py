@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+import torch
 
 from emcheck.bounds import BOTH_SIDES, SOLVED
 from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
@@ -14,6 +15,7 @@ from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.examples import LogdetExample
 from emcheck.diagnosis.logdet_factors import WRONG
 from emcheck.diagnosis.logdet_terms import wrong_directions
+from emcheck.oracle import slogdet
 from emcheck.oracle.precision import Array
 
 
@@ -33,6 +35,29 @@ def at_the_latent(evidence: Evidence) -> Iterator[Fit]:
             f"got = -forward(z).logdet in {len(examples)} of {len(examples)} batches; "
             f"got {example.got[0]:.9g}, expected {example.expected[0]:.9g}",
         )
+
+
+@hypothesis("slope_at_other_end", rank=MECHANISM - 1, when=WRONG, explains=LOGDET)
+def slope_at_other_end(evidence: Evidence) -> Iterator[Fit]:
+    """The log-det is that of forward's Jacobian at z where x is due."""
+    for examples, which in wrong_directions(evidence):
+        turned = 1.0 if which == "forward" else -1.0
+        told = []
+        for e in examples:
+            trial = evidence.trial(e.case)
+            z = torch.from_numpy(e.z).to(trial.x)
+            told.append(np.array([turned * slogdet(trial.jacobian(one))[0] for one in z]))
+        pairs = list(zip(examples, told, strict=True))
+        telling = sum(bool((np.abs(t - e.expected) > 4 * e.bound).any()) for e, t in pairs)
+        if telling >= 2 and all(e.fits(t) for e, t in pairs):
+            yield Fit(
+                "slope_at_other_end",
+                f"The log-det of {which} is evaluated at the latent z instead of at the data x: "
+                "the slopes at the wrong point.",
+                f"got = {'-' if turned < 0 else ''}log|det J(z)| in {len(pairs)} of {len(pairs)} "
+                f"batches; got {examples[0].got[0]:.9g}, expected {examples[0].expected[0]:.9g}",
+            )
+            return
 
 
 def _gaussian(v: Array) -> Array:

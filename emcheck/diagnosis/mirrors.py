@@ -14,6 +14,7 @@ from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, INVERSE, LOGDET
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.inverses import UNDONE
+from emcheck.diagnosis.logdet_factors import WRONG
 from emcheck.diagnosis.state import differing
 
 
@@ -21,26 +22,29 @@ from emcheck.diagnosis.state import differing
 def derived_once(evidence: Evidence) -> Iterator[Fit]:
     """A tensor with a graph that the constructor kept, and outputs that do not follow."""
     fresh = evidence.subject.build(replace(evidence.base, style="initial"))
-    names = [name for name, _ in derived_tensors(fresh)]
-    moved = copy_layer(fresh)
-    with torch.no_grad():
-        for parameter in moved.parameters():
-            if parameter.is_floating_point():
-                parameter.add_(0.25 * torch.randn_like(parameter))
+    names = list(dict.fromkeys(name for name, _ in derived_tensors(fresh)))
     if not names:
         return
-    x = evidence.trial(replace(evidence.base, dtype=torch.float32)).x
-    frozen = all(
-        torch.equal(a, b) for a, b in zip(call(copy_layer(fresh), x), call(moved, x), strict=True)
-    )
+    dtype = next((p.dtype for p in fresh.parameters() if p.is_floating_point()), torch.float32)
+    x = evidence.trial(replace(evidence.base, dtype=torch.float32)).x.to(dtype)
+    frozen = [
+        name
+        for name, parameter in fresh.named_parameters()
+        if parameter.is_floating_point() and parameter.numel() and not _moves_any(fresh, name, x)
+    ]
     if frozen:
-        told = " and ".join(f"`{name}`" for name in names)
+        told, parameters = (" and ".join(f"`{n}`" for n in found) for found in (names, frozen))
         yield Fit(
             "derived_once",
-            f"{told} was computed from a parameter once, in `__init__`, and kept with its "
+            f"{told} was computed from {parameters} once, in `__init__`, and kept with its "
             "graph: training the parameter does not move it, and the layer cannot be copied.",
-            "moving every parameter changes no bit of forward",
+            f"moving {parameters} changes no bit of forward",
         )
+
+
+def _moves_any(layer: nn.Module, name: str, x: Tensor) -> bool:
+    """Whether changing one parameter changes an output of forward."""
+    return _changes(layer, name, x, 0) or _changes(layer, name, x, 1)
 
 
 @hypothesis("mirror_not_refreshed", rank=SEEN - 2, when=UNDONE, explains=INVERSE | LOGDET)
@@ -124,3 +128,30 @@ def cache_survives_conversion(evidence: Evidence) -> Iterator[Fit]:
             "converted goes on with numbers rounded to float32.",
             f"the {apart[0]} differs by up to {off:.3g} from that of a layer that was never used",
         )
+
+
+@hypothesis("logdet_not_refreshed", rank=SEEN - 2, when=WRONG, explains=LOGDET)
+def logdet_not_refreshed(evidence: Evidence) -> Iterator[Fit]:
+    """The log-det follows no parameter that the values follow, but a buffer nothing trains."""
+    trial = evidence.trial(replace(evidence.base, style="initial"))
+    x, layer = trial.x, trial.layer
+    values = [n for n, _ in layer.named_parameters() if _changes(layer, n, x, 0)]
+    ignored = [n for n in values if not _changes(layer, n, x, 1)]
+    kept = [n for n in _kept(layer) if _changes(layer, n, x, 1) and not _changes(layer, n, x, 0)]
+    if ignored and kept:
+        names, mirrors = (" and ".join(f"`{n}`" for n in found) for found in (ignored, kept))
+        yield Fit(
+            "logdet_not_refreshed",
+            f"The log-det does not follow {names}: it is taken from {mirrors}, which was made "
+            "from it once, in the constructor, and is not refreshed when it is trained (stale).",
+            f"moving {names} changes z and no bit of the log-det, moving {mirrors} the log-det",
+        )
+
+
+def _changes(layer: nn.Module, name: str, x: Tensor, output: int) -> bool:
+    """Whether changing one tensor changes z (0) or the log-det (1)."""
+    moved = copy_layer(layer)
+    owner, _, leaf = name.rpartition(".")
+    tensor: Tensor = getattr(moved.get_submodule(owner), leaf)
+    tensor.data.mul_(1.25).add_(0.125)
+    return not torch.equal(call(moved, x)[output], call(copy_layer(layer), x)[output])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import permutations, product
+from itertools import combinations, permutations
 
 import torch
 from torch import Tensor
 
 from emcheck.bounds import THRESHOLDS
 from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.case import Case
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
 from emcheck.diagnosis.covers import INVERSE, LOGDET
@@ -19,6 +20,9 @@ from emcheck.diagnosis.inverses import UNDONE
 
 #: All orders of at most so many channels are tried, of more only the usual ones.
 _FEW = 4
+
+#: Of up to so many also every order of three blocks.
+_BLOCKS = 8
 
 
 def _orders(n: int) -> dict[str, list[int]]:
@@ -36,6 +40,12 @@ def _orders(n: int) -> dict[str, list[int]]:
     if n <= _FEW:
         for chosen in permutations(index):
             named.setdefault(f"in the order {list(chosen)}", list(chosen))
+    if _FEW < n <= _BLOCKS:
+        for cuts in combinations(range(1, n), 2):
+            blocks = [index[: cuts[0]], index[cuts[0] : cuts[1]], index[cuts[1] :]]
+            for arranged in permutations(blocks):
+                joined = [i for block in arranged for i in block]
+                named.setdefault(f"in the order {joined}", joined)
     found: dict[str, list[int]] = {}
     for name, order in named.items():
         if order not in found.values():
@@ -48,25 +58,33 @@ def order_differs(evidence: Evidence) -> Iterator[Fit]:
     """``Q inverse(P forward(x)) = x`` for orders P and Q of one axis, not both unchanged."""
     cases = [replace(case, event=evidence.base.event, batch=3) for case in evidence.spread[:3]]
     kept = list(range(evidence.base.event[0]))
-    if any(_fits(evidence, case, 1, kept, kept) for case in cases):
+    if any(_equal(evidence, _back(evidence, case, 1, kept), 1, kept) for case in cases):
         return  # as it is the round trip is right
     for axis in range(1, len(evidence.base.event) + 1):
         orders = _orders(evidence.base.event[axis - 1])
-        for (before, P), (after, Q) in product(orders.items(), orders.items()):
-            if before == after == "unchanged":
-                continue
-            if all(_fits(evidence, case, axis, P, Q) for case in cases):
-                yield Fit("order_differs", _told(before, after, axis), _numbers(axis, P, Q))
-                return
+        for before, P in orders.items():
+            backs = [_back(evidence, case, axis, P) for case in cases]
+            for after, Q in orders.items():
+                if before == after == "unchanged":
+                    continue
+                if all(_equal(evidence, back, axis, Q) for back in backs):
+                    yield Fit("order_differs", _told(before, after, axis), _numbers(axis, P, Q))
+                    return
 
 
-def _fits(evidence: Evidence, case: object, axis: int, P: list[int], Q: list[int]) -> bool:
-    trial = evidence.trial(case)  # type: ignore[arg-type]
-    x = trial.x
-    z, _ = call(copy_layer(trial.layer), x)
-    if z.shape != x.shape:
+def _back(evidence: Evidence, case: Case, axis: int, P: list[int]) -> tuple[Tensor, Tensor] | None:
+    """``x`` and ``inverse(P forward(x))``."""
+    trial = evidence.trial(case)
+    z, _ = call(copy_layer(trial.layer), trial.x)
+    if z.shape != trial.x.shape:
+        return None
+    return trial.x, call_inverse(copy_layer(trial.layer), _ordered(z, axis, P))[0]
+
+
+def _equal(evidence: Evidence, back: tuple[Tensor, Tensor] | None, axis: int, Q: list[int]) -> bool:
+    if back is None:
         return False
-    xh = _ordered(call_inverse(copy_layer(trial.layer), _ordered(z, axis, P))[0], axis, Q)
+    x, xh = back[0], _ordered(back[1], axis, Q)
     rounding = THRESHOLDS["T9"] * evidence.unit * float(x.abs().max())
     return bool(((xh - x).abs() <= rounding).all())
 

@@ -151,6 +151,53 @@ def _has_an_edge(trial: Trial, run: Run, name: str, side: float) -> bool:
     return steep > 0.1 * (end - start) / high > 0
 
 
+@hypothesis("rounded_on_the_way", rank=SEEN + 6, when=UNDONE, explains=INVERSE | LOGDET)
+def rounded_on_the_way(evidence: Evidence) -> Iterator[Fit]:
+    """In float64 the round trip is as good as in float32: a value was rounded and widened."""
+    if {f.case.dtype for f in evidence.findings if f.check in UNDONE} != {torch.float64}:
+        return
+    off = []
+    for case in evidence.spread[:3]:
+        trial = evidence.trial(case)
+        z, _ = call(copy_layer(trial.layer), trial.x)
+        xh, _ = call_inverse(copy_layer(trial.layer), z)
+        off.append(float((xh - trial.x).abs().max() / trial.x.abs().max()))
+    single = torch.finfo(torch.float32).eps
+    condition = max(m.condition for m in evidence.maps)
+    if all(single / 64 < value < single * 4 * condition for value in off):
+        yield Fit(
+            "rounded_on_the_way",
+            "The inverse passes through float32 on its way (`.float()` and back): float64 data "
+            "come back with the digits of float32.",
+            f"relative round trip errors {', '.join(f'{value:.2g}' for value in off)} in float64; "
+            "float32 is right",
+        )
+
+
+@hypothesis("clipped_in_part", rank=SEEN + 6, when=UNDONE, explains=INVERSE)
+def clipped_in_part(evidence: Evidence) -> Iterator[Fit]:
+    """Wherever the round trip of wide data is wrong, it comes back as one and the same number."""
+    found = []
+    for factor in (16.0, 64.0):
+        trial = evidence.trial(replace(evidence.base, batch=16))
+        x = trial.sample(62) * factor
+        xh = call_inverse(copy_layer(trial.layer), call(copy_layer(trial.layer), x)[0])[0]
+        wrong = (xh - x).abs() > 2.0**-10 * x.abs()
+        if int(wrong.sum()) < 4 or bool(wrong.all()):
+            return
+        found.append(xh[wrong].abs())
+    ends = torch.cat(found)
+    top = float(ends.max())
+    if float(ends.min()) >= (1 - CLIPPED_ALIKE) * top:
+        yield Fit(
+            "clipped_in_part",
+            f"The inverse does not go beyond {top:.6g}: a fixed bracket, or a clip, for some of "
+            "the entries; wider data come back as its end.",
+            f"all {len(ends)} entries that do not come back, of data 16 and 64 times as wide, are "
+            f"within {CLIPPED_ALIKE:.0%} of {top:.6g}",
+        )
+
+
 @hypothesis(
     "inverse_approximate",
     rank=SYMPTOM - 5,

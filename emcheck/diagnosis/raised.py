@@ -164,8 +164,13 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
         return  # entries are lost in any batch
     back = trial.has("inverse")
     try:
-        alone, _ = call(copy_layer(trial.layer), one)
+        with torch.no_grad():
+            alone, of_one = copy_layer(trial.layer)(one.clone())
+            of_all = copy_layer(trial.layer)(trial.x.clone())[1]
         shape = tuple(alone.shape)
+        dims = [getattr(value, "dim", int)() for value in (of_one, of_all)]
+        if dims[0] < dims[1]:
+            shape = (*shape, "log-det of shape", tuple(of_one.shape))
         if back and shape == (1, *z.shape[1:]):
             if attempt(lambda: call_inverse(copy_layer(trial.layer), z)) is None:
                 return
@@ -183,6 +188,32 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
             "A batch of one sample is treated otherwise: its batch dimension is lost "
             "(`squeeze()` without a dimension).",
             f"for three samples all is well, for one {told}",
+        )
+
+
+@hypothesis("raises_for_some_data", rank=SEEN + 2, when=ANY)
+def raises_for_some_data(evidence: Evidence) -> Iterator[Fit]:
+    """A call raises for some samples and answers for others, at the same parameters."""
+    found = [f for f in evidence.findings if _RAISED.match(f.result.detail) and not f.case.wide]
+    if not found or evidence.subject.is_defined:
+        return
+    trial, answers, said = evidence.trial(replace(found[0].case, batch=1)), 0, ""
+    for number in range(32):
+        x = trial.sample(200 + number)
+        try:
+            z, _ = call(copy_layer(trial.layer), x)
+            if trial.has("inverse"):
+                call_inverse(copy_layer(trial.layer), z)
+            answers += 1
+        except Exception as error:  # that is what is looked for
+            said = f"{type(error).__name__}: {one_line(error, most=100)}"
+    if said and answers:
+        yield Fit(
+            "raises_for_some_data",
+            f"A call raises for some data and answers for others: {said} (an empty selection, "
+            "where no entry lies inside the region that the code expects some in).",
+            f"{32 - answers} of 32 single samples raise, {answers} do not",
+            frozenset(f.check for f in evidence.findings if _RAISED.match(f.result.detail)),
         )
 
 

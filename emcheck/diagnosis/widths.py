@@ -77,32 +77,34 @@ def wrong_in_a_region(evidence: Evidence) -> Iterator[Fit]:
         return
     wrong, values, channels = known
     right = ~wrong
-    if wrong.sum() < 4 or right.sum() < 4:
-        return
+    if wrong.sum() < 4 or right.sum() < max(4, 0.3 * len(wrong)):
+        return  # a part of the data must be right for a region to be told
     for name, v in (("|z|", np.abs(values)), ("z", values)):
         groups = [np.ones_like(wrong)], [channels == c for c in np.unique(channels[wrong])]
-        if not any(all(_is_interval(v[g], wrong[g]) for g in some) for some in groups):
+        if not any(all(_few_intervals(v[g], wrong[g]) for g in some) for some in groups):
             continue
         low, high = v[wrong].min(), v[wrong].max()
         below, above = right & (v < low), right & (v > high)
-        if below.any() or above.any():
+        between = right & (v >= low) & (v <= high)
+        if below.any() or above.any() or between.any():
             end = f"between {low:.4g} and {high:.4g}" if above.any() else f"from {low:.4g} on"
+            inside = right & (v >= low) & (v <= high)
+            end += ", in some intervals" if inside.any() else ""
             yield Fit(
                 "wrong_in_a_region",
-                f"The inverse is wrong only where {name} is {end}, and right everywhere else: at "
-                "the edge between two pieces it takes the wrong one.",
+                f"The inverse is wrong only where {name} is {end}, and right everywhere else: "
+                "between two pieces, at an edge or knot, it takes the wrong one.",
                 f"{int(wrong.sum())} of {len(wrong)} entries are wrong, all of them there; "
                 f"{int(right.sum())} elsewhere are right",
             )
             return
 
 
-def _is_interval(v: Array, wrong: Array) -> bool:
-    """Whether what is wrong lies in one interval in which nothing is right."""
-    if not wrong.any():
-        return True
-    inside = (v >= v[wrong].min()) & (v <= v[wrong].max())
-    return bool(wrong[inside].all())
+def _few_intervals(v: Array, wrong: Array) -> bool:
+    """Whether what is wrong lies in a few intervals in which nothing is right."""
+    ordered = wrong[np.argsort(v)]
+    runs = int(np.diff(ordered.astype(int), prepend=0).clip(min=0).sum())
+    return runs <= max(1, min(3, int(wrong.sum()) // 4))
 
 
 def _entries(evidence: Evidence) -> tuple[Array, Array, Array] | None:

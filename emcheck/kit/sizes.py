@@ -77,12 +77,10 @@ def neighbours(
             cut.append(event)
         else:
             refused.append((event, told))
-    if refused:
-        # It is built for some sizes: what else it takes, by broadcasting or by folding rows
-        # together, is an accident that nobody asked for, except larger images.
-        kept = [event for event in accepted if len(event) > 2 and _contains(event, case.event)]
-        refused += [(e, "by accident only") for e in accepted if e not in kept]
-        accepted = kept
+    if subject.spec is None and (refused or len(case.event) < 3):
+        # It is built for some sizes: what else it takes, by broadcasting, by a number that is
+        # written out, or by folding rows together, is an accident that nobody asked for.
+        accepted = []
     cut = [event for event in cut if _contains(event, case.event)]
     return tuple(accepted), tuple(cut), tuple(refused)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from emcheck.checks import Case, Subject
 from emcheck.checks.core import identical
@@ -69,7 +70,7 @@ def _set_by_first_batch(subject: Subject, case: Case) -> list[str]:
 
 def first_batch(subject: Subject, case: Case, layer: nn.Module) -> Tensor:
     """Eight samples of data in the dtype that the layer was built in."""
-    floating = [p for p in layer.parameters() if p.is_floating_point()]
+    floating = [p for p in layer.parameters() if not is_lazy(p) and p.is_floating_point()]
     like = floating[0] if floating else torch.zeros(())
     generator = Case(case.event, seed=case.seed).generator(60)
     if subject.draw is not None:
@@ -90,8 +91,10 @@ def _train_once(layer: nn.Module, data: Tensor) -> None:
 
 
 def _state(layer: nn.Module) -> dict[str, Tensor]:
+    """Floating-point tensors that have values; a count of calls is no start."""
     tensors = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
-    return {name: value.detach().clone() for name, value in tensors.items()}
+    known = {n: v for n, v in tensors.items() if not is_lazy(v) and v.is_floating_point()}
+    return {name: value.detach().clone() for name, value in known.items()}
 
 
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
