@@ -22,6 +22,7 @@ import emcheck.layers
 from emcheck import bounds
 from emcheck.bounds import THRESHOLDS
 from emcheck.checks import CHECKS
+from emcheck.diagnosis import causes
 from emcheck.faults import FAULTS
 from emcheck.registry import REGISTRY
 from emcheck.report.docs_figures import FOLDER, PICTURES
@@ -182,3 +183,9 @@ def test_every_number_of_the_bounds_is_named() -> None:
     said = {"FINITE_DIFFERENCE": "1e-6", "PROBE_DEVIATIONS": "6 deviation", "PROBE_FLOOR": "1e-9 n"}
     for name in names:
         assert said.get(name, name) in text, f"docs/tolerances.md does not name {name}"
+
+
+def test_every_cause_that_can_be_named_stands_in_the_catalogue() -> None:
+    page = (ROOT / "docs" / "reading-a-report.md").read_text()
+    missing = [cause for cause in causes() if f"`{cause}`" not in page]
+    assert not missing, f"docs/reading-a-report.md does not list {missing}"

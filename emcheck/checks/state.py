@@ -195,7 +195,7 @@ def training_steps_repeat(trial: Trial) -> Measure:
     return yes(True)
 
 
-@check("state")
+@check("state", "start")
 def first_batch_is_safe(trial: Trial) -> Measure:
     """A first batch of one sample leaves every parameter finite, or is refused (clause 6)."""
     layer, x = _unstarted(trial), trial.sample(27, batch=1)

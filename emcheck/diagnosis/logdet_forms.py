@@ -17,6 +17,7 @@ from emcheck.diagnosis.examples import LogdetExample
 from emcheck.diagnosis.inverses import UNDONE
 from emcheck.diagnosis.logdet_factors import WRONG
 from emcheck.diagnosis.logdet_terms import wrong_directions
+from emcheck.diagnosis.terms import pixel_letters
 from emcheck.oracle.precision import Array
 
 Examples = Sequence[LogdetExample]
@@ -377,3 +378,46 @@ def right_at_initial_parameters(evidence: Evidence) -> Iterator[Fit]:
         "if they may not take any value, say `capabilities={'free_parameters': False}`.",
         f"{len(named)} findings pass at initial and at optimised parameters",
     )
+
+
+@hypothesis("term_lacks_factor", rank=MECHANISM + 1, when=WRONG, explains=LOGDET)
+def term_lacks_factor(evidence: Evidence) -> Iterator[Fit]:
+    """One term of the sum, a parameter's, lacks a size of space: H, W, D or all of them."""
+    for examples, which in wrong_directions(evidence):
+        letters = pixel_letters(len(evidence.base.event))
+        names = [n for n in examples[0].terms if all(n in e.terms for e in examples)]
+        for name in [n for n in names if n.startswith("sum ") or n.startswith("log|")]:
+            for letter in _SIZES:
+                missing = [
+                    e.terms[name]
+                    * math.prod(e.case.event[1:])
+                    * (1 - 1 / _size(letter, e.case.event))
+                    for e in examples
+                ]
+                for sign in (1.0, -1.0):
+                    told = [e.expected - sign * t for e, t in zip(examples, missing, strict=True)]
+                    pairs = list(zip(examples, told, strict=True))
+                    off = [bool((np.abs(t - e.expected) > 4 * e.bound).any()) for e, t in pairs]
+                    if sum(off) >= 2 and all(e.fits(t) for e, t in pairs):
+                        yield Fit(
+                            "term_lacks_factor",
+                            f"In the log-det of {which}, one term lacks the factor {letter}: the "
+                            f"term is {letters} {name}.",
+                            f"so in {len(pairs)} of {len(pairs)} batches; got "
+                            f"{examples[0].got[0]:.9g}, expected {examples[0].expected[0]:.9g}",
+                        )
+                        return
+
+
+#: Sizes of space that a term may lack, as they are named to an author.
+_SIZES = ("H W", "D, the depth", "D H W", "H", "W", "L")
+
+
+def _size(letter: str, event: tuple[int, ...]) -> float:
+    """The size of an event that goes by this name; 1 where it has none."""
+    space = event[1:]
+    if letter in ("L", "D H W"):
+        return float(math.prod(space))
+    H, W = (space[-2], space[-1]) if len(space) > 1 else (1, 1)
+    named = {"H": H, "W": W, "H W": H * W, "D, the depth": math.prod(space) / (H * W)}
+    return float(named[letter])
