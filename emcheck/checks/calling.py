@@ -61,8 +61,9 @@ def per_sample(logdet: Any, given: Tensor, direction: str) -> Tensor:
     """A log-det as ``(B,)``: numbers, 0-d tensors and ``(1,)`` hold for every sample.
 
     None, which stands for no log-det at all, becomes NaN. A log-det of any other shape is
-    summed to one number for each sample, so that rows can be compared; that its shape is wrong
-    is the finding of ``shapes_and_dtypes``, see :func:`is_per_sample`.
+    summed to one number for each sample, or 0 where it has no axis of samples, so that values
+    can be judged; that its shape is wrong is the finding of ``shapes_and_dtypes``, see
+    :func:`is_per_sample`.
     """
     B = len(given)
     if logdet is None:
@@ -76,7 +77,7 @@ def per_sample(logdet: Any, given: Tensor, direction: str) -> Tensor:
         return logdet.reshape(()).expand(B)
     if len(logdet) == B:
         return logdet if logdet.dim() == 1 else logdet.flatten(1).sum(1)
-    return logdet.sum().expand(B) if B else logdet
+    return logdet.new_zeros(B) if B else logdet
 
 
 def is_per_sample(logdet: Any, batch: int) -> bool:

@@ -232,7 +232,7 @@ def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
         dz = push(lambda one: direction(layer, one.clone())[0], x, v)
     except (RuntimeError, NotImplementedError) as error:
         raise _unless_own(trial, "forward-mode derivatives", error) from error
-    J = trial.jacobian(x[0], inverse=inverse)
+    J = trial.by_autograd(x[0]) if inverse else trial.jacobian(x[0])
     along = v.cpu().numpy().reshape(-1)
     expected, size = J @ along, np.abs(J) @ np.abs(along)
     off = dz.detach().cpu().numpy().reshape(-1) - expected

@@ -86,7 +86,8 @@ def _of_sample(trial: Trial, x: Tensor, z: Tensor, logdet: float, inverse: bool)
     expected, _ = slogdet(J)
     bound = bounds.dense_logdet(len(J), kappa, 1, expected, trial.arithmetic)
     bound += logdet_rounding(trial, x, inverse, expected, logdet, bound)
-    return bounds.compare(logdet, expected, bound, "T9", kappa)
+    unlike = "" if math.isfinite(logdet) else f"got {logdet}, of the Jacobian {expected:.6g}"
+    return bounds.compare(logdet, expected, bound, "T9", kappa, detail=unlike)
 
 
 def logdet_rounding(

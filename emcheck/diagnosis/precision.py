@@ -98,6 +98,7 @@ def clipped(evidence: Evidence) -> Iterator[Fit]:
                 f"{name.capitalize()} clips its output {told}, whatever the data: a fixed bound.",
                 f"for data 16 and 64 times larger, {count} of {outputs[1].size} entries lie at "
                 "the end and none is beyond",
+                INVERSE if name == "inverse" else None,
             )
 
 
