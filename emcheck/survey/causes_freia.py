@@ -9,6 +9,14 @@ _BLOCK = "AllInOneBlock"
 CAUSES = (
     Cause(
         "FrEIA",
+        ("ActNorm",),
+        ("first_batch_is_safe",),
+        "It sets itself from its first batch with the deviation over n - 1: a first batch of one "
+        "sample makes its parameters NaN for good.",
+        "test_actnorm_from_one_sample_is_nan_for_good",
+    ),
+    Cause(
+        "FrEIA",
         (f"{_BLOCK} gin_block*",),
         ("no_dead_parameter",),
         "With gin_block=True the parameter `global_scale` is not used.",

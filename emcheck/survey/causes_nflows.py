@@ -7,6 +7,37 @@ from emcheck.survey.cause import BY_DESIGN, EVERY, NARROW, ROUND_TRIP, Cause
 CAUSES = (
     Cause(
         "nflows",
+        ("Sigmoid temperature*",),
+        ("logdet_matches_jacobian", "inverse_logdet_matches_jacobian"),
+        "The log-det takes the logarithm of a temperature that training may make negative: NaN, "
+        "although the map stays one to one.",
+        "test_nflows_sigmoid_of_a_negative_temperature",
+    ),
+    Cause(
+        "nflows",
+        ("Sigmoid*",),
+        ROUND_TRIP,
+        "The inverse clips its argument to [1e-6, 1 - 1e-6] in every dtype: float64 data beyond "
+        "13.8 do not come back.",
+        "test_nflows_sigmoid_clips_at_a_millionth",
+    ),
+    Cause(
+        "nflows",
+        ("Tanh",),
+        ("logdet_matches_jacobian",),
+        "The log-det is log(1 - tanh^2), which is -inf in float32 from 9 on, where it is about -17.",
+        "test_nflows_tanh_has_an_infinite_log_slope",
+    ),
+    Cause(
+        "nflows",
+        ("ActNorm",),
+        ("first_batch_is_safe",),
+        "It sets itself from its first batch with the deviation over n - 1: a first batch of one "
+        "sample makes its parameters NaN for good.",
+        "test_actnorm_from_one_sample_is_nan_for_good",
+    ),
+    Cause(
+        "nflows",
         ("LULinear cached*",),
         ("inverse_undoes_forward", "forward_undoes_inverse"),
         "`weight_inverse` makes its identity matrix in float32: with using_cache=True in eval mode "

@@ -7,6 +7,14 @@ from emcheck.survey.cause import BY_DESIGN, EVERY, NARROW, ROUND_TRIP, Cause
 CAUSES = (
     Cause(
         "normflows",
+        ("ActNorm",),
+        ("first_batch_is_safe",),
+        "It sets itself from its first batch with the deviation over n - 1: a first batch of one "
+        "sample makes its parameters NaN for good.",
+        "test_actnorm_from_one_sample_is_nan_for_good",
+    ),
+    Cause(
+        "normflows",
         ("Permute *", "Composite", "NormalizingFlow"),
         NARROW,
         "The log-det is made by `torch.zeros` without a dtype: float32 for float64 input, and a "

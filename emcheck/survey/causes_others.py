@@ -7,6 +7,14 @@ from emcheck.survey.cause import BY_DESIGN, EVERY, Cause
 CAUSES = (
     Cause(
         "torch.distributions",
+        ("StackTransform last",),
+        EVERY,
+        "Stacked along its last dimension it says that this belongs to the event and does not sum "
+        "its log-det over it: `log_prob` of a distribution with it raises.",
+        "test_torch_stack_along_its_last_dimension_is_not_summed",
+    ),
+    Cause(
+        "torch.distributions",
         ("AffineTransform event_dim*",),
         ("*logdet_matches_jacobian",),
         "A scale that is broadcast over event dimensions is summed at its own size: the log-det "
