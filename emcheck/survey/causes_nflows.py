@@ -25,7 +25,7 @@ CAUSES = (
         "nflows",
         ("Tanh",),
         ("logdet_matches_jacobian",),
-        "The log-det is log(1 - tanh^2), which is -inf in float32 from 9 on, where it is about -17.",
+        "The log-det is log(1 - tanh^2): in float32 it is -inf from 9 on, where it is about -17.",
         "test_nflows_tanh_has_an_infinite_log_slope",
     ),
     Cause(
