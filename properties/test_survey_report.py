@@ -17,7 +17,11 @@ from emcheck.survey.findings import CAUSES, REFUSED, cause_of
 from emcheck.survey.report import load, render, write_survey
 from emcheck.survey.run import COULD_NOT_RUN, examine, survey
 from emcheck.survey.told import fails_of, unconfirmed
-from properties import test_survey_findings, test_survey_findings_more
+from properties import (
+    test_survey_findings,
+    test_survey_findings_more,
+    test_survey_findings_wide,
+)
 from properties.surveyed import listed
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -29,7 +33,7 @@ TESTS = [cause.test for cause in CAUSES] + [told[-1] for told in REFUSED]
 
 @pytest.mark.parametrize("name", sorted(set(TESTS)))
 def test_every_cause_names_a_test(name: str) -> None:
-    modules = (test_survey_findings, test_survey_findings_more)
+    modules = (test_survey_findings, test_survey_findings_more, test_survey_findings_wide)
     assert any(callable(getattr(module, name, None)) for module in modules)
 
 
