@@ -19,7 +19,11 @@ from emcheck.solve.masks import Mask, validate_mask
 from emcheck.solve.watched import watched
 
 
-@torch.library.custom_op("emcheck::substitute", mutates_args=())
+#: In words, since torch 2.4 cannot read annotations that are strings.
+_SCHEMA = "(Tensor weight, Tensor z, str mask, bool reverse, int dilation) -> Tensor"
+
+
+@torch.library.custom_op("emcheck::substitute", mutates_args=(), schema=_SCHEMA)
 def _opaque(weight: Tensor, z: Tensor, mask: str, reverse: bool, dilation: int) -> Tensor:
     """The chosen solver as one operation that ``torch.compile`` does not look into."""
     return choose(z)(weight, z, validate_mask(mask), reverse, dilation)
