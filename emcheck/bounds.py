@@ -61,6 +61,10 @@ DIFFERENCES_AGREE = 2.0**-10
 #: truncation is about h^2, rounding u / h, which balance at a third of the digits.
 DIFFERENCE_STEPS = (0.25, 0.3, 0.35, 0.2, 0.4, 0.15, 0.45, 0.5)
 
+#: Standard deviations that the error of a function's values may have in a difference, where
+#: they scatter more than their size tells; errors of neighbouring values may be alike.
+DIFFERENCE_NOISE = 8.0
+
 #: Roundings of a sum of outputs in a difference of two, in units of ``u`` of its size.
 DIFFERENCE_ROUNDING = 4.0
 

@@ -227,6 +227,8 @@ def test_nflows_linear_splines_in_float32(nt: Any) -> None:
     edges = np.linspace(0, 1, 11)
     heights = np.concatenate([[0.0], np.cumsum(share / share.sum())])
     with torch.no_grad():
-        z, x = layer(u)[0], layer.inverse(u)[0]
+        z, (x, logdet) = layer(u)[0], layer.inverse(u)
     assert off(z[:, 0], np.interp(u[:, 0], edges, heights)) < EXACT
     assert NARROW < off(x[:, 0], np.interp(u[:, 0], heights, edges)) < 1e-5
+    bins = np.searchsorted(heights, u[:, 0].numpy()) - 1
+    assert NARROW < off(logdet, np.log(0.1 / np.diff(heights)[bins])) < 1e-5

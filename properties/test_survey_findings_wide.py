@@ -71,3 +71,30 @@ def test_torch_stack_along_its_last_dimension_is_not_summed() -> None:
     density = TransformedDistribution(Normal(torch.zeros(2), torch.ones(2)), [stack])
     with pytest.raises(RuntimeError, match="must match the size"):
         density.log_prob(x)
+
+
+def test_torch_softplus_is_linear_from_twenty_on() -> None:
+    """From 20 on it returns x itself, which float64 tells from ``log(1 + exp(x))``."""
+    transform, x = tt.SoftplusTransform(), torch.tensor([20.5, 30.0], dtype=torch.float64)
+    y = transform(x)
+    assert torch.equal(y, x)
+    assert float(np.logaddexp(0.0, 20.5) - 20.5) > 1e-9
+    back = transform.inv(y)  # of log(1 + exp(x)): another map there
+    assert 1e-10 < float((x - back).abs().max()) < 1e-8
+
+
+def test_zuko_quadrature_says_the_integrand_is_its_slope() -> None:
+    """The sum of a quadrature has another slope than the integrand, which autograd returns."""
+    zt = pytest.importorskip("zuko.transforms", reason="zuko is not installed")
+    transform = zt.UnconstrainedMonotonicTransform(lambda u: 1 + torch.sin(u) / 2, n=16)
+    x = torch.tensor([40.0], dtype=torch.float64, requires_grad=True)
+    (told,) = torch.autograd.grad(transform.f(x).sum(), x)
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+
+    def quadrature(b: float) -> float:
+        return float((weights * (1 + np.sin((nodes + 1) * b / 2) / 2)).sum() * b / 2)
+
+    assert float(transform.f(x).detach()) == pytest.approx(quadrature(40.0), rel=1e-6)
+    slope = (quadrature(40.0 + 1e-4) - quadrature(40.0 - 1e-4)) / 2e-4
+    assert float(told) == pytest.approx(1 + math.sin(40.0) / 2, rel=1e-12)
+    assert abs(slope - float(told)) > 1e-5

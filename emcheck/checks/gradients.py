@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from emcheck import bounds
 from emcheck.bounds import (
+    DIFFERENCE_NOISE,
     DIFFERENCE_SPREAD,
     DIFFERENCES_AGREE,
     FINITE_DIFFERENCE,
@@ -102,7 +103,16 @@ def _judged(slopes: Slopes, names: Sequence[str]) -> Measure:
     limit = FINITE_DIFFERENCE * (size + abs(got)) * slopes.precision
     limit += DIFFERENCE_SPREAD * found.spread
     best = bounds.compare(got, found.value, limit, "FD")
-    return best if best.ok else replace(best, detail=told)
+    if best.ok:
+        return best
+    # Where digits are lost, small steps lie between two roundings and agree on a wrong slope.
+    for step, value in found.steps:
+        scatter = slopes.noise(names, step)
+        spare = DIFFERENCE_NOISE * scatter / step if math.isfinite(scatter) else 0.0
+        if bounds.compare(got, value, limit + spare, "FD").ok:
+            unclear = f"{told}: {Quality.NOISY.value}".lstrip(": ")
+            return ill_conditioned("FD", detail=unclear)
+    return replace(best, detail=told)
 
 
 def trainable(layer: nn.Module) -> dict[str, nn.Parameter]:

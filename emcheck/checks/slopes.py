@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from emcheck.checks.differences import Difference, central_difference
+from emcheck.checks.differences import Difference, central_difference, noise
 
 #: ``output(layer, x)`` is one of the four outputs of a layer, ``(B, ...)``.
 Output = Callable[[nn.Module, Tensor], Tensor]
@@ -102,6 +102,10 @@ class Slopes:
     def difference(self, names: Sequence[str]) -> Difference:
         """The same by central differences."""
         return central_difference(lambda step: self._at(names, step), self.size, self.u)
+
+    def noise(self, names: Sequence[str], step: float) -> float:
+        """How much the values scatter along these directions, whatever their size."""
+        return noise(lambda moved: self._at(names, moved), step)
 
     def _at(self, names: Sequence[str], step: float) -> float:
         return self._value(self._used or self.fresh(), names, step)

@@ -18,7 +18,6 @@ from emcheck.solve.choose import choose
 from emcheck.solve.masks import Mask, validate_mask
 from emcheck.solve.watched import watched
 
-
 #: In words, since torch 2.4 cannot read annotations that are strings.
 _SCHEMA = "(Tensor weight, Tensor z, str mask, bool reverse, int dilation) -> Tensor"
 

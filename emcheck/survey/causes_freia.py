@@ -69,12 +69,4 @@ CAUSES = (
         "order_by_wavelet=True is it a copy.",
         "test_freia_haar_in_place",
     ),
-    Cause(
-        "FrEIA",
-        ("Flatten", "SequenceINN"),
-        ("memory_layouts_agree",),
-        "`Flatten` uses `.view`, which raises for an input that is not contiguous, such as "
-        "channels_last.",
-        "test_freia_flatten_needs_contiguous_input",
-    ),
 )

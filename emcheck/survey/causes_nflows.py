@@ -95,9 +95,9 @@ CAUSES = (
     Cause(
         "nflows",
         ("PiecewiseLinear*", "MaskedPiecewiseLinear*"),
-        (*ROUND_TRIP, "logdets_cancel"),
+        (*ROUND_TRIP, "logdets_cancel", "inverse_logdet_matches_jacobian"),
         "The inverse makes the edges of its bins by `torch.linspace` in float32, forward computes "
-        "them in the dtype of the input: a float64 round trip is off by 1e-8 to 1e-7.",
+        "them in the dtype of the input: round trips and slopes are off by 1e-8 to 1e-5.",
         "test_nflows_linear_splines_in_float32",
     ),
 )

@@ -23,10 +23,11 @@ CAUSES = (
     ),
     Cause(
         "torch.distributions",
-        ("AffineTransform numbers event_dim 2",),
-        ("memory_layouts_agree",),
-        "The log-det with a number as scale uses `.view` and raises for a transposed input.",
-        "test_torch_affine_needs_contiguous_input",
+        ("SoftplusTransform",),
+        EVERY,
+        "Softplus is linear from 20 on (the threshold of `torch.nn.functional.softplus`), its "
+        "inverse and its log-det are not: in float64 they are off by 1e-9 there.",
+        "test_torch_softplus_is_linear_from_twenty_on",
     ),
     Cause(
         "torch.distributions",
@@ -44,6 +45,15 @@ CAUSES = (
         "The bisection turns a NaN in the latent into an end of its interval: a comparison with "
         "NaN is false at every step.",
         "test_zuko_bisection_swallows_nan",
+    ),
+    Cause(
+        "zuko",
+        ("UNAF",),
+        ("gradient_of_latent", "gradient_of_logdet"),
+        "The integral is a sum over 16 points, and its gradient is said to be the integrand: on "
+        "data 64 times as wide the two differ in the fifth digit.",
+        "test_zuko_quadrature_says_the_integrand_is_its_slope",
+        BY_DESIGN,
     ),
     Cause(
         "zuko",
