@@ -19,6 +19,7 @@ from emcheck.diagnosis import ranges as ranges
 from emcheck.diagnosis import rules as rules
 from emcheck.diagnosis import saving as saving
 from emcheck.diagnosis import seen_directly as seen_directly
+from emcheck.diagnosis import sensitivity as sensitivity
 from emcheck.diagnosis import sizes as sizes
 from emcheck.diagnosis import starting as starting
 from emcheck.diagnosis import state as state

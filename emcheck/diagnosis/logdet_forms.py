@@ -72,6 +72,7 @@ def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
             ("to the determinant", "|det| + eps", partial(_whole, 1)),
             ("to the determinant of each pixel", "|det| + eps", partial(_whole, pixels)),
             ("to every slope", "slope + eps", _slopes),
+            ("to every slope", "slope + eps", partial(_slopes, moved=True)),
         )
         one_size = [s for s in samples if len(s[0]) == math.prod(evidence.base.event)]
         for told, place, solve in ways:
@@ -111,10 +112,17 @@ def _whole(
     return other - size, (bound + 2**-50) * max(size, other)
 
 
-def _slopes(J: Array, got: float, expected: float, bound: float) -> tuple[float, float] | None:
-    """The eps of ``got = sum log(d_i + eps)``, ``d`` the slopes, by bisection."""
+def _slopes(
+    J: Array, got: float, expected: float, bound: float, moved: bool = False
+) -> tuple[float, float] | None:
+    """The eps of ``got = sum log(d_i + eps)``, ``d`` the slopes, by bisection.
+
+    Of ``moved`` entries only: those of a coupling that stay as they are have the slope 1.
+    """
     d = _diagonal(J)
-    if d is None:
+    if d is not None and moved:
+        d = d[d != 1]
+    if d is None or not len(d):
         return None
     low, high = -0.5 * float(d.min()), 1.0
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,15 +49,15 @@ def not_saved(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _plain_attribute(evidence: Evidence, first: nn.Module, second: nn.Module) -> Iterator[Fit]:
-    """A number, list or tuple that two builds have differently, and that outputs follow."""
+    """What is neither tensor nor module, that two builds have differently and outputs follow."""
     modules, (x, z) = dict(second.named_modules()), evidence.sample_pair
     before = evidence.outputs(copy_layer(first), x, z)
     apart = differing(before, evidence.outputs(copy_layer(second), x, z))
     for prefix, module in first.named_modules() if apart else ():
         for name, mine in vars(module).items():
             theirs = vars(modules[prefix]).get(name)
-            plain = isinstance(mine, int | float | tuple | list) and not name.startswith("_")
-            if not plain or isinstance(theirs, Tensor) or mine == theirs:
+            plain = isinstance(mine, _PLAIN) and not name.startswith("_")
+            if not plain or type(theirs) is not type(mine) or _equal(mine, theirs):
                 continue
             changed = copy_layer(second)
             setattr(changed.get_submodule(prefix), name, mine)
@@ -68,6 +70,16 @@ def _plain_attribute(evidence: Evidence, first: nn.Module, second: nn.Module) ->
                     "all outputs are equal bit for bit",
                 )
                 return
+
+
+#: Attributes of these types are parts of no state_dict.
+_PLAIN = (int, float, str, tuple, list, dict, np.ndarray)
+
+
+def _equal(mine: Any, theirs: Any) -> bool:
+    if isinstance(mine, np.ndarray):
+        return bool(np.array_equal(mine, theirs))
+    return str(mine) == str(theirs)
 
 
 def _hidden(first: nn.Module, second: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:

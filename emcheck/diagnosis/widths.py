@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from emcheck.bounds import APPROXIMATE
 from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.trial import Trial
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.core import MECHANISM, SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, FORWARD, INVERSE, LOGDET_OF_ROWS
@@ -49,14 +51,13 @@ def leaves_range(evidence: Evidence) -> Iterator[Fit]:
         if finding.case.dtype != torch.float32 or not evidence.subject.doubles:
             continue
         trial = evidence.trial(finding.case)
-        narrow, wide = call(copy_layer(trial.layer), trial.x), trial.reference(trial.x)
-        largest = torch.finfo(torch.float32).max / 2
-        for what, a, b in zip(("forward", "the log-det"), narrow, wide, strict=True):
+        for what, a, b in _in_both_ranges(trial):
+            largest = torch.finfo(torch.float32).max / 2
             lost = ~a.isfinite() & b.isfinite() & (b.abs() < largest)
             if not bool(lost.any()):
                 continue
             where = "wide data" if finding.case.wide else "these data"
-            kind = "overflows" if what == "forward" else "overflows or underflows"
+            kind = "overflows or underflows" if what == "the log-det" else "overflows"
             yield Fit(
                 "leaves_range",
                 f"An intermediate value of {what} {kind} in float32 for {where}: the result is "
@@ -64,9 +65,19 @@ def leaves_range(evidence: Evidence) -> Iterator[Fit]:
                 "product before its logarithm, 1 - p that rounds to 0).",
                 f"float32 gives {float(a[lost][0]):g}, the same layer in float64 "
                 f"{float(b[lost][0]):.6g}, in {int(lost.sum())} of {lost.numel()} numbers",
-                LOGDET_OF_ROWS | (FORWARD | INVERSE if what == "forward" else frozenset()),
+                LOGDET_OF_ROWS | (frozenset() if what == "the log-det" else FORWARD | INVERSE),
             )
             return
+
+
+def _in_both_ranges(trial: Trial) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """What forward, its log-det and the inverse are in float32 and in float64."""
+    narrow, wide = call(copy_layer(trial.layer), trial.x), trial.reference(trial.x)
+    yield from zip(("forward", "the log-det"), narrow, wide, strict=True)
+    if trial.has("inverse"):
+        z = trial.reference(trial.preimage)[0]
+        xh = call_inverse(copy_layer(trial.layer), z.float())[0]
+        yield "the inverse", xh, call_inverse(copy_layer(trial.layer64), z)[0]
 
 
 @hypothesis("wrong_in_a_region", rank=MECHANISM + 5, when=UNDONE, explains=INVERSE)
@@ -104,7 +115,7 @@ def _few_intervals(v: Array, wrong: Array) -> bool:
     """Whether what is wrong lies in a few intervals in which nothing is right."""
     ordered = wrong[np.argsort(v)]
     runs = int(np.diff(ordered.astype(int), prepend=0).clip(min=0).sum())
-    return runs <= max(1, min(3, int(wrong.sum()) // 4))
+    return runs <= max(1, min(6, int(wrong.sum()) // 4))
 
 
 def _entries(evidence: Evidence) -> tuple[Array, Array, Array] | None:
@@ -177,7 +188,10 @@ def nan_gradient(evidence: Evidence) -> Iterator[Fit]:
 def does_not_end(evidence: Evidence) -> Iterator[Fit]:
     """A call did not end within its time limit, where others of its kind do."""
     late = [
-        f for f in evidence.findings if f.result.unfinished and "did not end" in f.result.detail
+        found
+        for found in evidence.findings
+        if (found.result.unfinished and "did not end" in found.result.detail)
+        or "did not return within" in found.result.detail
     ]
     if not late:
         return

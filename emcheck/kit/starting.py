@@ -51,7 +51,8 @@ def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tupl
 def _set_by_first_batch(subject: Subject, case: Case) -> list[str]:
     """What the first training batch sets and the second does not; else empty.
 
-    What comes out the same for other data is no start, but room to work in.
+    A buffer that comes out the same for other data is no start, but room to work in; a
+    parameter that was not there before is one.
     """
     layer = subject.build(case)
     data = first_batch(subject, case, layer)
@@ -65,6 +66,7 @@ def _set_by_first_batch(subject: Subject, case: Case) -> list[str]:
     other = subject.build(case)
     _train_once(other, first_batch(subject, replace(case, seed=case.seed + 1), other))
     learnt = set(_changed(after, _state(other)))
+    learnt |= {name for name, _ in layer.named_parameters()} - before.keys()
     return [name for name in _changed(before, after) if name in learnt]
 
 
