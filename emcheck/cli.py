@@ -17,7 +17,7 @@ from emcheck.checkout import REPORTS, needed
 from emcheck.commands import COULD_NOT_RUN, FAILED, INTERRUPTED
 from emcheck.commands.check import check
 from emcheck.experiments.cli import app as density
-from emcheck.messages import one_line
+from emcheck.guard import one_line
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from emcheck.messages import one_line
+from emcheck.guard import one_line
 
 #: Seconds between two looks at the tasks, and between two at the workers.
 _POLL, _LOOK = 0.05, 2.0

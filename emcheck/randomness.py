@@ -23,7 +23,7 @@ def seeded(seed: int) -> Iterator[None]:
     python, before = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(seed % 2**63)
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
             yield

@@ -19,9 +19,9 @@ from emcheck.checks import core as core_module
 from emcheck.checks.calling import call, call_inverse, per_sample
 from emcheck.checks.capabilities import missing
 from emcheck.checks.core import Check, Unsupported, agree, check, identical, worst, yes
-from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.checks.trial import Trial
 from emcheck.flows import Chain, Inverse
+from emcheck.guard import TimeLimit, time_limit
 from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, PermuteChannels, Squeeze2d
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.result import Verdict

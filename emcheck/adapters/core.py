@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.adapters.held import holds_transforms, prepare_copy
-from emcheck.messages import one_line
+from emcheck.guard import one_line
 
 #: What others return for a log-det: a number, a 0-d tensor or ``(B,)``, passed on as it is.
 Logdet = Tensor | float

@@ -16,7 +16,7 @@ from emcheck.adapters.core import (
     lacking,
     lacking_by_design,
 )
-from emcheck.messages import one_line
+from emcheck.guard import one_line
 
 Shape = tuple[int, ...]
 

@@ -5,6 +5,7 @@ from emcheck.checks import contract as contract
 from emcheck.checks import density as density
 from emcheck.checks import gradients as gradients
 from emcheck.checks import logdets as logdets
+from emcheck.checks import process as process
 from emcheck.checks import state as state
 from emcheck.checks import structure as structure
 from emcheck.checks import values as values

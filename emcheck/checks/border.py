@@ -21,7 +21,7 @@ from emcheck.checks.core import (
     yes,
 )
 from emcheck.checks.trial import Trial
-from emcheck.messages import one_line
+from emcheck.guard import foreign, one_line
 
 
 def _layouts(x: Tensor) -> dict[str, Tensor]:
@@ -127,7 +127,7 @@ def errors_are_clear(trial: Trial) -> Measure:
                 if "expected" in text and "got" in text and "\n" not in text:
                     continue
                 return yes(False, f"{direction} of {name}: unclear message {text[:80]!r}")
-            except Exception as error:  # any other error type is the finding
+            except foreign() as error:  # any other error type is the finding
                 return yes(False, f"{direction} of {name} raised {type(error).__name__}")
             return yes(False, f"{direction} of {name} raised nothing")
     return yes(True)
@@ -165,7 +165,7 @@ def _with_nan(
     spoilt[(0, -1, *[0] * (given.dim() - 2))] = math.nan
     try:
         return method(trial.layer, spoilt)
-    except Exception as error:
+    except foreign() as error:
         if trial.subject.own:
             raise
         told = f"{type(error).__name__}: {one_line(error, most=80)}"

@@ -100,7 +100,7 @@ class Case:
 _PRINTED = re.compile(
     r"(?P<shape>\(\d+(?:, \d+)+\)) (?P<dtype>float32|float64)(?: (?P<device>cuda|mps))?"
     rf" (?P<style>{'|'.join(STYLES)})(?: (?P<scale>{'|'.join(SCALES)}))?"
-    r"(?P<options>(?: \w+=\S+)*?) seed=(?P<seed>\d+)"
+    r"(?P<options>(?: \w+=\S+)*?) seed=(?P<seed>-?\d+)"
 )
 
 

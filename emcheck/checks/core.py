@@ -16,10 +16,9 @@ from emcheck.bounds import Measure
 from emcheck.checks.calling import DIRECTIONS
 from emcheck.checks.capabilities import CAPABILITIES
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
-from emcheck.messages import one_line
+from emcheck.guard import TimeLimit, foreign, one_line, put_back, time_limit
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Result, Verdict
 from emcheck.spec import Trait
@@ -177,12 +176,14 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
     except TimeLimit as limit:
         told = f"{_running(limit) or 'the check'} did not end within {seconds:g} s"
         return replace(result, verdict=Verdict.NOT_RUN, detail=told, examples=0, unfinished=1)
-    except Exception as error:  # a layer may raise anything, and that is an answer
+    except foreign() as error:  # a layer may raise anything, and that is an answer
         if isinstance(error, NotImplementedError) and not subject.own:
             unsupported = replace(result, verdict=Verdict.UNSUPPORTED, unfinished=1)
             return replace(unsupported, detail=f"not implemented: {one_line(error)}")
         detail = f"raised {type(error).__name__}: {one_line(error)}"
         return replace(result, verdict=_failure(check, subject), detail=detail, ratio=math.inf)
+    finally:
+        put_back()
     verdict = Verdict.PASS
     if measure.ill_conditioned and not measure.ok:
         verdict = Verdict.ILL_CONDITIONED
@@ -265,5 +266,5 @@ def _in_dtype(check: Check, subject: Subject, case: Case, dtype: torch.dtype) ->
     """The measure of the same case in another dtype; None where it cannot be taken."""
     try:
         return check.function(Trial(subject, replace(case, dtype=dtype)))
-    except Exception:  # that the layer fails in the other dtype is another result's finding
+    except foreign():  # that the layer fails in the other dtype is another result's finding
         return None

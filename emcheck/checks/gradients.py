@@ -34,7 +34,7 @@ from emcheck.checks.core import (
 from emcheck.checks.differences import Quality
 from emcheck.checks.slopes import Output, Slopes
 from emcheck.checks.trial import Trial
-from emcheck.messages import one_line
+from emcheck.guard import one_line
 from emcheck.oracle import condition_number
 
 

@@ -23,7 +23,7 @@ from emcheck.checks.core import (
     worst,
 )
 from emcheck.checks.trial import Trial
-from emcheck.messages import one_line
+from emcheck.guard import foreign, one_line
 from emcheck.oracle import as_extended, singular_extremes, slogdet
 from emcheck.oracle.precision import Array
 from emcheck.spec import Trait
@@ -266,7 +266,7 @@ def log_det_alone_agrees(trial: Trial) -> Measure:
     try:
         with torch.no_grad():
             alone: Tensor = trial.layer.log_det(trial.x)  # type: ignore[operator]
-    except Exception as error:
+    except foreign() as error:
         if trial.subject.own:
             raise
         raise Unsupported(f"its log_det is another method: {one_line(error)}") from error

@@ -19,7 +19,7 @@ from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
 from emcheck.copying import copy_layer
-from emcheck.messages import one_line
+from emcheck.guard import foreign, one_line
 from emcheck.oracle import as_extended
 from emcheck.spec import Trait
 
@@ -80,7 +80,7 @@ def _pickled(layer: nn.Module) -> nn.Module:
     """The layer from its pickle; that the wrapping of an adapter has none is no finding."""
     try:
         restored: nn.Module = pickle.loads(pickle.dumps(layer))
-    except Exception as error:
+    except foreign() as error:
         if not isinstance(layer, Adapted):
             raise
         parts = [value for value in vars(layer).values() if not callable(value)]

@@ -13,6 +13,7 @@ from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, agree, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
+from emcheck.guard import foreign
 from emcheck.oracle import as_extended, singular_extremes
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.spec import Trait
@@ -178,7 +179,7 @@ def map_does_not_fold(trial: Trial) -> Measure:
     x = torch.cat([trial.x[:half], 4 * trial.x[half:]])
     try:
         steep = max(_steepness(trial, one) for one in x)
-    except Exception:  # wide data are refused: that is for the checks on them to say
+    except foreign():  # wide data are refused: that is for the checks on them to say
         x = trial.x[:half]
         steep = max(_steepness(trial, one) for one in x)
     signs = [_orientation(trial, one, steep) for one in x]

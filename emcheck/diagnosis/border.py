@@ -13,6 +13,7 @@ from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.evidence import Evidence
+from emcheck.guard import foreign
 
 
 @hypothesis(
@@ -81,7 +82,7 @@ def errors(evidence: Evidence) -> Iterator[Fit]:
             "validates_by_assert", text, f"a sample without batch raises AssertionError {error}"
         )
         return
-    except Exception:  # any other error is not this cause
+    except foreign():  # any other error is not this cause
         pass
     answer = attempt(lambda: call(layer, trial.x.float()))
     if answer is None or not any(p.dtype == trial.x.dtype for p in layer.parameters()):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from emcheck.checks.case import Case, Subject
-from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.diagnosis.evidence import Evidence
+from emcheck.guard import TimeLimit, foreign, put_back, time_limit
 from emcheck.result import Result
 
 
@@ -191,5 +191,7 @@ def _guarded(known: Hypothesis, evidence: Evidence, seconds: float | None) -> li
             return list(known.test(evidence))
     except TimeLimit:
         return None
-    except Exception:
+    except foreign():
         return []
+    finally:
+        put_back()

@@ -15,6 +15,7 @@ from emcheck.diagnosis.core import MECHANISM, Fit, hypothesis
 from emcheck.diagnosis.covers import FORWARD, INVERSE
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.maps import Maps
+from emcheck.guard import foreign
 
 _MOST = 4
 
@@ -86,7 +87,7 @@ def _order(
         try:
             for index in order:
                 value, _ = run(copy_layer(layers[index][1]), value)
-        except Exception:  # this order does not even fit together
+        except foreign():  # this order does not even fit together
             continue
         if value.shape == got.shape and torch.equal(value, got):
             return order

@@ -17,7 +17,7 @@ from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.messages import one_line
+from emcheck.guard import foreign, one_line
 
 #: How a result tells that a layer raised an exception.
 _RAISED = re.compile(r"(?:(forward|inverse) )?raised (\w+): (.*)")
@@ -60,7 +60,7 @@ def _problem(evidence: Evidence, dtype: torch.dtype, repair: bool = False) -> st
         z, _ = call(layer, trial.x)
         if trial.has("inverse"):
             call_inverse(layer, z)
-    except Exception as error:  # that is what is looked for
+    except foreign() as error:  # that is what is looked for
         return one_line(error, most=120)
     return ""
 
@@ -142,7 +142,7 @@ def _after(layer: nn.Module, x: Tensor, z: Tensor) -> tuple[Tensor | None, list[
 def _why(layer: nn.Module, z: Tensor) -> str:
     try:
         call_inverse(copy_layer(layer), z)
-    except Exception as error:  # that is what is looked for
+    except foreign() as error:  # that is what is looked for
         return f"it raises {type(error).__name__}: {one_line(error, most=100)}"
     return "it answers"
 
@@ -180,7 +180,7 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
             wanted = (1, *z.shape[1:])
         told = f"got shape {shape}, expected {wanted}"
         fine = shape == wanted
-    except Exception as error:  # that is what is looked for
+    except foreign() as error:  # that is what is looked for
         fine, told = False, f"it raises {type(error).__name__}: {one_line(error, most=100)}"
     if not fine:
         yield Fit(
@@ -205,7 +205,7 @@ def raises_for_some_data(evidence: Evidence) -> Iterator[Fit]:
             if trial.has("inverse"):
                 call_inverse(copy_layer(trial.layer), z)
             answers += 1
-        except Exception as error:  # that is what is looked for
+        except foreign() as error:  # that is what is looked for
             said = f"{type(error).__name__}: {one_line(error, most=100)}"
     if said and answers:
         yield Fit(

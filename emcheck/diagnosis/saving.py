@@ -17,6 +17,7 @@ from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY, GRADIENTS
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.state import differing
+from emcheck.guard import foreign
 
 
 @hypothesis(
@@ -110,7 +111,7 @@ def pickling(evidence: Evidence) -> Iterator[Fit]:
     layer = trial.layer
     try:
         copied = pickle.loads(pickle.dumps(layer))
-    except Exception as error:
+    except foreign() as error:
         name = _unpicklable(layer)
         told = f"the attribute `{name}`" if name else "the layer"
         yield Fit(
@@ -159,6 +160,6 @@ def _unpicklable(layer: nn.Module) -> str:
                 continue
             try:
                 pickle.dumps(value)
-            except Exception:  # the culprit
+            except foreign():  # the culprit
                 return f"{prefix}.{name}".lstrip(".")
     return ""

@@ -16,6 +16,7 @@ from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY
 from emcheck.diagnosis.evidence import Evidence
+from emcheck.guard import Surroundings
 
 
 @hypothesis("folds", rank=SEEN - 3, when=("map_does_not_fold",), explains=ANY)
@@ -147,4 +148,22 @@ def running_values(evidence: Evidence) -> Iterator[Fit]:
             f"Spectral normalisation takes a step of its power iteration at every training call "
             f"({told}): forward and inverse use different weights. Judge and use it in eval mode.",
             f"one call in training mode changes {told}",
+        )
+
+
+@hypothesis("changes_settings", rank=SEEN - 9, when=ANY, explains=ANY)
+def changes_settings(evidence: Evidence) -> Iterator[Fit]:
+    """A call changes a setting on which results depend, for everybody in the process."""
+    trial, inside = evidence.trial(), Surroundings()
+    with inside.standard():
+        trial.layer(trial.x.clone())
+    names = [name for name in inside.changed if name in ("gradients", "inference mode")]
+    if "settings_are_kept" in evidence.failing:
+        names = list(inside.changed)
+    if names:
+        yield Fit(
+            "changes_settings",
+            f"A call changes {' and '.join(names)} for the whole process, and does not put it "
+            "back: use a context manager, such as `torch.no_grad()`.",
+            f"after one call of forward {names[0]} {'is' if len(names) == 1 else 'are'} another",
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from emcheck.messages import one_line
+from emcheck.guard import one_line
 from emcheck.report.files import write_all
 
 #: What every checkpoint holds.

@@ -16,7 +16,7 @@ from emcheck.experiments.cell import Cell
 from emcheck.experiments.checkpoint import read_checkpoint
 from emcheck.experiments.regions import quantise
 from emcheck.experiments.training import Training
-from emcheck.messages import one_line
+from emcheck.guard import one_line
 from emcheck.oracle.precision import Array
 from emcheck.progress import Bar
 from emcheck.randomness import stream

@@ -16,8 +16,8 @@ from emcheck.experiments.data import ABOUT, load
 from emcheck.experiments.outcome import outcome
 from emcheck.experiments.step_time import step_ratio
 from emcheck.experiments.training import Diverged, Training, train
+from emcheck.guard import one_line
 from emcheck.machine import describe_machine
-from emcheck.messages import one_line
 from emcheck.report.files import write_all
 
 #: Times that a cell is tried again after an exception; after the death of its worker Dask tries

@@ -185,3 +185,18 @@ class Folds(Faulty[ActNorm2d]):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.layer.forward(x.abs())
+
+
+@fault(
+    "settings_are_kept",
+    Conv1x1,
+    "A layer that needs float64 inside and changes the default dtype instead of naming it: what "
+    "the program makes afterwards is float64 as well.",
+    cause="changes_settings",
+)
+class ChangesTheDefaultDtype(Faulty[Conv1x1]):
+    """Forward leaves float64 as the default dtype."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        torch.set_default_dtype(torch.float64)
+        return self.layer(x)

@@ -10,9 +10,8 @@ import torch
 
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import with_logdet
-from emcheck.checks.limit import TimeLimit, time_limit
 from emcheck.checks.trial import Trial
-from emcheck.messages import one_line
+from emcheck.guard import TimeLimit, foreign, one_line, put_back, time_limit
 
 
 def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
@@ -23,8 +22,10 @@ def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
             return run(), ""
     except TimeLimit:
         return None, f"did not return within {seconds:g} s"
-    except Exception as error:  # a layer may raise anything, and that is the answer
+    except foreign() as error:  # a layer may raise anything, and that is the answer
         return None, f"raised {type(error).__name__}: {one_line(error)}"
+    finally:
+        put_back()
 
 
 def answer_of_inverse(subject: Subject, case: Case) -> Any:
@@ -36,5 +37,5 @@ def answer_of_inverse(subject: Subject, case: Case) -> Any:
             return with_logdet(trial.layer.inverse(trial.latent))  # type: ignore[operator]
     except TimeLimit:
         return None
-    except Exception as error:  # a layer may raise anything, and that is the answer
+    except foreign() as error:  # a layer may raise anything, and that is the answer
         return error

@@ -17,6 +17,7 @@ from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
 from emcheck.checks.core import without_running
 from emcheck.diagnosis import Explanation, Finding, search
+from emcheck.guard import Surroundings, foreign, raised_by
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_expected
@@ -79,7 +80,8 @@ class Examination:
         self._hung: set[tuple[object, ...]] = set()
         self.report_limit = report_limit
         self._until = math.inf
-        with _quiet(seed):
+        self.surroundings = Surroundings()
+        with self._region():
             self.subject = make_subject(layer, shape, reference, sample, capabilities)
             self._built = self.subject.build(Case(self.shape, seed=seed))
         self.dtypes = _dtypes(self._built, dtypes)
@@ -87,7 +89,7 @@ class Examination:
     @cached_property
     def found(self) -> Discovery:
         """What calling the layer shows; the first use calls it."""
-        with _quiet(self.seed):
+        with self._region():
             _load_transforms(self.subject.own)
             return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
@@ -119,7 +121,7 @@ class Examination:
         results = []
         if self._until == math.inf:
             self._until = time.monotonic() + self.report_limit
-        with _quiet(self.seed):
+        with self._region():
             for dtype in self.plan.dtypes:
                 subject = self._subject(check, dtype)
                 cases = self.plan.cases(check, subject, dtype)
@@ -208,13 +210,33 @@ class Examination:
 
     def replay(self, check: Check, case: Case) -> Result:
         """One check on one case, seen as the report saw it: same mode, same silence."""
-        with _quiet(self.seed):
+        with self._region():
             try:
                 unheard = self._unheard(check, case.dtype, [case])
                 subject = self._subject(check, case.dtype)
             except ValueError:  # forward refuses this very event: that is what the check says
                 unheard, subject = None, self.subject
             return unheard or run_check(check, subject, case, self.time_limit)
+
+    @contextmanager
+    def _region(self) -> Iterator[None]:
+        """Others' code runs here: seeded, quiet, and under standard settings.
+
+        Raises:
+            ValueError: what it raises outside of a check, in one line.
+        """
+        with self.surroundings.standard(), seeded(self.seed):
+            warnings.simplefilter("ignore")
+            try:
+                yield
+            except ValueError:
+                raise
+            except foreign() as error:
+                raise ValueError(f"the layer cannot be looked at: {raised_by(error)}") from error
+
+    def close(self) -> None:
+        """The layer is done with: what it has set for the process is put back."""
+        self.surroundings.leave()
 
     def report(self, results: Sequence[Result]) -> Report:
         """The results as a report, failures explained."""
@@ -231,7 +253,7 @@ class Examination:
         # Explanations are sought where the fault shows: of a mode, in the mode as given.
         loud = all(found.check in self.found.loud_in for found in findings)
         subject = replace(self.found.loud, coupled="") if loud else self.found.subject
-        with _quiet(self.seed):
+        with self._region():
             found, finished = search(subject, findings, _DIAGNOSIS * self.time_limit)
         late = "no explanation: the search for one ran out of time"
         return found, "" if finished or found else late
@@ -274,11 +296,3 @@ def _dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, 
     if widest is not None:
         known = [d for d in known if torch.finfo(d).bits <= torch.finfo(widest).bits] or known
     return tuple(known)
-
-
-@contextmanager
-def _quiet(seed: int) -> Iterator[None]:
-    """Global random states put back afterwards, warnings of others' code kept quiet."""
-    with seeded(seed), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

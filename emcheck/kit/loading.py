@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from emcheck.messages import one_line
+from emcheck.guard import foreign, one_line
 
 
 def load_target(target: str) -> Any:
@@ -23,7 +23,7 @@ def load_target(target: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         found = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises is the answer
+    except foreign() as error:  # whatever the user's module raises is the answer
         told = f"{type(error).__name__}: {one_line(error)}"
         raise ValueError(f"cannot import {module_name}: {told}") from error
     for part in name.split("."):

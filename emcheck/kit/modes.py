@@ -13,8 +13,8 @@ from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call
 from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
+from emcheck.guard import foreign, one_line
 from emcheck.kit.attempts import answer_of_inverse, attempt
-from emcheck.messages import one_line
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,6 @@ def coupled(subject: Subject, case: Case) -> str:
             return f"rows of a batch depend on each other: other samples change z by {share:.1g}"
     try:
         call(trial.new_layer(), x[:1])
-    except Exception as error:  # batch statistics of one sample
+    except foreign() as error:  # batch statistics of one sample
         return f"rows of a batch depend on each other: one alone is refused ({one_line(error)})"
     return ""

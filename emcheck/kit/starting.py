@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from emcheck.checks import Case, Subject
 from emcheck.checks.core import identical
-from emcheck.checks.limit import TimeLimit, time_limit
+from emcheck.guard import TimeLimit, foreign, time_limit
 
 
 def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tuple[str, ...]]:
@@ -32,7 +32,9 @@ def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tupl
         with warnings.catch_warnings(), time_limit(seconds):
             warnings.simplefilter("ignore")
             names = _set_by_first_batch(subject, case)
-    except (TimeLimit, Exception):  # a layer that refuses or hangs: discovery says so
+    except TimeLimit:
+        return subject, ()
+    except foreign():  # a layer that refuses or hangs: discovery says so
         return subject, ()
     if not names:
         return subject, ()

@@ -15,8 +15,8 @@ from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
 from emcheck.copying import copy_layer
+from emcheck.guard import foreign, one_line
 from emcheck.layer import Event
-from emcheck.messages import one_line
 from emcheck.oracle import Definition, ReferenceDefinition
 from emcheck.randomness import seeded
 from emcheck.spec import Trait, options_of, spec_of
@@ -113,7 +113,7 @@ class _Factory:
     def __call__(self) -> Any:
         try:
             layer = self.make()
-        except Exception as error:
+        except foreign() as error:
             name = getattr(self.make, "__name__", type(self.make).__name__)
             told = f"{type(error).__name__}: {one_line(error)}"
             wanted = "expected a layer or a function that returns one"
@@ -129,7 +129,7 @@ class _Factory:
 def _call_class(cls: type) -> Any:
     try:
         return cls()
-    except Exception as error:  # a constructor may raise anything
+    except foreign() as error:  # a constructor may raise anything
         told = f"{type(error).__name__}: {one_line(error)}"
         raise ValueError(
             f"expected a layer, got the class {cls.__name__}: call it first ({told})"
@@ -153,7 +153,7 @@ def _adapted(layer: object, declared: Mapping[str, bool]) -> nn.Module:
 def _copied(layer: nn.Module) -> nn.Module:
     try:
         return copy_layer(layer)
-    except Exception as error:  # what a layer keeps may refuse in many ways
+    except foreign() as error:  # what a layer keeps may refuse in many ways
         told = one_line(error)
         name = type(layer).__name__
         raise ValueError(

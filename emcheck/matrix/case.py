@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from emcheck.checks import CHECKS
+from emcheck.guard import foreign, one_line
 from emcheck.kit import EXAMPLES, TIME_LIMIT, Examination
 from emcheck.kit.target import validate_shape
 from emcheck.layer import Event
 from emcheck.matrix.targets import layer_of, left_out
-from emcheck.messages import one_line
 
 #: One line of JSON: a case with its results, or with the reason why there are none.
 Record = dict[str, Any]
@@ -132,7 +132,7 @@ def run_case(case: MatrixCase, settings: Settings) -> Record:
         chosen = [c for c in examination.checks if c.name in (settings.checks or CHECKS)]
         results = [result for check in chosen for result in examination.run(check)]
         found["results"] = [result.to_record() for result in results]
-    except Exception as error:  # of others' code, which may raise anything, or of the kit itself
+    except foreign() as error:  # of others' code, which may raise anything, or of the kit itself
         told = one_line(error)
         found["reason"] = told if type(error) is ValueError else f"{type(error).__name__}: {told}"
     return asdict(case) | {"seconds": round(time.perf_counter() - start, 4)} | found

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from emcheck.checks import CHECKS
+from emcheck.guard import foreign, one_line
 from emcheck.kit import Report, check_layer
-from emcheck.messages import one_line
 from emcheck.report.files import PART
 from emcheck.result import Result, Verdict
 from emcheck.survey.entries import LIBRARIES, SURVEYED, Entry, entries
@@ -76,7 +76,7 @@ def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
     }
     try:
         report = check_layer(lambda: entry.build(None), entry.event, seed=seed)
-    except Exception as error:  # of others' code, which may raise anything, or of the kit itself
+    except foreign() as error:  # of others' code, which may raise anything, or of the kit itself
         reason, named = one_line(error), isinstance(error, ValueError)
         return row | {
             "verdict": COULD_NOT_RUN,

@@ -1,0 +1,26 @@
+"""What a layer does to the process that it runs in."""
+
+from __future__ import annotations
+
+from emcheck.bounds import Measure
+from emcheck.checks.calling import inverse_of
+from emcheck.checks.core import check, yes
+from emcheck.checks.trial import Trial
+from emcheck.guard import Surroundings, changed_so_far
+
+
+@check("state", house=True)
+def settings_are_kept(trial: Trial) -> Measure:
+    """Building and calling a layer changes no setting of the whole process.
+
+    Gradients that are switched off, another default dtype, fewer threads: other code would go
+    on with them. What an earlier check, or the import of the layer, has changed counts as well.
+    """
+    inside = Surroundings()
+    with inside.standard():
+        layer = trial.subject.build(trial.case).to(dtype=trial.case.dtype)
+        layer(trial.x.clone())
+        if trial.has("inverse"):
+            inverse_of(layer, trial.latent)
+    names = dict.fromkeys([*changed_so_far(), *inside.changed])
+    return yes(not names, f"the layer changed {', '.join(names)} for the whole process")
