@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from emcheck.bench import PROFILES, Plan, Workbench, make_plan
 from emcheck.bench.record import complete, part_of, slim_benchmark, slim_machine
 from emcheck.bench.timing import clock, free_memory
+from emcheck.files import FileError, require_writable
 from emcheck.machine import describe_machine, present_devices
 
 #: Where a run without ``--benchmark-json`` writes.
@@ -92,16 +92,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             "name a file by --benchmark-json to keep the times"
         )
         return
-    if not asked:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(target.parent, os.W_OK) or target.is_dir():
-        raise pytest.UsageError(f"--benchmark-json: expected a file to write, got {target}")
+    try:
+        require_writable(target)
+    except FileError as error:
+        raise pytest.UsageError(f"--benchmark-json: {error}") from None
     config.stash[TARGET] = target
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Have pytest-benchmark write ``FILE.part``, once there is something to write.
+    """Have pytest-benchmark write a part of its own, once there is something to write.
 
     So an interrupted run leaves the last file as it was, and an empty one is no warning.
     """
@@ -114,7 +114,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Take the ``.part`` file that pytest-benchmark has just written, if the run was whole.
+    """Take the part that pytest-benchmark has just written, if the run was whole.
 
     pytest-benchmark writes before ordinary hooks run, and the terminal sums up after them.
     """

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, register_random, settings
 import emcheck
 from emcheck.doctor import diagnose, trusted
 from emcheck.doctor.canary import Canary, read_canaries
+from emcheck.files import FileError, require_writable, write_file
 from emcheck.machine import cores, describe_machine, present_devices
 from properties.journal import Journal
 from properties.summary import Summary
@@ -102,6 +103,12 @@ def pytest_configure(config: pytest.Config) -> None:
     device = config.getoption("--device")
     if device not in present_devices():
         raise pytest.UsageError(f"--device: expected a device of this machine, got {device}")
+    target = config.getoption("--emcheck-results")
+    if target is not None:
+        try:
+            require_writable(target)
+        except FileError as error:
+            raise pytest.UsageError(f"--emcheck-results: {error}") from None
     config.stash[_SUMMARY] = Summary()
     config.stash[_STARTED] = time.monotonic()
     folder = config.getoption("--emcheck-journal")
@@ -202,10 +209,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    partial.replace(path)
+    write_file(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
 @pytest.fixture(autouse=True)

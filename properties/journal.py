@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from emcheck.files import write_file
+
 #: What earlier runs passed, fixed while tests run; what this run passes, a line at a time.
 _BEFORE, _NOW = "before.jsonl", "now.jsonl"
 
@@ -79,10 +81,9 @@ class Journal:
         """Done twice, as after a kill between the two steps, it changes nothing."""
         self._folder.mkdir(parents=True, exist_ok=True)
         before, now = self._folder / _BEFORE, self._folder / _NOW
-        part = before.with_suffix(".part")
         lines: Iterable[Record] = [*_lines(before), *_lines(now)]
-        part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        part.replace(before)
+        content = "".join(json.dumps(line) + "\n" for line in lines)
+        write_file(before, content.encode(), durable=True)
         now.unlink(missing_ok=True)
 
 

@@ -69,14 +69,23 @@ def test_a_death_in_the_diagnosis_costs_the_explanations() -> None:
     ("name", "told"),
     [
         ("NotBuilt", "the process exited with code 3 while the layer was built"),
-        ("AtOnce", "the process died by signal 6 (SIGABRT) when the layer was first called ("),
     ],
 )
-def test_a_death_before_any_check_is_one_line(name: str, told: str) -> None:
+def test_a_death_before_any_call_is_one_line(name: str, told: str) -> None:
     with pytest.raises(ValueError) as caught:
         isolated_report(_job(name))
     assert str(caught.value).startswith(told)
     assert "\n" not in str(caught.value)
+
+
+def test_a_death_in_the_first_call_is_a_verdict() -> None:
+    report = isolated_report(_job("AtOnce"))
+    (failure,) = report.failures
+    assert failure.check == "shapes_and_dtypes"
+    told = "the process died by signal 6 (SIGABRT) when the layer was first called ("
+    assert failure.detail.startswith(told)
+    assert {r.verdict for r in report.results} == {Verdict.FAIL, Verdict.NOT_RUN}
+    assert "no explanation: the layer does not survive its first call" in str(report)
 
 
 def _python(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

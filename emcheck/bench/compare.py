@@ -21,9 +21,9 @@ import torch
 
 from emcheck.bench.contests import Contest, compete, contests, peak_memory
 from emcheck.bench.flow_contests import sampling, training_steps
+from emcheck.files import write_all
 from emcheck.machine import describe_machine, present_devices
 from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE
-from emcheck.report.files import write_all
 
 #: Seconds for one contest in one process.
 SECONDS = 0.6

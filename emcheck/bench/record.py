@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from emcheck.files import write_file
+
 #: What is kept of pytest-benchmark's own description of a machine.
 _MACHINE = ("machine", "system", "python_implementation", "python_version", "emcheck")
 
@@ -52,13 +54,13 @@ def dumps(content: dict[str, Any]) -> str:
 
 
 def part_of(path: Path) -> Path:
-    """Where a run writes before it is complete."""
-    return path.with_name(path.name + ".part")
+    """Where the run of this process writes before it is complete."""
+    return path.with_name(f".emcheck-{os.getpid()}.part")
 
 
 def complete(path: Path) -> None:
-    """Rewrite the finished ``.part`` file compactly and put it in place of ``path``."""
+    """Write what is in the finished part compactly to ``path``; the part goes."""
     part = part_of(path)
     content = json.loads(part.read_text(encoding="utf-8"))
-    part.write_text(dumps(content), encoding="utf-8")
-    os.replace(part, path)
+    write_file(path, dumps(content).encode())
+    part.unlink()

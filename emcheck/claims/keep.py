@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emcheck.claims.core import Claim, Evidence
-from emcheck.report.files import write_all
+from emcheck.files import write_all
 
 
 def to_json(claim: Claim, evidence: Evidence) -> dict[str, Any]:

@@ -26,6 +26,9 @@ def check(
     examples: Annotated[int, typer.Option(help="cases for each check and dtype")] = 4,
     time_limit: Annotated[float, typer.Option(help="seconds for one check on one example")] = 10.0,
     compiled: Annotated[bool, typer.Option("--compile", help="also torch.compile")] = False,
+    memory: Annotated[
+        float | None, typer.Option(help="GB that the layer may allocate; no limit unless named")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
     seeds: Annotated[int | None, typer.Option(help="so many seeds: a matrix of cases")] = None,
     dtypes: Annotated[
@@ -54,7 +57,7 @@ def check(
     several = len(targets) > 1 or len(shape) > 1 or targets == ["all"] or fresh
     asked = (seeds, dtypes, only, workers, scheduler, out)
     if not several and not any(value is not None and value != [] for value in asked):
-        _one(targets[0], shape[0], seed, examples, time_limit, compiled, json)
+        _one(targets[0], shape[0], seed, examples, time_limit, compiled, memory, json)
     from emcheck.machine import cores
     from emcheck.matrix import Settings
 
@@ -63,7 +66,7 @@ def check(
         shape,
         dtypes or ("float32", "float64"),
         range(seed, seed + (1 if seeds is None else seeds)),
-        Settings(examples, time_limit, compiled, tuple(only or ())),
+        Settings(examples, time_limit, compiled, tuple(only or ()), memory),
         out or KEPT,
         json,
         scheduler=scheduler,
@@ -82,17 +85,23 @@ def _matrix(
     json: Path | None,
     **cluster: Any,
 ) -> None:
+    from emcheck.files import require_writable
     from emcheck.kit.loading import parse_shape
     from emcheck.matrix import every_case, run_matrix
     from emcheck.matrix.show import CaseProgress, render_outcome, write_json
     from emcheck.matrix.targets import named
 
     events = [parse_shape(text) for text in shapes]
-    cases, left_out = every_case(named(targets), events, dtypes, seeds)
+    if json is not None:
+        require_writable(json)
+    sources = named(targets)
+    cases, left_out = every_case(list(sources), events, dtypes, seeds)
     for line in left_out:
         print(f"left out: {line}")
     with CaseProgress() as progress:
-        outcome = run_matrix(cases, settings, out, told=progress.advance, **cluster)
+        outcome = run_matrix(
+            cases, settings, out, sources=sources, told=progress.advance, **cluster
+        )
     render_outcome(outcome)
     if json is not None:
         write_json(outcome, json)
@@ -106,18 +115,20 @@ def _one(
     examples: int,
     time_limit: float,
     compiled: bool,
+    memory: float | None,
     json: Path | None,
 ) -> None:
+    from emcheck.files import require_writable, write_file
     from emcheck.isolated import Job, isolated_report
     from emcheck.kit.loading import parse_shape
     from emcheck.show import CheckProgress, render_report
 
-    job = Job(target, parse_shape(shape), True, seed, examples, time_limit, compiled)
+    job = Job(target, parse_shape(shape), True, seed, examples, time_limit, compiled, memory=memory)
+    if json is not None:
+        require_writable(json)
     with CheckProgress() as progress:
         found = isolated_report(job, progress.advance)
     render_report(found)
     if json is not None:
-        from emcheck.report.files import write_all
-
-        write_all(json.parent, {json.name: found.to_json().encode()})
+        write_file(json, found.to_json().encode())
     raise typer.Exit(0 if found.ok else FAILED)

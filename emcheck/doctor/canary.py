@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from emcheck.files import write_file
+
 
 @dataclass(frozen=True)
 class Canary:
@@ -53,9 +55,7 @@ class Canary:
 def write_canaries(canaries: Iterable[Canary], path: Path) -> None:
     """One line of JSON for each."""
     lines = "".join(json.dumps(canary.to_record()) + "\n" for canary in canaries)
-    part = path.with_name(path.name + ".part")
-    part.write_text(lines, encoding="utf-8")
-    part.replace(path)
+    write_file(path, lines.encode())
 
 
 def read_canaries(path: Path) -> tuple[Canary, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from emcheck.files import write_all
 from emcheck.guard import one_line
-from emcheck.report.files import write_all
 
 #: What every checkpoint holds.
 PARTS = frozenset(
@@ -23,7 +23,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values under a temporary name, then rename it."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_all(path.parent, {path.name: buffer.getvalue()})
+    write_all(path.parent, {path.name: buffer.getvalue()}, durable=True)
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

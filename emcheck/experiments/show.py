@@ -16,11 +16,11 @@ from emcheck.experiments.cell import Cell
 from emcheck.experiments.checkpoint import read_checkpoint
 from emcheck.experiments.regions import quantise
 from emcheck.experiments.training import Training
+from emcheck.files import write_all
 from emcheck.guard import one_line
 from emcheck.oracle.precision import Array
 from emcheck.progress import Bar
 from emcheck.randomness import stream
-from emcheck.report.files import write_all
 
 #: Weight of the newest loss in what the bar shows.
 _SMOOTH = 0.05

@@ -16,9 +16,9 @@ from emcheck.experiments.data import ABOUT, load
 from emcheck.experiments.outcome import outcome
 from emcheck.experiments.step_time import step_ratio
 from emcheck.experiments.training import Diverged, Training, train
+from emcheck.files import write_all
 from emcheck.guard import one_line
 from emcheck.machine import describe_machine
-from emcheck.report.files import write_all
 
 #: Times that a cell is tried again after an exception; after the death of its worker Dask tries
 #: it again by itself.
@@ -97,7 +97,7 @@ def _collect(
         folder, name = ("cells", what.name) if isinstance(what, Cell) else ("baselines", what)
         if error is None:
             content = json.dumps(value, indent=1, sort_keys=True) + "\n"
-            write_all(out / folder, {f"{name}.json": content.encode()})
+            write_all(out / folder, {f"{name}.json": content.encode()}, durable=True)
         else:
             lost.append(f"{name}: {type(error).__name__}: {one_line(error, most=120)}")
         done += isinstance(what, Cell)
@@ -145,7 +145,11 @@ def _timed(client: Any, cells: Sequence[Cell], path: Path, root: Path | None) ->
             )
             if key not in kept:  # one after the other: nothing else runs beside it
                 kept[key] = client.submit(step_ratio, cell, root, pure=False).result()
-                write_all(path.parent, {path.name: (json.dumps(kept, indent=1) + "\n").encode()})
+                write_all(
+                    path.parent,
+                    {path.name: (json.dumps(kept, indent=1) + "\n").encode()},
+                    durable=True,
+                )
             cell = replace(cell, steps=round(cell.steps * max(1.0, kept[key]["ratio"])))
         found.append(cell)
     return found

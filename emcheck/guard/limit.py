@@ -6,7 +6,7 @@ import ctypes
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,6 +16,11 @@ _AGAIN = 0.5
 #: What loads or compiles code. An exception within leaves half a module behind, or is lost in
 #: a callback of the compiler; and what is done once is no time of the layer.
 _PREPARING = ("importlib._bootstrap", "numba.core.")
+
+
+#: Called with the seconds of every limit as it begins: who watches this process from outside
+#: learns how long it may be silent.
+watchers: list[Callable[[float], None]] = []
 
 
 class TimeLimit(BaseException):
@@ -31,6 +36,8 @@ def time_limit(seconds: float) -> Iterator[None]:
     compiled kernel that never returns cannot be interrupted from within the process. A limit
     that would strike within an import or a compilation by Numba begins anew instead.
     """
+    for watch in watchers:
+        watch(seconds)
     main = threading.current_thread() is threading.main_thread()
     limited = _by_signal if main and hasattr(signal, "setitimer") else _by_exception
     with limited(seconds):

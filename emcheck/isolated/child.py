@@ -7,19 +7,26 @@ import faulthandler
 import functools
 import json
 import os
+import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from emcheck.bounds import Measure
 from emcheck.checks import CHECKS, Check
 from emcheck.checks.trial import Trial
+from emcheck.guard import Surroundings
+from emcheck.guard.limit import watchers
 from emcheck.isolated.wire import Job, Message, finding_of, result_of, sent_finding, sent_report
 from emcheck.kit import Examination
 from emcheck.kit.loading import load_target
-from emcheck.matrix.targets import layer_of, named
+from emcheck.matrix.targets import layer_of, source_path
 from emcheck.processes import follow_parent
 
 #: Called with what is about to be done, so that the parent knows it when the process dies.
@@ -32,21 +39,37 @@ def examination_of(job: Job, notice: Notice = lambda doing: None) -> Examination
     Raises:
         ValueError: what cannot be imported, or what ``Examination`` refuses.
     """
+    surroundings = Surroundings()
     notice(f"while {job.target.partition(':')[0]} was imported")
-    if job.registered:
-        (target,) = named([job.target])
-        layer = layer_of(target, job.shape, job.seed)
-    else:
-        layer = load_target(job.target)
+    with surroundings.standard():
+        if job.registered:
+            layer = layer_of(job.target, job.shape, job.seed)
+        else:
+            layer = load_target(job.target)
     notice("while the layer was built")
     return Examination(
         layer,
         job.shape,
         seed=job.seed,
+        dtypes=[getattr(torch, name) for name in job.dtypes],
         examples=job.examples,
         time_limit=job.time_limit,
+        report_limit=job.report_limit,
         compiled=job.compiled,
+        surroundings=surroundings,
     )
+
+
+def _limit_memory(gigabytes: float | None) -> None:
+    """What is allocated from now on; where a system knows no such limit there is none."""
+    if gigabytes is None:
+        return
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        used = 1024 * int(re.findall(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[0])
+        most = used + int(gigabytes * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
 
 
 def main(requests: int, replies: int, last_words: int) -> None:
@@ -59,9 +82,12 @@ def main(requests: int, replies: int, last_words: int) -> None:
     """
     follow_parent()
     faulthandler.enable(last_words, all_threads=False)
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, last_words, all_threads=False)
     for descriptor in (requests, replies, last_words):  # programs that a layer starts have none
         os.set_inheritable(descriptor, False)
     child = _Child(replies)
+    watchers.append(child.limited)
     with os.fdopen(requests, encoding="utf-8") as lines:
         for line in lines:
             child.answer(json.loads(line))
@@ -81,7 +107,7 @@ class _Child:
             reply: Message = {"answer": getattr(self, f"_{name}")(given)}
         except (ValueError, OSError) as error:
             reply = {"refused": str(error)}
-        except Exception:  # a fault of this package: the parent shows where
+        except BaseException:  # a fault of this package: the parent shows where
             reply = {"raised": traceback.format_exc()}
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # the layer's own, whatever it made of them
@@ -90,11 +116,23 @@ class _Child:
 
     def _build(self, given: dict[str, Any]) -> Message:
         """The layer; what failed in an earlier process is remembered."""
-        examination = examination_of(Job.of(given["job"]), self._notice)
+        if self._examination is not None:
+            self._examination.close()
+            self._examination = None
+        job = Job.of(given["job"])
+        _limit_memory(job.memory)
+        examination = examination_of(job, self._notice)
         examination.findings.extend(map(finding_of, given["findings"]))
         self._examination = examination
         checks = [[check.name, check.family, check.summary] for check in examination.checks]
         return {"name": examination.name, "shape": examination.shape, "checks": checks}
+
+    def _locate(self, target: str) -> str:
+        """The file in which a target is written, or the folder of its package."""
+        self._notice(f"while {target.partition(':')[0]} was imported")
+        with Surroundings().standard():
+            load_target(target)
+        return source_path(target)
 
     def _probe(self, given: None) -> Message:
         """Call the layer for the first time; a report of no results says what was seen."""
@@ -117,6 +155,10 @@ class _Child:
 
     def _notice(self, doing: str) -> None:
         self._send({"notice": doing})
+
+    def limited(self, seconds: float) -> None:
+        """From now on this process should answer, or begin something else, within ``seconds``."""
+        self._send({"limit": seconds})
 
     def _send(self, message: Message) -> None:
         data = json.dumps(message).encode() + b"\n"

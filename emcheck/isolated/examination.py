@@ -11,10 +11,12 @@ from typing import Any
 
 from emcheck.checks import CHECKS, Case, Check
 from emcheck.isolated.child import examination_of
-from emcheck.isolated.process import Child, Died
+from emcheck.isolated.process import GRACE, Child, Died
 from emcheck.isolated.wire import Job, Message, report_of, result_of
-from emcheck.kit import Progress, Report
+from emcheck.kit import REPORT_LIMIT, Progress, Report
 from emcheck.kit.checking import Examined, run_checks
+from emcheck.kit.loading import load_target
+from emcheck.matrix.targets import source_path
 from emcheck.result import Result, Verdict
 
 
@@ -24,13 +26,52 @@ def isolated_report(job: Job, progress: Progress | None = None) -> Report:
     Raises:
         ValueError: as ``check_layer`` does, and where the process dies before the first check.
     """
-    with opened(job) as examined:
-        return run_checks(examined, progress)
+    spare = Spare()
+    try:
+        with opened(job, spare) as examined:
+            return run_checks(examined, progress)
+    finally:
+        spare.close()
+
+
+#: Seconds without a word before the first time limit begins, with ``torch.compile`` at any time.
+_COMPILING = 300.0
+
+#: The check that fails where the very first calls end the process.
+_FIRST = "shapes_and_dtypes"
+
+#: Calls that never return after which no other check is tried.
+_MOST_LATE = 2
+
+
+class Spare:
+    """A child that has done its work waits for the next job of the same target."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._target = ""
+
+    def take(self, target: str) -> Child:
+        """The one that waits, or another."""
+        child, self._child = self._child, None
+        if child is not None and self._target == target and not child.closed:
+            return child
+        if child is not None:
+            child.close()
+        return Child()
+
+    def keep(self, target: str, child: Child) -> None:
+        self._child, self._target = child, target
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
 
 @contextmanager
-def opened(job: Job) -> Iterator[Examined]:
-    """The examination of a job, whose process is ended afterwards.
+def opened(job: Job, spare: Spare | None = None) -> Iterator[Examined]:
+    """The examination of a job, whose process is ended afterwards, or kept as ``spare``.
 
     On Windows, where a child inherits no descriptors, it is in this process.
 
@@ -40,11 +81,35 @@ def opened(job: Job) -> Iterator[Examined]:
     if sys.platform == "win32":
         yield examination_of(job)
         return
-    examination = IsolatedExamination(job)
+    examination = IsolatedExamination(job, spare)
     try:
         yield examination
-    finally:
+    except BaseException:
         examination.close()
+        raise
+    examination.leave()
+
+
+def locate(targets: Sequence[str]) -> dict[str, str]:
+    """Where targets are written, see :func:`emcheck.matrix.targets.source_path`.
+
+    Raises:
+        ValueError: one that cannot be imported, or that kills the process that does.
+    """
+    if sys.platform == "win32":
+        for target in targets:
+            load_target(target)
+        return {target: source_path(target) for target in targets}
+    found = {}
+    for target in targets:
+        child = Child()
+        try:
+            found[target] = child.ask("locate", target, REPORT_LIMIT)
+        except Died as death:
+            raise ValueError(_said(death, death.doing or "at its start")) from None
+        finally:
+            child.close()
+    return found
 
 
 class IsolatedExamination:
@@ -54,8 +119,9 @@ class IsolatedExamination:
         ValueError: what cannot be imported or built.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, job: Job, spare: Spare | None = None) -> None:
+        self._job, self._spare = job, spare or Spare()
+        self._late = 0
         self._child: Child | None = None
         self._called, self._probed = False, Message()
         self._findings: list[Message] = []
@@ -80,21 +146,22 @@ class IsolatedExamination:
         """One result for each dtype; a single FAIL where the process dies.
 
         Raises:
-            ValueError: as an examination does, and where the first call of the layer kills the
-                process.
+            ValueError: as an examination does.
         """
         try:
             child = self._ready()
         except ValueError as error:
             if not self._deaths:
                 raise
-            return [self._result(check, Verdict.NOT_RUN, str(error))]
+            first = check.name == _FIRST and not self._called
+            verdict = Verdict.FAIL if first else Verdict.NOT_RUN
+            return [self._result(check, verdict, str(error))]
         try:
-            answer = child.ask("run", check.name)
+            answer = child.ask("run", check.name, self._patience)
         except Died as death:
             self.close()
             self._deaths += 1
-            return [self._fatal(check, death)]
+            return [self._unanswered(check, death) if death.late else self._fatal(check, death)]
         self._findings += answer["findings"]
         return [result_of(result) for result in answer["results"]]
 
@@ -102,16 +169,31 @@ class IsolatedExamination:
         """The results as a report; without explanations, and a line says so, if those kill."""
         kept = tuple(results)
         explained = {finding["check"] for finding in self._findings}
+        if self._hopeless and not self._probed:
+            why = "no explanation: the layer does not survive its first call"
+            return Report(self._name, self._shape, self._job.seed, kept, unexplained=why)
         if self._child is None and not explained & {result.check for result in kept}:
             return report_of(self._probed, kept)
         try:
-            answer = self._ready().ask("report", [asdict(result) for result in kept])
+            sent = [asdict(result) for result in kept]
+            answer = self._ready().ask("report", sent, self._patience)
         except Died as death:
             self.close()
             return self._unexplained(kept, f"{death} in the diagnosis")
         except ValueError as error:
             return self._unexplained(kept, str(error))
         return report_of(answer, kept)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a child may be silent before it names a time limit."""
+        return self._job.report_limit + (_COMPILING if self._job.compiled else GRACE)
+
+    def leave(self) -> None:
+        """Nothing more is asked: the process waits for another job."""
+        if self._child is not None and not self._child.closed:
+            self._spare.keep(self._job.target, self._child)
+            self._child = None
 
     def close(self) -> None:
         """End the process; whatever is asked next starts another."""
@@ -141,7 +223,7 @@ class IsolatedExamination:
         return self._child
 
     def _built(self) -> Message:
-        self._child, self._called = Child(), False
+        self._child, self._called = self._spare.take(self._job.target), False
         given = {"job": asdict(self._job), "findings": self._findings}
         try:
             return self._started("build", given)
@@ -153,14 +235,28 @@ class IsolatedExamination:
         """The answer to a request that comes before any check."""
         assert self._child is not None
         try:
-            answer: Message = self._child.ask(name, given)
+            answer: Message = self._child.ask(name, given, self._patience)
         except Died as death:
+            self._deaths += name == "probe"
             first = "when the layer was first called" if name == "probe" else "at its start"
             raise ValueError(_said(death, death.doing or first)) from death
         return answer
 
+    def _unanswered(self, check: Check, death: Died) -> Result:
+        """A call that never returns and that no signal ends; after two of them it is enough."""
+        self._late += 1
+        told = _said(death, f"in check {check.name}")
+        if self._late >= _MOST_LATE:
+            self._hopeless = f"{told}, as in a check before: no more of them are tried"
+        result = replace(self._result(check, Verdict.NOT_RUN, told), unfinished=1)
+        return self._placed(check, death, result)
+
     def _fatal(self, check: Check, death: Died) -> Result:
         result = self._result(check, Verdict.FAIL, _said(death, f"in check {check.name}"))
+        return self._placed(check, death, result)
+
+    def _placed(self, check: Check, death: Died, result: Result) -> Result:
+        """The result on the case on which the process died."""
         if not death.doing:
             return result
         case = Case.parse(death.doing)

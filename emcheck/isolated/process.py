@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import selectors
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,15 @@ _GLANCE = 0.5
 #: Seconds that a child has to end once it is no longer asked.
 _PATIENCE = 5.0
 
+#: Seconds beyond a time limit that a child may be silent: it also loads libraries and compiles.
+GRACE = 20.0
+
+#: How an answer begins; everything else is said on the way.
+_REPLIES = frozenset({"answer", "refused", "raised"})
+
+#: Seconds for the last words of a child that is about to be killed.
+_LAST = 0.3
+
 #: Where code lies that is nobody's layer.
 _LIBRARIES = (
     str(Path(__file__).parent.parent) + os.sep,
@@ -50,11 +61,12 @@ class Died(Exception):
         how: ``the process died by signal 11 (SIGSEGV)``.
         doing: what it said last that it was about to do, empty if it said nothing.
         where: the line of the layer at which it died, empty if nobody knows.
+        late: it was killed because it did not answer.
     """
 
-    def __init__(self, how: str, doing: str, where: str) -> None:
+    def __init__(self, how: str, doing: str, where: str, late: bool) -> None:
         super().__init__(how)
-        self.how, self.doing, self.where = how, doing, where
+        self.how, self.doing, self.where, self.late = how, doing, where, late
 
 
 class Child:
@@ -74,9 +86,17 @@ class Child:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._replies, selectors.EVENT_READ)
         self._buffer = b""
+        self._late = 0.0
 
-    def ask(self, name: str, given: Any = None) -> Any:
+    def ask(self, name: str, given: Any = None, patience: float = math.inf) -> Any:
         """The answer to a request.
+
+        Args:
+            name: of the request.
+            given: what goes with it.
+            patience: seconds of silence after which the child is killed, until it says of a time
+                limit that it begins: from then on twice those and a grace. They are counted in
+                glances: those in which this process was stopped itself do not count.
 
         Raises:
             Died: the process ended instead.
@@ -87,10 +107,12 @@ class Child:
         try:
             with contextlib.suppress(BrokenPipeError):
                 self._send({name: given})
-            while "notice" in (message := self._message()):
-                doing = message["notice"]
+            while not (message := self._message(patience)).keys() & _REPLIES:
+                doing = message.get("notice", doing)
+                patience = 2 * message["limit"] + GRACE if "limit" in message else patience
         except EOFError as ended:
-            raise Died(self._ending(), doing, self._where()) from ended
+            late = bool(self._late)
+            raise Died(self._ending(), doing, self._where(), late) from ended
         except BaseException:  # an interrupt, a time limit of somebody: the answer is lost
             self._process.kill()
             self.close()
@@ -125,14 +147,14 @@ class Child:
         while data:
             data = data[os.write(self._requests, data) :]
 
-    def _message(self) -> Message:
+    def _message(self, patience: float) -> Message:
         """The next line of the child.
 
         Raises:
             EOFError: there will be none, or it is none that the child's main loop writes.
         """
         while b"\n" not in self._buffer:
-            self._buffer += self._piece()
+            self._buffer += self._piece(patience)
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             message: Message = json.loads(line)
@@ -140,8 +162,12 @@ class Child:
             raise EOFError from error
         return message
 
-    def _piece(self) -> bytes:
+    def _piece(self, patience: float) -> bytes:
+        silent = 0.0
         while not self._selector.select(_GLANCE):
+            silent += _GLANCE
+            if silent > patience:
+                self._kill(silent)
             if self._process.poll() is not None and not self._selector.select(0):
                 raise EOFError
         piece = os.read(self._replies, 1 << 16)
@@ -149,8 +175,25 @@ class Child:
             raise EOFError
         return piece
 
+    def _kill(self, silent: float) -> None:
+        """Ask where it is, by a signal that is heard within compiled code too; then end it.
+
+        Raises:
+            EOFError: always: nothing more is to be heard.
+        """
+        self._late = silent
+        if hasattr(signal, "SIGUSR1"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGUSR1)
+            time.sleep(_LAST)
+        self._process.kill()
+        raise EOFError
+
     def _ending(self) -> str:
         """How the process ended, in words."""
+        if self._late:
+            self._process.wait()
+            return f"the process did not answer for {self._late:.0f} s and was killed"
         try:
             code = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

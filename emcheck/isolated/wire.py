@@ -12,7 +12,7 @@ from typing import Any
 
 from emcheck.checks import Case
 from emcheck.diagnosis import Explanation, Finding
-from emcheck.kit import EXAMPLES, TIME_LIMIT, Report
+from emcheck.kit import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Report
 from emcheck.layer import Event
 from emcheck.result import Result, Verdict
 
@@ -28,6 +28,9 @@ class Job:
         target: ``module:factory``, or a registered layer where ``registered`` holds.
         shape: the event.
         registered: whether a layer of ``emcheck list`` is a target too.
+        dtypes: names of those to check in.
+        report_limit: seconds for the whole report, and for import and construction.
+        memory: GB that the process of the layer may allocate; None sets no limit.
     """
 
     target: str
@@ -37,6 +40,9 @@ class Job:
     examples: int = EXAMPLES
     time_limit: float = TIME_LIMIT
     compiled: bool = False
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    report_limit: float = REPORT_LIMIT
+    memory: float | None = None
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Job:

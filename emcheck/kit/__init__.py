@@ -5,6 +5,7 @@ from emcheck.kit.checking import check_layer as check_layer
 from emcheck.kit.checking import reproduce as reproduce
 from emcheck.kit.examine import DTYPES as DTYPES
 from emcheck.kit.examine import EXAMPLES as EXAMPLES
+from emcheck.kit.examine import REPORT_LIMIT as REPORT_LIMIT
 from emcheck.kit.examine import TIME_LIMIT as TIME_LIMIT
 from emcheck.kit.examine import Examination as Examination
 from emcheck.kit.pytest_checks import parametrize_with_checks as parametrize_with_checks

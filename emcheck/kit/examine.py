@@ -17,7 +17,7 @@ from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
 from emcheck.checks.core import without_running
 from emcheck.diagnosis import Explanation, Finding, search
-from emcheck.guard import Surroundings, foreign, raised_by
+from emcheck.guard import Surroundings, TimeLimit, foreign, raised_by, time_limit
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_expected
@@ -49,7 +49,8 @@ _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forwa
 class Examination:
     """A layer and its checks, one by one; it is first called when the first is run.
 
-    Args: those of :func:`emcheck.check_layer`.
+    Args: those of :func:`emcheck.check_layer`; ``surroundings`` are those in which the layer was
+        imported.
 
     Raises:
         ValueError: as :func:`emcheck.check_layer` does.
@@ -70,6 +71,7 @@ class Examination:
         time_limit: float = TIME_LIMIT,
         report_limit: float = REPORT_LIMIT,
         compiled: bool = False,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.shape, self.seed, self.time_limit = validate_shape(shape), seed, time_limit
         self.expected = validate_expected(expected_failures)
@@ -80,8 +82,8 @@ class Examination:
         self._hung: set[tuple[object, ...]] = set()
         self.report_limit = report_limit
         self._until = math.inf
-        self.surroundings = Surroundings()
-        with self._region():
+        self.surroundings = surroundings or Surroundings()
+        with self._region(), _built_in_time(report_limit):
             self.subject = make_subject(layer, shape, reference, sample, capabilities)
             self._built = self.subject.build(Case(self.shape, seed=seed))
         self.dtypes = _dtypes(self._built, dtypes)
@@ -296,3 +298,19 @@ def _dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, 
     if widest is not None:
         known = [d for d in known if torch.finfo(d).bits <= torch.finfo(widest).bits] or known
     return tuple(known)
+
+
+@contextmanager
+def _built_in_time(seconds: float) -> Iterator[None]:
+    """Limit what builds and copies a layer.
+
+    Raises:
+        ValueError: it takes longer.
+    """
+    try:
+        with time_limit(seconds):
+            yield
+    except TimeLimit:
+        raise ValueError(
+            f"expected a layer that is built within {seconds:g} s (report_limit), got none"
+        ) from None

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from emcheck.checks import CHECKS
-from emcheck.guard import foreign, one_line
-from emcheck.kit import EXAMPLES, TIME_LIMIT, Examination
+from emcheck.guard import one_line
+from emcheck.kit import EXAMPLES, TIME_LIMIT
 from emcheck.kit.target import validate_shape
 from emcheck.layer import Event
-from emcheck.matrix.targets import layer_of, left_out
+from emcheck.matrix.targets import left_out
+from emcheck.registry import REGISTRY
 
 #: One line of JSON: a case with its results, or with the reason why there are none.
 Record = dict[str, Any]
@@ -58,6 +57,7 @@ class Settings:
         time_limit: seconds for one check on one example.
         compiled: also ``torch.compile``.
         checks: names of checks; those that apply if empty.
+        memory: GB that a layer may allocate; None sets no limit.
 
     Raises:
         ValueError: an unknown check, or less than one example.
@@ -67,6 +67,7 @@ class Settings:
     time_limit: float = TIME_LIMIT
     compiled: bool = False
     checks: tuple[str, ...] = ()
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.checks if name not in CHECKS]
@@ -115,24 +116,38 @@ def run_batch(cases: Sequence[MatrixCase], settings: Settings) -> list[Record]:
     return [run_case(case, settings) for case in cases]
 
 
+#: The process in which cases are examined: a target is imported once in it.
+_SPARE: list[Any] = []
+
+
 def run_case(case: MatrixCase, settings: Settings) -> Record:
-    """The case with ``results``, or with ``reason`` where it could not run."""
+    """The case with ``results``, or with ``reason`` where it could not run.
+
+    The layer lives in a process of its own: one that never returns is killed after the time
+    limit, and one that ends its process is a FAIL of the check that it did so in.
+    """
+    from emcheck.isolated import Job, Spare, opened
+
+    if not _SPARE:
+        _SPARE.append(Spare())
     start = time.perf_counter()
     found: Record = {}
+    job = Job(
+        case.target,
+        case.event,
+        registered=case.target in REGISTRY,
+        seed=case.seed,
+        examples=settings.examples,
+        time_limit=settings.time_limit,
+        compiled=settings.compiled,
+        dtypes=(case.dtype,),
+        memory=settings.memory,
+    )
     try:
-        examination = Examination(
-            layer_of(case.target, case.event, case.seed),
-            case.event,
-            seed=case.seed,
-            dtypes=(getattr(torch, case.dtype),),
-            examples=settings.examples,
-            time_limit=settings.time_limit,
-            compiled=settings.compiled,
-        )
-        chosen = [c for c in examination.checks if c.name in (settings.checks or CHECKS)]
-        results = [result for check in chosen for result in examination.run(check)]
+        with opened(job, _SPARE[0]) as examined:
+            chosen = [c for c in examined.checks if c.name in (settings.checks or CHECKS)]
+            results = [result for check in chosen for result in examined.run(check)]
         found["results"] = [result.to_record() for result in results]
-    except foreign() as error:  # of others' code, which may raise anything, or of the kit itself
-        told = one_line(error)
-        found["reason"] = told if type(error) is ValueError else f"{type(error).__name__}: {told}"
+    except ValueError as error:
+        found["reason"] = one_line(error)
     return asdict(case) | {"seconds": round(time.perf_counter() - start, 4)} | found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from emcheck.matrix.backlog import Backlog, Pair
 from emcheck.matrix.case import MatrixCase, Record, Settings, run_batch, shown
 from emcheck.matrix.store import Store, opened
 from emcheck.matrix.tally import Tally
-from emcheck.matrix.targets import source_of
+from emcheck.matrix.targets import named
 
 #: Tasks that are out for each thread of the cluster: one runs, one waits beside it.
 _AHEAD = 2
@@ -57,6 +57,7 @@ def run_matrix(
     scheduler: str | None = None,
     workers: int = 2,
     fresh: bool = False,
+    sources: Mapping[str, str] | None = None,
     told: Told = lambda done, total: None,
 ) -> Outcome:
     """Check every case whose results ``out`` does not hold yet.
@@ -69,13 +70,16 @@ def run_matrix(
             targets; a local cluster if None.
         workers: processes of the local cluster, each of one thread.
         fresh: drop what an earlier run has kept.
+        sources: what :func:`emcheck.matrix.targets.named` says of the targets; asked if None.
         told: called as cases end.
 
     Raises:
-        ValueError: a layer that refuses an event, an unreachable scheduler, no Dask, results of
+        ValueError: no target takes its event, an unreachable scheduler, no Dask, results of
             another state in ``out``.
     """
-    with opened(out, _made_for(cases, settings), fresh) as store:
+    if sources is None:
+        sources = named(list(dict.fromkeys(case.target for case in cases)))
+    with opened(out, _made_for(sources, settings), fresh) as store:
         asked = set(cases)
         tally = Tally()
         for record in store.records():
@@ -89,14 +93,20 @@ def run_matrix(
             with connected(scheduler, workers, _DEATHS) as client:
                 run = _Run(client, settings, store, tally, len(cases), told, Backlog(waiting))
                 lost = run.finish()
+    if tally.refused and not tally.answered and not lost:
+        case, reason = next(iter(tally.refused.items()))
+        raise ValueError(f"{case.target} on {shown(case.event)}: {reason}")
     return Outcome(cases, tally, before, lost, out)
 
 
-def _made_for(cases: Sequence[MatrixCase], settings: Settings) -> dict[str, str]:
+def _made_for(places: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """What results depend on: a kept one is of use where all of it is the same."""
     given = {f"--{name.replace('_', '-')}": str(v) for name, v in asdict(settings).items()}
-    targets = {case.target: source_of(case.target) for case in cases}
-    sources = {f"source of {target}": source for target, source in targets.items() if source}
+    sources = {
+        f"source of {target}": fingerprint.of_sources(Path(place))
+        for target, place in places.items()
+        if place
+    }
     return given | {"state of emcheck": fingerprint.of_sources(fingerprint.PACKAGE)} | sources
 
 
@@ -156,9 +166,6 @@ class _Run:
 
     def _keep(self, batch: list[MatrixCase], records: list[Record]) -> None:
         pair = batch[0].pair
-        reason = records[0].get("reason")
-        if reason and pair not in self.tally.answered:
-            raise ValueError(f"{pair[0]} on {shown(pair[1])}: {reason}")
         self.store.keep(records)
         for record in records:
             self.tally.add(record)

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
+from emcheck.files import write_all
 from emcheck.matrix.run import Outcome
 from emcheck.progress import Bar
-from emcheck.report.files import write_all
 from emcheck.result import Verdict
 
 #: Lines of each kind that are shown; the rest is counted.

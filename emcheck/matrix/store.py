@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from emcheck import fingerprint
+from emcheck.files import write_all
 from emcheck.lock import locked
 from emcheck.matrix.case import MatrixCase, Record
-from emcheck.report.files import write_all
 
 _ABOUT, _RESULTS = "matrix.json", "results"
 
@@ -62,7 +62,7 @@ class Store:
         """Write the records of one task; its file is named after its cases."""
         name = fingerprint.digest([MatrixCase.of(record) for record in records])
         content = "".join(json.dumps(record) + "\n" for record in records)
-        write_all(self.out / _RESULTS, {f"{name}.jsonl": content.encode()})
+        write_all(self.out / _RESULTS, {f"{name}.jsonl": content.encode()}, durable=True)
 
     def _agree(self, made_for: Mapping[str, str]) -> None:
         path = self.out / _ABOUT
@@ -78,7 +78,7 @@ class Store:
                     "--fresh drops them, --out names another folder"
                 )
         content = json.dumps(before | dict(made_for), indent=1) + "\n"
-        write_all(self.out, {_ABOUT: content.encode()})
+        write_all(self.out, {_ABOUT: content.encode()}, durable=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from emcheck import fingerprint
 from emcheck.kit.loading import load_target
 from emcheck.layer import Event
 from emcheck.registry import REGISTRY
@@ -20,24 +18,27 @@ from emcheck.registry import REGISTRY
 ALL = "all"
 
 
-def named(targets: Sequence[str]) -> tuple[str, ...]:
-    """The targets one by one, each loaded once to see that it is there.
+def named(targets: Sequence[str]) -> dict[str, str]:
+    """The targets one by one, each with the file or folder in which it is written.
+
+    Those of others are imported once, in a process of their own, to see that they are there;
+    registered layers are part of the package and have no file.
 
     Raises:
         ValueError: what is neither ``module:factory``, a registered layer nor ``all``.
     """
-    found: dict[str, None] = {}
+    from emcheck.isolated import locate
+
+    found: dict[str, str] = {}
     for target in targets:
         if target == ALL:
-            found.update(dict.fromkeys(REGISTRY))
-            continue
-        if ":" not in target and target not in REGISTRY:
+            found.update(dict.fromkeys(REGISTRY, ""))
+        elif ":" not in target and target not in REGISTRY:
             wanted = "module:factory, a layer of emcheck list, or all"
             raise ValueError(f"expected {wanted}, got {target!r}")
-        if target not in REGISTRY:
-            load_target(target)
-        found[target] = None
-    return tuple(found)
+        else:
+            found[target] = ""
+    return found | locate([target for target in found if target not in REGISTRY])
 
 
 def layer_of(target: str, event: Event, seed: int) -> Any:
@@ -68,11 +69,16 @@ def left_out(target: str, event: Event) -> str:
     return ""
 
 
-def source_of(target: str) -> str:
-    """The fingerprint of where a target is written: its file, or its whole package."""
-    if target in REGISTRY:
-        return ""  # the package itself, which every result depends on
-    top, *rest = target.partition(":")[0].split(".")
-    module = sys.modules[".".join((top, *rest))]
-    path = Path(inspect.getsourcefile(sys.modules[top] if rest else module) or top)
-    return fingerprint.of_sources(path.parent if path.name == "__init__.py" else path)
+def source_path(target: str) -> str:
+    """Where an imported target is written: its file, or the folder of its package.
+
+    A module of a folder without ``__init__.py`` stands for the whole folder; one that has no
+    file at all for nothing.
+    """
+    module = sys.modules[target.partition(":")[0]]
+    top = sys.modules[target.partition(":")[0].partition(".")[0]]
+    own, whole = (getattr(found, "__file__", None) for found in (module, top))
+    if top is module or not own:
+        path = Path(own or whole or "")
+        return str(path.parent if path.name == "__init__.py" else path) if own or whole else ""
+    return str(Path(whole).parent if whole else Path(own).parent)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from emcheck.files import write_all
 from emcheck.layer import Event
 from emcheck.oracle.precision import Array
 from emcheck.registry import REGISTRY
 from emcheck.report.figures.patterns import pattern_figure
 from emcheck.report.figures.style import house_style, to_svg
-from emcheck.report.files import write_all
 from emcheck.styles import move_parameters
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "figures"

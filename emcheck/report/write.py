@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from emcheck.files import write_all
 from emcheck.report.claims import read_claims
 from emcheck.report.density.load import read_density
 from emcheck.report.errors import ReportError
 from emcheck.report.figures import draw_all
-from emcheck.report.files import write_all
 from emcheck.report.frames import build, csv_tables
 from emcheck.report.load import read_benchmarks, read_contests, read_properties
 from emcheck.report.summary import summary

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from emcheck import fingerprint
+from emcheck.files import write_all
 from emcheck.lock import locked
 from emcheck.machine import commit
-from emcheck.report.files import write_all
 from emcheck.suite.settings import Settings
 
 #: What a run keeps while it is not finished, in the checkout.
@@ -137,7 +137,7 @@ class _Run:
         if code == 0 and _keys(self.stages, self.settings, self.root) == self.keys:
             self.finished[stage.name] = self._made(stage) | {"seconds": round(seconds, 1)}
             content = json.dumps(self.finished, indent=1) + "\n"
-            write_all(self.kept, {_STATE: content.encode()})
+            write_all(self.kept, {_STATE: content.encode()}, durable=True)
         return code
 
     def _made(self, stage: Stage) -> dict[str, Any]:

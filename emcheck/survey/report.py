@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emcheck.checks import CHECKS
-from emcheck.report.files import write_all
+from emcheck.files import write_all
 from emcheck.report.markdown import code, escape, plural, table
 from emcheck.survey.entries import LIBRARIES
 from emcheck.survey.lines import KINDS, kind

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from emcheck.checks import CHECKS
+from emcheck.files import growing
 from emcheck.guard import foreign, one_line
 from emcheck.kit import Report, check_layer
-from emcheck.report.files import PART
 from emcheck.result import Result, Verdict
 from emcheck.survey.entries import LIBRARIES, SURVEYED, Entry, entries
 
@@ -36,8 +36,8 @@ def survey(
 ) -> Path:
     """Run the kit over every entry of the libraries and write one line for each layer.
 
-    Lines are appended to ``out`` with ``.part`` behind its name, which takes its name when all
-    are there; what an interrupted survey has written stays in the part.
+    Lines are appended to ``.<name>.part`` beside ``out``, which takes its name when all are there;
+    what an interrupted survey has written stays in the part.
 
     Args:
         libraries: among :data:`emcheck.survey.SURVEYED`.
@@ -47,21 +47,18 @@ def survey(
 
     Raises:
         ValueError: a library that is not surveyed, or none that is installed.
-        OSError: the file cannot be written.
+                    another process that surveys there, a file that cannot be written.
     """
     listed = {library: _listed(library) for library in libraries}
     chosen = [entry for found in listed.values() for entry in found or ()]
     if not chosen:
         raise ValueError(f"expected a library that is installed, got {', '.join(libraries)}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + PART)
-    with part.open("w", encoding="utf-8") as file:
+    with growing(out) as file:
         _append(file, _header(listed, seed))
         for done, entry in enumerate(chosen):
             _append(file, examine(entry, seed))
             if progress is not None:
                 progress(done + 1, len(chosen))
-    part.replace(out)
     return out
 
 
@@ -149,5 +146,4 @@ def _version(library: str) -> str:
 
 
 def _append(file: Any, record: dict[str, Any]) -> None:
-    file.write(json.dumps(record) + "\n")
-    file.flush()
+    file.write(json.dumps(record).encode() + b"\n")

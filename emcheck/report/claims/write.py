@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from emcheck.files import write_all
 from emcheck.report.claims.load import read_told
 from emcheck.report.claims.page import page
 from emcheck.report.claims.words import WORDS
 from emcheck.report.errors import ReportError
 from emcheck.report.figures.style import house_style, to_svg
-from emcheck.report.files import write_all
 
 
 def write_claims(data: Path, out: Path) -> Path:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from emcheck.files import write_all
 from emcheck.report.density.differences import differences
 from emcheck.report.density.figures import draw
 from emcheck.report.density.load import Density, read_density
 from emcheck.report.density.page import page
-from emcheck.report.files import write_all
 
 
 def write_density(data: Path, out: Path) -> Path:

@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from emcheck.files import write_all
 from emcheck.report.errors import ReportError
-from emcheck.report.files import write_all
 from emcheck.report.html.links import Links, data_uri, table_anchor
 from emcheck.report.html.page import Page, render
 from emcheck.report.load import content_of
