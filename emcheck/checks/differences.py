@@ -18,7 +18,7 @@ class Quality(Enum):
 
     GOOD = "neighbouring steps agree"
     UNRELIABLE = "neighbouring steps disagree: a kink or a very steep place"
-    NOISY = "the values scatter: digits are lost inside the layer"
+    NOISY = "the values scatter, or bend nearby: digits are lost inside, or kinks are close"
     OUTSIDE = "no step stays in the domain"
 
 

@@ -45,23 +45,26 @@ _MOST_LATE = 2
 
 
 class Spare:
-    """A child that has done its work waits for the next job of the same target."""
+    """A child that has done its work waits for the next job of the same module.
+
+    Registered layers share one: they are this project's.
+    """
 
     def __init__(self) -> None:
         self._child: Child | None = None
-        self._target = ""
+        self._module = ""
 
     def take(self, target: str) -> Child:
         """The one that waits, or another."""
         child, self._child = self._child, None
-        if child is not None and self._target == target and not child.closed:
+        if child is not None and self._module == _module(target) and not child.closed:
             return child
         if child is not None:
             child.close()
         return Child()
 
     def keep(self, target: str, child: Child) -> None:
-        self._child, self._target = child, target
+        self._child, self._module = child, _module(target)
 
     def close(self) -> None:
         if self._child is not None:
@@ -285,6 +288,11 @@ class IsolatedExamination:
     def _unexplained(self, results: tuple[Result, ...], why: str) -> Report:
         report = report_of(self._probed, results)
         return replace(report, scope=(*report.scope, f"no explanations: {why}"))
+
+
+def _module(target: str) -> str:
+    module, colon, _ = target.partition(":")
+    return module if colon else ""
 
 
 def _said(death: Died, when: str) -> str:
