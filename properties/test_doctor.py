@@ -68,7 +68,7 @@ def python(code: str, **environment: str) -> str:
     env = {**inherited, "PYTHONPATH": path, **environment}
     command = [sys.executable, "-c", code]
     try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     except subprocess.TimeoutExpired:
         return "wrong"
     return done.stdout

@@ -231,4 +231,4 @@ def test_nflows_linear_splines_in_float32(nt: Any) -> None:
     assert off(z[:, 0], np.interp(u[:, 0], edges, heights)) < EXACT
     assert NARROW < off(x[:, 0], np.interp(u[:, 0], heights, edges)) < 1e-5
     bins = np.searchsorted(heights, u[:, 0].numpy()) - 1
-    assert NARROW < off(logdet, np.log(0.1 / np.diff(heights)[bins])) < 1e-5
+    assert NARROW < off(logdet, np.log(0.1 / np.diff(heights)[bins])) < 1e-4

@@ -13,6 +13,9 @@ from types import FrameType
 #: Seconds after which the limit is said again to code that swallowed it.
 _AGAIN = 0.5
 
+#: Seconds after which the limit is said where an exception would have been lost.
+_SOON = 0.01
+
 #: What loads or compiles code. An exception within leaves half a module behind, or is lost in
 #: a callback of the compiler; and what is done once is no time of the layer.
 _PREPARING = ("importlib._bootstrap", "numba.core.")
@@ -47,6 +50,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 @contextmanager
 def _by_signal(seconds: float) -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_globals.get("__name__") == "weakref":
+            signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)  # nobody would hear it there
+            return
         if not _prepares(frame):
             raise TimeLimit
         signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
