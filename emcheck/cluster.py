@@ -61,7 +61,8 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            dashboard_address=":0",
+            host="127.0.0.1",
+            dashboard_address=None,  # it would listen on every interface, without a password
             silence_logs=logging.CRITICAL,  # a dead worker is told in the caller's own words
         ) as cluster,
         Client(cluster) as client,

@@ -84,7 +84,7 @@ def test_lines_are_written_one_by_one(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(KeyboardInterrupt):
         survey(["torch.distributions"], out=out, progress=interrupt)
     assert not out.exists()
-    header, first = map(json.loads, out.with_name("survey.jsonl.part").read_text().splitlines())
+    header, first = map(json.loads, out.with_name(".survey.jsonl.part").read_text().splitlines())
     assert header["layers"] == {"torch.distributions": 2}
     assert (first["name"], first["verdict"]) == ("ExpTransform", "ok")
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emcheck.solve import Mask
+from emcheck.solve.compiled import njit
 from emcheck.solve.masks import live_offsets
-from emcheck.solve.numba_or_not import njit
 
 
 def _refuse(mask: Mask, reverse: bool) -> None:

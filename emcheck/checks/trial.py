@@ -30,6 +30,10 @@ from emcheck.styles import move_parameters, optimise, step_parameters
 
 T = TypeVar("T")
 
+#: Parameters up to which the layer of a case is kept for the next check; a larger one is built
+#: anew, so that memory follows one layer and not their number.
+MOST_KEPT = 200_000
+
 
 class Trial:
     """A built layer with its input, its definition and its Jacobians.
@@ -49,7 +53,7 @@ class Trial:
 
     def new_layer(self, purpose: int = 1, style: str | None = None) -> nn.Module:
         """A layer built for the case and moved to a style with its own random numbers."""
-        if self.subject.memo is None:
+        if self.subject.memo is None or self.subject.parameters > MOST_KEPT:
             return self._built(purpose, style)
         key = ("layer", purpose, style)
         return copy_layer(self._remembered(key, lambda: self._built(purpose, style)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from emcheck.adapters import Adapted, NotALayer, adapt
 from emcheck.checks import Case, Subject
@@ -74,11 +75,16 @@ def make_subject(
         draw=_draw(sample, layer, event),
         lacks=lacks,
         memo={},
+        parameters=_size(layer),
         original=layer,
     )
     if fresh is None:
         _copied(layer)
     return subject
+
+
+def _size(layer: nn.Module) -> int:
+    return sum(p.numel() for p in layer.parameters() if not is_lazy(p))
 
 
 def validate_shape(shape: Sequence[int]) -> Event:

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from emcheck.solve import scalar, tiles
+from emcheck.solve.compiled import HAS_NUMBA
 from emcheck.solve.masks import Mask
-from emcheck.solve.numba_or_not import HAS_NUMBA
 from emcheck.solve.watched import watched
 
 Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]

@@ -18,6 +18,7 @@ from numba import carray, cfunc, njit, types
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emcheck.solve.compiled import KEEP
 from emcheck.solve.masks import Link, live_offsets
 from emcheck.solve.team import run_team
 from emcheck.solve.vector import (
@@ -48,7 +49,7 @@ _FIELDS, _ADDRESSES = 17, 10
 _TAP = 5
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _pack(weight, taps, reverse, packed):
     """``packed (2, T C C)``: for each block of outputs (tap, input, output); then transposed.
 
@@ -72,7 +73,7 @@ def _pack(weight, taps, reverse, packed):
     return logabsdet
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=KEEP, error_model="numpy")
 def _collect(totals, taps, reverse, weight, slope, gradient):
     """Sums of all groups, in one order, put where they belong; ``slope`` is of the log-det."""
     G, T, C = totals.shape[:3]
@@ -90,7 +91,7 @@ def _collect(totals, taps, reverse, weight, slope, gradient):
         gradient[c, c, a, b] += slope / weight[c, c, a, b]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=KEEP, inline="always")
 def _load(source, starts, buffer, where, HW, C):
     L = len(starts)
     for c in range(C):
@@ -105,7 +106,7 @@ def _load(source, starts, buffer, where, HW, C):
                     buffer[where[m] + c * L + l] = source[starts[l] + c * HW + m]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=KEEP, inline="always")
 def _store(buffer, where, target, starts, HW, C):
     L = len(starts)
     for c in range(C):
@@ -120,7 +121,7 @@ def _store(buffer, where, target, starts, HW, C):
                     target[starts[l] + c * HW + m] = buffer[where[m] + c * L + l]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _convolve(buffer, out, H, W, length, margin, offsets, weights, bias, C, L):
     """One link: from the inside of ``buffer`` to that of ``out``, both with zeros around."""
     T, pixel = len(offsets), C * L
@@ -135,7 +136,7 @@ def _convolve(buffer, out, H, W, length, margin, offsets, weights, bias, C, L):
                 )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _correlate(left, right, H, W, length, margin, offsets, total, C, L):
     """``total[(t C + c) C + o]`` plus the products of input ``c`` at tap ``t`` and output ``o``."""
     pixel = C * L
@@ -155,7 +156,7 @@ def _correlate(left, right, H, W, length, margin, offsets, total, C, L):
             c += inputs
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _places(H, W, length, margin, pixel):
     where = np.empty(H * W, np.int64)
     for i in range(H):
@@ -164,7 +165,7 @@ def _places(H, W, length, margin, pixel):
     return where
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _offsets(taps, length, pixel, sign):
     offsets = np.empty(taps.shape[:2], np.int64)
     for n in range(len(taps)):
@@ -253,7 +254,7 @@ def _thread_of(gradient: bool, size: int):
             if wanted:
                 _store(slopes[links % 2], where, of_x, starts, H * W, C)
 
-    return cfunc(types.void(types.voidptr), cache=True)(pull if gradient else convolve)
+    return cfunc(types.void(types.voidptr), cache=KEEP)(pull if gradient else convolve)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from numba import carray, cfunc, njit, types
 from torch import Tensor
 
+from emcheck.solve.compiled import KEEP
 from emcheck.solve.complex_vector import (
     WIDTH,
     divide_complex,
@@ -38,7 +39,7 @@ _FIELDS, _ADDRESSES = 10, 6
 _WORTH_A_THREAD = 1 << 16
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _pivot(factors, k, row, C, L, best, where):
     """In every lane, the row from ``k`` on with the largest entry of column ``k``."""
     for l in range(L):
@@ -51,7 +52,7 @@ def _pivot(factors, k, row, C, L, best, where):
                 best[l], where[l] = size, i
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _factorise(spectrum, begin, F, C, L, factors, order, divisors, pivots, best, where):
     """LU with partial pivoting of ``L`` matrices from frequency ``begin`` on.
 
@@ -95,7 +96,7 @@ def _factorise(spectrum, begin, F, C, L, factors, order, divisors, pivots, best,
                 subtract_products(factors, here, factors, there, 0, factors, lower, 0, 1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _substitute(right, x, first, B, begin, F, C, L, factors, order, divisors, raw, y):
     """Samples ``first`` to ``first + WIDTH - 1`` of ``L`` frequencies; the last one repeats."""
     row, pixel = (C + WIDTH - 1) * 2 * L, WIDTH * 2 * L
@@ -155,7 +156,7 @@ def _thread_of(size: int):
                         right, x, b, B, f, F, C, L, factors[g], order[g], divisors[g], raw, y
                     )
 
-    return cfunc(types.void(types.voidptr), cache=True)(work)
+    return cfunc(types.void(types.voidptr), cache=KEEP)(work)
 
 
 def solve(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

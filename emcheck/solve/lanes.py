@@ -22,6 +22,7 @@ from numba import carray, cfunc, njit, types
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emcheck.solve.compiled import KEEP
 from emcheck.solve.masks import Mask, live_offsets
 from emcheck.solve.team import run_team
 from emcheck.solve.vector import (
@@ -56,7 +57,7 @@ _WORTH_A_THREAD = 1 << 14
 _SKEW = 72
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _prepare(weight, taps, task):
     """Blocks of ``BLOCK`` outputs: taps, earlier inputs of the centre, triangle, diagonal.
 
@@ -93,7 +94,7 @@ def _prepare(weight, taps, task):
     return packed
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=KEEP, inline="always")
 def _substitute(buffer, base, stride, offsets, first, weights, C, divide, low, high):
     """All channels of one vector of pixels, block by block."""
     at = 0
@@ -106,7 +107,7 @@ def _substitute(buffer, base, stride, offsets, first, weights, C, divide, low, h
         at += K * (len(offsets) * C + o + K + 1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _solve_samples(z, x, C, H, W, weights, divide, reach, reverse, starts):
     """``LANES`` samples that begin at ``starts``; ``reach (T, 2)`` holds ``(di, dj)`` of taps."""
     L, T = len(starts), len(reach)
@@ -161,7 +162,7 @@ def _solve_samples(z, x, C, H, W, weights, divide, reach, reverse, starts):
                         x[starts[l] + start + m] = buffer[where[m] + c * L + l]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _solve_bands(task, z, x, weights, reach, progress):
     """Bands of ``L`` rows until none is left; lane ``l`` is at column ``t - slope l``.
 
@@ -257,7 +258,7 @@ def _solve_bands(task, z, x, weights, reach, progress):
             publish(progress, group, W if until == blocks else until * L - margin)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=KEEP)
 def _arrays(task, dtype):
     """What a task's addresses point to: packed weights, latent, result, reach, progress."""
     B, C, H, W = task[1:5]
@@ -297,7 +298,7 @@ def _thread_of(samples: bool, size: int):
         packed, z, x, reach, progress = _arrays(task, dtype)
         _solve_bands(task, z, x, packed, reach, progress)
 
-    return cfunc(types.void(types.voidptr), cache=True)(by_samples if samples else by_rows)
+    return cfunc(types.void(types.voidptr), cache=KEEP)(by_samples if samples else by_rows)
 
 
 @functools.lru_cache(maxsize=128)

@@ -11,8 +11,10 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from emcheck.solve.compiled import KEEP
 
-@njit(nogil=True, cache=True)
+
+@njit(nogil=True, cache=KEEP)
 def _product(vectors, upper, scale, W):
     """``W = Q_1 ... Q_C (triu(upper, 1) + diag(scale))``; the index of a zero vector, or -1."""
     C = len(scale)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emcheck.solve.compiled import njit
 from emcheck.solve.masks import Mask, live_offsets
-from emcheck.solve.numba_or_not import njit
 
 
 @njit
