@@ -47,6 +47,11 @@ def make_subject(
     lacks = missing(declared)
     fresh = _factory(given)
     layer = _adapted(fresh() if fresh else given, declared)
+    if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
+        raise ValueError(
+            f"expected a layer whose tensors hold numbers, got {type(layer).__name__} on the meta "
+            "device: pass a function that returns a new one"
+        )
     lacks = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), "its library") | lacks
     if not callable(getattr(layer, "inverse", None)):
         lacks = missing({"inverse": False}) | lacks
