@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from emcheck.files import FileError
 from emcheck.report import ReportError, default_inputs, write_report
 from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE, bar_frame
 from emcheck.report.load import read_contests
@@ -374,7 +375,7 @@ def test_nothing_to_report_is_an_error(tmp_path: Path) -> None:
 
 def test_an_out_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(ReportError, match="expected a file to write"):
+    with pytest.raises(FileError, match="expected a file to write"):
         write_report([small_file(tmp_path / "b.json")], None, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "a file"
 
@@ -385,7 +386,7 @@ def test_a_refused_write_leaves_every_old_file(tmp_path: Path) -> None:
     (out / "summary.md").mkdir(parents=True)
     (out / "tables").mkdir()
     (out / "tables" / "times.csv").write_text("an earlier table")
-    with pytest.raises(ReportError, match="a folder of that name"):
+    with pytest.raises(FileError, match="a folder of that name"):
         write_report([small_file(tmp_path / "b.json")], None, out)
     assert snapshot(out) == {"tables/times.csv": b"an earlier table"}
 

@@ -18,7 +18,7 @@ from emcheck.checks.capabilities import CAPABILITIES
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
-from emcheck.guard import TimeLimit, foreign, one_line, put_back, time_limit
+from emcheck.guard import TimeLimit, foreign, one_line, settings_kept, time_limit
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Result, Verdict
 from emcheck.spec import Trait
@@ -168,7 +168,11 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
         return without_running(check, subject, case, *hindered)
     result = replace(without_running(check, subject, case, Verdict.FAIL), examples=1)
     try:
-        with np.errstate(all="ignore"), time_limit(seconds) if seconds else nullcontext():
+        with (
+            settings_kept(),
+            np.errstate(all="ignore"),
+            time_limit(seconds) if seconds else nullcontext(),
+        ):
             measure = check.function(Trial(subject, case))
             measure = _excuse_cancellation(check, subject, case, measure)
     except Unsupported as reason:
@@ -182,8 +186,6 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
             return replace(unsupported, detail=f"not implemented: {one_line(error)}")
         detail = f"raised {type(error).__name__}: {one_line(error)}"
         return replace(result, verdict=_failure(check, subject), detail=detail, ratio=math.inf)
-    finally:
-        put_back()
     verdict = Verdict.PASS
     if measure.ill_conditioned and not measure.ok:
         verdict = Verdict.ILL_CONDITIONED

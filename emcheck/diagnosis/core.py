@@ -12,7 +12,7 @@ import torch
 
 from emcheck.checks.case import Case, Subject
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.guard import TimeLimit, foreign, put_back, time_limit
+from emcheck.guard import TimeLimit, foreign, settings_kept, time_limit
 from emcheck.result import Result
 
 
@@ -187,11 +187,9 @@ def _guarded(known: Hypothesis, evidence: Evidence, seconds: float | None) -> li
     A layer may raise anything, and then the cause does not fit.
     """
     try:
-        with time_limit(seconds) if seconds else nullcontext():
+        with settings_kept(), time_limit(seconds) if seconds else nullcontext():
             return list(known.test(evidence))
     except TimeLimit:
         return None
     except foreign():
         return []
-    finally:
-        put_back()

@@ -12,4 +12,4 @@ from emcheck.guard.raised import one_line as one_line
 from emcheck.guard.raised import raised_by as raised_by
 from emcheck.guard.surroundings import Surroundings as Surroundings
 from emcheck.guard.surroundings import changed_so_far as changed_so_far
-from emcheck.guard.surroundings import put_back as put_back
+from emcheck.guard.surroundings import settings_kept as settings_kept

@@ -325,10 +325,20 @@ class Surroundings:
 _UNKNOWN = object()
 
 
-def put_back() -> None:
-    """What changes results, back to standard: a case does not see what one before has set."""
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """What changes results is as before afterwards: a case does not see what one before has set.
+
+    In surroundings that is their standard; without any, such are made.
+    """
     here = _CURRENT.get()
-    if here is not None:
+    if here is None:
+        with Surroundings().standard():
+            yield
+        return
+    try:
+        yield
+    finally:
         here.put_back()
 
 

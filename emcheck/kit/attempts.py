@@ -11,21 +11,19 @@ import torch
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import with_logdet
 from emcheck.checks.trial import Trial
-from emcheck.guard import TimeLimit, foreign, one_line, put_back, time_limit
+from emcheck.guard import TimeLimit, foreign, one_line, settings_kept, time_limit
 
 
 def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
     """The answer, or None and why there is none in one line."""
     try:
-        with warnings.catch_warnings(), time_limit(seconds):
+        with settings_kept(), warnings.catch_warnings(), time_limit(seconds):
             warnings.simplefilter("ignore")
             return run(), ""
     except TimeLimit:
         return None, f"did not return within {seconds:g} s"
     except foreign() as error:  # a layer may raise anything, and that is the answer
         return None, f"raised {type(error).__name__}: {one_line(error)}"
-    finally:
-        put_back()
 
 
 def answer_of_inverse(subject: Subject, case: Case) -> Any:
