@@ -232,7 +232,7 @@ def test_truncated_archives_are_one_line(tmp_path: Path) -> None:
     with tarfile.open(tar, "w:gz") as file:
         file.add(root, root.name)
     tar.write_bytes(tar.read_bytes()[:-20000])
-    with pytest.raises(ValueError, match="expected a folder or archive, got Compressed file ended"):
+    with pytest.raises(ValueError, match="archive of images, got Compressed file ended"):
         load("cifar10", root=tar)
     (root / "test_batch").write_bytes(cifar_batch(9)[:500])
     with pytest.raises(ValueError, match="expected 32x32 images in test_batch, got"):

@@ -244,9 +244,45 @@ def test_a_case_is_kept_once_and_only_for_the_same_state(tmp_path: Path) -> None
     store = Store(tmp_path, {"state": "a", "more": "c"})
     assert len(list(store.records())) == 6
     store.files[0].write_text("[")
-    with pytest.raises(ValueError, match=r"expected lines of results, got others"):
-        list(store.records())
+    assert len(list(store.records())) < 6
+    assert store.broken[0].startswith(f"{store.files[0]}, line 1: expected a result, got ")
     assert list(Store(tmp_path, {"state": "b"}, fresh=True).records()) == []
+
+
+def _record(case: MatrixCase, verdict: str, ratio: float = 0.5) -> Record:
+    result = {"check": "inverse_undoes_forward", "verdict": verdict, "ratio": ratio}
+    return {**asdict(case), "seconds": 1.0, "results": [{**result, "threshold": 1.0}]}
+
+
+@pytest.mark.parametrize("verdicts", [("PASS", "FAIL"), ("FAIL", "PASS")])
+def test_a_fail_is_never_lost_to_a_pass(tmp_path: Path, verdicts: tuple[str, str]) -> None:
+    cases, _ = every_case(["Conv1x1"], [(2, 2, 3)], ["float64"])
+    (tmp_path / "results").mkdir()
+    for name, verdict in zip("ab", verdicts, strict=True):
+        line = json.dumps(_record(cases[0], verdict)) + "\n"
+        (tmp_path / "results" / f"{name}.jsonl").write_text(line, encoding="utf-8")
+    store = Store.__new__(Store)
+    store.out, store.broken = tmp_path, []
+    (kept,) = store.records()
+    assert kept["results"][0]["verdict"] == "FAIL"
+
+
+@pytest.mark.parametrize("cut", range(0, 200, 20))
+def test_torn_and_impossible_results_are_told_and_the_rest_is_used(
+    tmp_path: Path, cut: int
+) -> None:
+    cases, _ = every_case(["Conv1x1"], [(2, 2, 3)], ["float64"], range(3))
+    good, torn, false = (json.dumps(r) for r in (
+        _record(cases[0], "PASS"), _record(cases[1], "PASS"), _record(cases[2], "PASS", 7.0),
+    ))  # fmt: skip
+    (tmp_path / "results").mkdir()
+    content = "\n".join([good, torn[: min(cut, len(torn) - 1)] or "\x00", false]) + "\n"
+    (tmp_path / "results" / "a.jsonl").write_text(content, encoding="utf-8")
+    store = Store.__new__(Store)
+    store.out, store.broken = tmp_path, []
+    assert [MatrixCase.of(record) for record in store.records()] == [cases[0]]
+    assert len(store.broken) == 2
+    assert "a PASS of inverse_undoes_forward with 7 bounds" in store.broken[1]
 
 
 def test_tasks_grow_with_what_a_case_costs() -> None:

@@ -6,7 +6,8 @@ import io
 import pickle
 import tarfile
 import zipfile
-import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,17 +15,15 @@ import numpy as np
 import torch
 
 from emcheck.experiments.regions import Data
+from emcheck.guard import one_line
 from emcheck.oracle.precision import Array
 from emcheck.randomness import stream
 
 #: Images that are kept back from training for validation.
 VALIDATION = 5000
 
-#: What the readers of broken files raise.
-_BROKEN = (
-    *(ValueError, KeyError, TypeError, IndexError, AttributeError),
-    *(EOFError, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError),
-)
+#: Bytes of one file of a data set: several times the largest that there is.
+_MOST = 2**31
 
 _CIFAR = {
     "train": tuple(f"data_batch_{n}" for n in range(1, 6)),
@@ -71,35 +70,53 @@ def _load(name: str, root: Path, wanted: dict[str, tuple[str, ...]]) -> Data:
 
 
 def _members(root: Path, wanted: set[str]) -> dict[str, tuple[str, bytes]]:
-    """stem -> ending and content of every wanted file, at any depth."""
+    """stem -> ending and content of every wanted file, at any depth.
+
+    Raises:
+        ValueError: no folder and no archive, a broken one, a file twice or of a monstrous size.
+    """
+    found: dict[str, tuple[str, bytes]] = {}
     try:
-        if root.is_dir():
-            files = [path for path in sorted(root.rglob("*")) if path.is_file()]
-            return {p.stem: (p.suffix, p.read_bytes()) for p in files if p.stem in wanted}
-        if tarfile.is_tarfile(root):
-            with tarfile.open(root) as archive:
-                return _of_tar(archive, wanted)
-        if zipfile.is_zipfile(root):
-            with zipfile.ZipFile(root) as archive:
-                paths = {PurePosixPath(name): name for name in archive.namelist()}
-                return {
-                    path.stem: (path.suffix, archive.read(name))
-                    for path, name in paths.items()
-                    if path.stem in wanted
-                }
-    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{root}: expected a folder or archive, got {error}") from None
-    raise ValueError(f"{root}: expected a folder, a .tar.gz or a .zip")
-
-
-def _of_tar(archive: tarfile.TarFile, wanted: set[str]) -> dict[str, tuple[str, bytes]]:
-    found = {}
-    for member in archive:
-        path = PurePosixPath(member.name)
-        stream = archive.extractfile(member) if path.stem in wanted else None
-        if stream is not None:
-            found[path.stem] = path.suffix, stream.read()
+        for name, size, read in _entries(root):
+            path = PurePosixPath(name)
+            if path.stem not in wanted:
+                continue
+            if path.stem in found:
+                raise ValueError(f"two files named {path.stem}")
+            if size > _MOST:
+                raise ValueError(f"{size} bytes in {path.name}")
+            found[path.stem] = path.suffix, read()
+    except Exception as error:  # readers of broken archives raise whatever they like
+        told = one_line(error, 120)
+        raise ValueError(f"{root}: expected a folder or archive of images, got {told}") from None
     return found
+
+
+def _entries(root: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Name, size and reader of every file of a folder or archive; links lead nowhere."""
+    if root.is_dir():
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                yield path.as_posix(), path.stat().st_size, path.read_bytes
+    elif not root.exists():
+        raise ValueError("nothing of that name")
+    elif tarfile.is_tarfile(root):
+        with tarfile.open(root) as archive:
+            for member in archive:
+                if member.isfile():
+                    yield member.name, member.size, partial(_of_tar, archive, member)
+    elif zipfile.is_zipfile(root):
+        with zipfile.ZipFile(root) as archive:
+            for entry in archive.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, entry.file_size, partial(archive.read, entry)
+    else:
+        raise ValueError("another kind of file (a folder, .tar.gz or .zip)")
+
+
+def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(member)
+    return b"" if stream is None else stream.read()
 
 
 def _images(root: Path, name: str, ending: str, content: bytes) -> Array:
@@ -111,9 +128,28 @@ def _images(root: Path, name: str, ending: str, content: bytes) -> Array:
         else:
             held = _Plain(io.BytesIO(content), encoding="bytes").load()
             data = held.get(b"data", held.get("data"))
-        return np.asarray(data, np.uint8).reshape(-1, 3, 32, 32)
-    except _BROKEN as error:
-        raise ValueError(f"{root}: expected 32x32 images in {name}, got {error}") from None
+        images = _bytes(np.asarray(data)).reshape(-1, 3, 32, 32)
+        if not len(images):
+            raise ValueError("none")
+        return images
+    except Exception as error:  # readers of broken files raise whatever they like
+        told = one_line(error, 120)
+        raise ValueError(f"{root}: expected 32x32 images in {name}, got {told}") from None
+
+
+def _bytes(data: Array) -> Array:
+    """Values as 8 bits, if they are whole numbers from 0 to 255 already.
+
+    Raises:
+        ValueError: other numbers, which a cast would change silently.
+    """
+    if data.dtype == np.uint8:
+        return data
+    if data.dtype.kind not in "iu":
+        raise ValueError(f"values of {data.dtype} instead of 8 bits")
+    if data.size and not (data.min() >= 0 and data.max() <= 255):
+        raise ValueError(f"values from {data.min()} to {data.max()} instead of 0 to 255")
+    return data.astype(np.uint8)
 
 
 class _Plain(pickle.Unpickler):

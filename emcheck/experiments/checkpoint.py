@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,12 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         ValueError: a missing or broken file.
     """
     try:
+        with zipfile.ZipFile(path) as parts:
+            torn = parts.testzip()  # the checksum of every part: flipped bits are other weights
+        if torn is not None:
+            raise ValueError(f"a part whose checksum is wrong ({torn})")
         state = torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError:  # torch goes on about its versions for a paragraph
+    except (pickle.UnpicklingError, zipfile.BadZipFile):  # torch goes on about its versions
         raise ValueError(f"{path}: expected a checkpoint, got something else") from None
     except (OSError, RuntimeError, EOFError, LookupError, ValueError) as error:
         raise ValueError(f"{path}: expected a checkpoint, got {one_line(error, 120)}") from None

@@ -75,8 +75,7 @@ class Examination:
     ) -> None:
         self.shape, self.seed, self.time_limit = validate_shape(shape), seed, time_limit
         self.expected = validate_expected(expected_failures)
-        if examples < 1:
-            raise ValueError(f"expected examples to be 1 or more, got {examples}")
+        _validate(seed, examples, time_limit=time_limit, report_limit=report_limit)
         self._compiled, self._examples = compiled, examples
         self._findings: list[Finding] = []
         self._hung: set[tuple[object, ...]] = set()
@@ -298,6 +297,17 @@ def _dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, 
     if widest is not None:
         known = [d for d in known if torch.finfo(d).bits <= torch.finfo(widest).bits] or known
     return tuple(known)
+
+
+def _validate(seed: object, examples: object, **limits: object) -> None:
+    """Numbers that a user gives."""
+    for name, value, least in (("seed", seed, -math.inf), ("examples", examples, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            wanted = "a whole number" if name == "seed" else "1 or more"
+            raise ValueError(f"expected {name} to be {wanted}, got {value!r}")
+    for name, seconds in limits.items():
+        if not isinstance(seconds, int | float) or not 0 < seconds < 1e7:
+            raise ValueError(f"expected {name} in seconds, above 0, got {seconds!r}")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from emcheck.spec import Trait, options_of, spec_of
 
 #: ``reference(layer, x)`` or ``reference(x)``: the latent of ``x (B, *event)`` in float64.
 Reference = Callable[..., Any]
+
+#: Numbers in one sample: a batch of two is 4 GB in float64.
+MOST_NUMBERS = 2**28
 
 #: ``sample(batch, generator)``: data ``(batch, *event)`` in the domain of a layer.
 Sample = Callable[[int, torch.Generator], Tensor]
@@ -102,6 +106,8 @@ def validate_shape(shape: Sequence[int]) -> Event:
     if not 1 <= len(event) <= 4 or not whole or min(event) < 1:
         wanted = "expected shape (D,), (C, L), (C, H, W) or (C, D, H, W) of whole numbers >= 1"
         raise ValueError(f"{wanted}, got {event or shape!r}")
+    if math.prod(event) > MOST_NUMBERS:
+        raise ValueError(f"expected an event of at most 2^28 numbers, got {event}")
     return event
 
 

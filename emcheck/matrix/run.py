@@ -35,6 +35,7 @@ class Outcome:
         before: how many of them an earlier run had done.
         lost: case -> why there is no result.
         out: where the results are.
+        broken: lines about kept results that could not be used.
     """
 
     cases: Sequence[MatrixCase]
@@ -42,6 +43,7 @@ class Outcome:
     before: int
     lost: dict[MatrixCase, str]
     out: Path
+    broken: Sequence[str] = ()
 
     @property
     def ok(self) -> bool:
@@ -96,7 +98,7 @@ def run_matrix(
     if tally.refused and not tally.answered and not lost:
         case, reason = next(iter(tally.refused.items()))
         raise ValueError(f"{case.target} on {shown(case.event)}: {reason}")
-    return Outcome(cases, tally, before, lost, out)
+    return Outcome(cases, tally, before, lost, out, store.broken)
 
 
 def _made_for(places: Mapping[str, str], settings: Settings) -> dict[str, str]:

@@ -68,6 +68,7 @@ def told(outcome: Outcome) -> list[str]:
         f"{done} of {len(outcome.cases)} cases done ({outcome.before} of them before), "
         f"{missing} lost: {'ok' if outcome.ok else 'NOT OK'}"
     ]
+    lines += _some(list(outcome.broken))
     lines += _some([f"lost: {case}: {why}" for case, why in outcome.lost.items()])
     lines += _some([f"could not run: {case}: {why}" for case, why in tally.refused.items()])
     lines += _some([_failure(result) for result in tally.failures])

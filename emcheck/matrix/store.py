@@ -9,8 +9,11 @@ from pathlib import Path
 
 from emcheck import fingerprint
 from emcheck.files import write_all
+from emcheck.guard import one_line
 from emcheck.lock import locked
 from emcheck.matrix.case import MatrixCase, Record
+from emcheck.ok import spoils
+from emcheck.result import Verdict
 
 _ABOUT, _RESULTS = "matrix.json", "results"
 
@@ -31,6 +34,8 @@ class Store:
 
     def __init__(self, out: Path, made_for: Mapping[str, str], fresh: bool = False) -> None:
         self.out = out
+        #: A line for each kept result that cannot be used; its case is examined again.
+        self.broken: list[str] = []
         if fresh:
             for path in self.files:
                 path.unlink()
@@ -41,22 +46,25 @@ class Store:
         return sorted((self.out / _RESULTS).glob("*.jsonl"))
 
     def records(self) -> Iterator[Record]:
-        """What is kept, each case once.
+        """What is kept, each case once; of two records of a case the one that failed.
 
-        Raises:
-            ValueError: a file is broken.
+        What is torn or contradicts itself is told in ``broken``, and the rest is used.
         """
-        seen = set()
+        self.broken.clear()
+        found: dict[MatrixCase, Record] = {}
         for path in self.files:
-            try:
-                records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-                cases = [MatrixCase.of(record) for record in records]
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(f"{path}: expected lines of results, got others") from None
-            for case, record in zip(cases, records, strict=True):
-                if case not in seen:
-                    seen.add(case)
-                    yield record
+            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+                try:
+                    record = json.loads(line)
+                    case = MatrixCase.of(record)
+                    failed = _fails(record)
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    told = f"{path}, line {number}: expected a result, got {one_line(error, 80)}"
+                    self.broken.append(f"{told}; its case is examined again")
+                    continue
+                if case not in found or failed:
+                    found[case] = record
+        yield from found.values()
 
     def keep(self, records: Sequence[Record]) -> None:
         """Write the records of one task; its file is named after its cases."""
@@ -79,6 +87,23 @@ class Store:
                 )
         content = json.dumps(before | dict(made_for), indent=1) + "\n"
         write_all(self.out, {_ABOUT: content.encode()}, durable=True)
+
+
+def _fails(record: Record) -> bool:
+    """Whether a record holds what spoils a report.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no record, or says what no examination says.
+    """
+    if "reason" in record:
+        return True
+    verdicts = []
+    for result in record["results"]:
+        verdict, ratio = Verdict(result["verdict"]), float(result["ratio"])
+        if verdict is Verdict.PASS and ratio > float(result["threshold"]):
+            raise ValueError(f"a PASS of {result['check']} with {ratio:g} bounds")
+        verdicts.append(spoils(result["check"], verdict, result.get("unfinished", 0)))
+    return any(verdicts)
 
 
 @contextlib.contextmanager

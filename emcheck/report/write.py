@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emcheck.files import write_all
 from emcheck.report.claims import read_claims
+from emcheck.report.csv import csv_bytes
 from emcheck.report.density.load import read_density
 from emcheck.report.errors import ReportError
 from emcheck.report.figures import draw_all
@@ -75,8 +76,7 @@ def write_report(
     )
     contents: dict[str, bytes] = {}
     for name, frame in csv_tables(frames).items():
-        text = frame.to_csv(index=False, lineterminator="\n", na_rep="nan")
-        contents[f"tables/{name}.csv"] = text.encode()
+        contents[f"tables/{name}.csv"] = csv_bytes(frame)
     for name, svg in draw_all(frames).items():
         contents[f"figures/{name}.svg"] = svg
     contents["summary.md"] = summary(frames).encode()

@@ -8,6 +8,7 @@ from emcheck.files import write_all
 from emcheck.report.claims.load import read_told
 from emcheck.report.claims.page import page
 from emcheck.report.claims.words import WORDS
+from emcheck.report.csv import csv_bytes
 from emcheck.report.errors import ReportError
 from emcheck.report.figures.style import house_style, to_svg
 
@@ -31,8 +32,7 @@ def write_claims(data: Path, out: Path) -> Path:
     figures = []
     for told in claims:
         for name, frame in told.tables.items():
-            text = frame.to_csv(index=False, lineterminator="\n", na_rep="nan")
-            contents[f"tables/claim_{told.letter}_{name}.csv"] = text.encode()
+            contents[f"tables/claim_{told.letter}_{name}.csv"] = csv_bytes(frame)
         for picture in WORDS[told.name].pictures if told.tables and told.name in WORDS else ():
             with house_style():
                 drawn = picture.draw(told)

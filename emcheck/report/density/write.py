@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from emcheck.files import write_all
+from emcheck.report.csv import csv_bytes
 from emcheck.report.density.differences import differences
 from emcheck.report.density.figures import draw
 from emcheck.report.density.load import Density, read_density
@@ -29,8 +30,7 @@ def write_density(data: Path, out: Path) -> Path:
     gaps = differences(density)
     contents: dict[str, bytes] = {}
     for name, frame in _tables(density, gaps).items():
-        text = frame.to_csv(index=False, lineterminator="\n", na_rep="nan")
-        contents[f"tables/density_{name}.csv"] = text.encode()
+        contents[f"tables/density_{name}.csv"] = csv_bytes(frame)
     figures = draw(density, gaps)
     for name, svg in figures.items():
         contents[f"figures/density_{name}.svg"] = svg
