@@ -47,7 +47,7 @@ def test_the_mode_of_a_file_is_kept_and_a_new_one_has_the_usual(tmp_path: Path) 
 def test_a_link_is_neither_followed_nor_replaced(tmp_path: Path, target: str) -> None:
     (tmp_path / "there").write_text("theirs")
     (tmp_path / "link").symlink_to(tmp_path / target)
-    with pytest.raises(FileError, match="a link to .*: name that file itself"):
+    with pytest.raises(FileError, match=r"a link to .*: name that file"):
         write_file(tmp_path / "link", b"new")
     with pytest.raises(FileError, match="a link to"):
         require_writable(tmp_path / "link")

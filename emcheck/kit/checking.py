@@ -94,6 +94,13 @@ def check_layer(
         ValueError: what is no layer, a shape that is none, an unknown capability or check, or
             a layer whose ``forward`` refuses the shape in every dtype.
 
+    The caller's settings change no verdict: gradients are on inside, autocast is off, the default
+    dtype is float32 and the default device the CPU; what the layer changes for the process is put
+    back and told. What it raises is caught, ``SystemExit`` among it. A limit of time ends Python
+    code and what lets signals through. In this process nothing can end a compiled call that never
+    returns, take back memory, or survive a layer that ends the process; ``emcheck check`` and
+    ``pytest --emcheck-target`` can, in a process of the layer's own.
+
     Cost: a few hundred calls of the layer and ``n`` backward passes per Jacobian, of which
     there are some tens, for ``n`` dimensions.
     """
@@ -111,7 +118,10 @@ def check_layer(
         report_limit=report_limit,
         compiled=compiled,
     )
-    return run_checks(examination, progress)
+    try:
+        return run_checks(examination, progress)
+    finally:
+        examination.close()
 
 
 def reproduce(
