@@ -82,9 +82,13 @@ class Examination:
         self.report_limit = report_limit
         self._until = math.inf
         self.surroundings = surroundings or Surroundings()
-        with self._region(), _built_in_time(report_limit):
-            self.subject = make_subject(layer, shape, reference, sample, capabilities)
-            self._built = self.subject.build(Case(self.shape, seed=seed))
+        try:
+            with self._region(), _built_in_time(report_limit):
+                self.subject = make_subject(layer, shape, reference, sample, capabilities)
+                self._built = self.subject.build(Case(self.shape, seed=seed))
+        except BaseException:
+            self.close()
+            raise
         self.dtypes = _dtypes(self._built, dtypes)
 
     @cached_property

@@ -17,7 +17,7 @@ from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
 from emcheck.copying import copy_layer
-from emcheck.guard import foreign, one_line
+from emcheck.guard import foreign, one_line, settings_kept
 from emcheck.layer import Event
 from emcheck.oracle import Definition, ReferenceDefinition
 from emcheck.randomness import seeded
@@ -50,7 +50,8 @@ def make_subject(
     declared = dict(capabilities or {})
     lacks = missing(declared)
     fresh = _factory(given)
-    layer = _adapted(fresh() if fresh else given, declared)
+    with settings_kept():
+        layer = _adapted(fresh() if fresh else given, declared)
     if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
         raise ValueError(
             f"expected a layer whose tensors hold numbers, got {type(layer).__name__} on the meta "
@@ -68,7 +69,7 @@ def make_subject(
         if fresh is None:
             built = _copied(layer)
         else:
-            with seeded(case.seed):
+            with seeded(case.seed), settings_kept():
                 built = _adapted(fresh(), declared)
         return built
 
@@ -98,10 +99,8 @@ def _size(layer: nn.Module) -> int:
 
 def validate_shape(shape: Sequence[int]) -> Event:
     """The event as a tuple, or ``ValueError``: one to four whole numbers from 1."""
-    try:
-        event = tuple(shape)
-    except TypeError:
-        event = ()
+    ordered = isinstance(shape, Sequence) and not isinstance(shape, str | bytes | bytearray)
+    event = tuple(shape) if ordered else ()
     whole = all(isinstance(size, int) and not isinstance(size, bool) for size in event)
     if not 1 <= len(event) <= 4 or not whole or min(event) < 1:
         wanted = "expected shape (D,), (C, L), (C, H, W) or (C, D, H, W) of whole numbers >= 1"

@@ -1,0 +1,46 @@
+"""``python -m properties.campaign [KIND ...]``: tried, good and bad; exit code 1 if any is bad."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from properties.campaign import layers, stored
+from properties.campaign.core import Input
+
+
+def inputs() -> Iterator[Input]:
+    """Every input of the campaign."""
+    yield from layers.inputs()
+    yield from stored.inputs()
+
+
+def main(kinds: Sequence[str]) -> int:
+    """Try all inputs, or those of some kinds, one after the other."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    tried, bad = Counter[str](), Counter[str]()
+    for given in inputs():
+        if kinds and given.kind not in kinds:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            trouble = given.trouble(Path(folder))
+        tried[given.kind] += 1
+        if trouble:
+            bad[given.kind] += 1
+            print(f"BAD {given.kind}: {given.name}\n    {trouble.strip()}", flush=True)
+    for kind, count in tried.items():
+        print(f"{kind:<14} {count:>4} tried {count - bad[kind]:>4} good {bad[kind]:>3} bad")
+    print(f"{'all':<14} {tried.total():>4} tried {tried.total() - bad.total():>4} good "
+          f"{bad.total():>3} bad")  # fmt: skip
+    return int(bool(bad.total()) or not tried.total())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
