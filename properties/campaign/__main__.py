@@ -1,4 +1,7 @@
-"""``python -m properties.campaign [KIND ...]``: tried, good and bad; exit code 1 if any is bad."""
+"""``python -m properties.campaign [KIND ...]``: tried, good and bad; exit code 1 if any is bad.
+
+The kinds are those of the inputs, ``fault`` among them; all of them unless named.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import torch
 
 from properties.campaign import layers, stored
 from properties.campaign.core import Input
+from properties.campaign.faults import faults
 
 
 def inputs() -> Iterator[Input]:
@@ -21,20 +25,26 @@ def inputs() -> Iterator[Input]:
     yield from stored.inputs()
 
 
+def _tried(kinds: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Kind, name and trouble of each that was tried."""
+    entries = [(given.kind, given.name, given.trouble) for given in inputs()]
+    entries += [("fault", fault.name, fault.trouble) for fault in faults()]
+    for kind, name, trouble in entries:
+        if not kinds or kind in kinds:
+            with tempfile.TemporaryDirectory() as folder:
+                yield kind, name, trouble(Path(folder))
+
+
 def main(kinds: Sequence[str]) -> int:
     """Try all inputs, or those of some kinds, one after the other."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     tried, bad = Counter[str](), Counter[str]()
-    for given in inputs():
-        if kinds and given.kind not in kinds:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            trouble = given.trouble(Path(folder))
-        tried[given.kind] += 1
+    for kind, name, trouble in _tried(kinds):
+        tried[kind] += 1
         if trouble:
-            bad[given.kind] += 1
-            print(f"BAD {given.kind}: {given.name}\n    {trouble.strip()}", flush=True)
+            bad[kind] += 1
+            print(f"BAD {kind}: {name}\n    {trouble.strip()}", flush=True)
     for kind, count in tried.items():
         print(f"{kind:<14} {count:>4} tried {count - bad[kind]:>4} good {bad[kind]:>3} bad")
     print(f"{'all':<14} {tried.total():>4} tried {tried.total() - bad.total():>4} good "

@@ -206,13 +206,13 @@ def inputs() -> Iterator[Input]:
         for value in values:
             name = f"{option}={value!r}"
             yield Input("number", name, _given({option: value}), f"expected {option}")
-    for option, value, told in _OPTIONS:
-        yield Input("option", f"{option}={str(value)[:30]}", _given({option: value}), told)
+    for number, (option, value, told) in enumerate(_OPTIONS):
+        yield Input("option", f"{option}, value {number}", _given({option: value}), told)
     for name, layer, told in _not_layers():
         yield Input("layer", name, lambda folder, layer=layer: verdict(layer), told)
     for error in _ERRORS:
         for place in ("constructor", "forward", "inverse"):
-            kind = type(error).__name__
+            kind = f"{type(error).__name__}{error.args!r}"[:30]
             refused = "expected|cannot|raised" if place != "inverse" else "NOT OK|UNSUPPORTED|ok"
             make = _making(place, error)
             yield Input("raises", f"{kind} in {place}", lambda f, m=make: verdict(m), refused)
