@@ -39,11 +39,11 @@ def test_own_layers_hidden_and_not(name: str, seed: int) -> None:
     def build() -> nn.Module:
         return REGISTRY[name].spec.build(4, generator=torch.Generator().manual_seed(seed))
 
-    for report in (
-        check_layer(build(), (4, 4, 6), seed=100 * seed),
-        check_layer(lambda: Hidden(build()), (4, 6, 4), seed=100 * seed),
-    ):
-        assert report.ok, str(report)
+    hidden = check_layer(lambda: Hidden(build()), (4, 6, 4), seed=100 * seed)
+    assert hidden.ok, str(hidden)
+    if SEEDS > 1:  # test_checks.py has every check on every layer as it is
+        plain = check_layer(build(), (4, 4, 6), seed=100 * seed)
+        assert plain.ok, str(plain)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

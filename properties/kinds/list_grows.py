@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 SHAPE = (4,)
+KW = {"examples": 1}
 WHY = "The list of the caller grows: a second layer from the same list has a deeper network."
 CAUSE = (
     r"second (call|time|layer|one)|worked once|chang\w+ (its|the|something|what|an) |used up"

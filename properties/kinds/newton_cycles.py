@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 SHAPE = (2, 2)
-KW = {"time_limit": 2.0}
+KW = {"time_limit": 0.7}
 WHY = "Started in the flat part, Newton's steps jump from one side to the other for ever."
 CAUSE = r"\btime\b|time.?(limit|out)|hang|\bends?\b|stop|converge|iterat|newton|cycle|loop"
 
