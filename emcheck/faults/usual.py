@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from emcheck.checks import Case, Subject
+from emcheck.guard import foreign, one_line, settings_kept
 
 #: Not a tolerance of this project but the subject of a measurement: the absolute tolerance
 #: that suites of flow libraries give both comparisons in single precision.
@@ -41,9 +42,10 @@ def usual_test(subject: Subject, seed: int, options: Mapping[str, Any] | None = 
             event, USUAL_BATCH, torch.float32, seed=seed + draw, options=dict(options or {})
         )
         try:
-            complaint = _one_draw(subject, case)
-        except Exception as error:  # whatever a layer raises, the test has seen it
-            complaint = f"raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            with settings_kept():
+                complaint = _one_draw(subject, case)
+        except foreign() as error:  # whatever a layer raises, the test has seen it
+            complaint = f"raised {type(error).__name__}: {one_line(error)}"
         if complaint:
             return complaint
     return ""
