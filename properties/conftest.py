@@ -6,7 +6,9 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +212,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
     write_file(path, "".join(json.dumps(record) + "\n" for record in records).encode())
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, also by processes that are started, where this session ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -168,6 +168,7 @@ def test_whatever_a_layer_raises_is_its_own(error: BaseException) -> None:
         check_layer(make, (3,))
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_is_nobody_s_but_the_user_s() -> None:
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)

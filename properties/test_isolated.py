@@ -121,6 +121,7 @@ def test_as_tests_only_the_deadly_checks_die(tmp_path: Path) -> None:
     assert "the process exited with code 0 in check jvp_agrees" in done.stdout
 
 
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_ends_both_processes() -> None:
     words = ("emcheck", "check", _job("Waits").target, "--shape", "2", "--time-limit", "60")
     command = [sys.executable, "-m", *words]
