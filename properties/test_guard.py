@@ -133,6 +133,15 @@ def test_what_a_layer_changes_is_told_and_put_back(
     assert report.ok, str(report)
 
 
+def test_what_the_kit_switches_off_itself_is_not_the_layer_s() -> None:
+    examination = Examination(Scale, (3,))
+    assert examination.found.event == (3,)
+    assert not examination.surroundings.changed
+    with Surroundings().standard(), torch.no_grad():
+        examination.subject.build(Case((3,)))
+        assert not torch.is_grad_enabled()
+
+
 def test_gradients_that_a_call_switches_off_are_the_explanation() -> None:
     report = check_layer(lambda: Scale(lambda: torch.set_grad_enabled(False)), (3,))
     assert report.explanations[0].cause == "changes_settings", str(report)

@@ -261,7 +261,6 @@ class Surroundings:
     """
 
     changed: dict[str, None] = field(default_factory=dict)
-    _standard: dict[str, Any] = field(default_factory=dict)
     _first: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -277,37 +276,19 @@ class Surroundings:
             if torch.is_inference_mode_enabled():
                 stack.enter_context(torch.inference_mode(False))
             before = {setting.name: setting.read() for setting in SETTINGS}
-            outer, self._standard = self._standard, {}
             token = _CURRENT.set(self)
+            inside = before
             try:
-                self._standardise(before)
+                inside = _standardised(before)
                 yield
             finally:
                 _CURRENT.reset(token)
-                self._restore(before)
-                self._standard = outer
+                self._restore(before, inside)
 
-    def put_back(self) -> None:
-        """What changes results, back to standard."""
-        for setting in _NUMERICAL:
-            wanted = self._standard.get(setting.name, _UNKNOWN)
-            if wanted is not _UNKNOWN and setting.read() != wanted:
-                self.changed[setting.name] = None
-                setting.write(wanted)
-
-    def _standardise(self, before: dict[str, Any]) -> None:
-        for setting in SETTINGS:
-            now = before[setting.name]
-            if setting.standard is not None and setting.standard(now) != now:
-                setting.write(setting.standard(now))
-        if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, interrupt)
-        self._standard = {setting.name: setting.read() for setting in SETTINGS}
-
-    def _restore(self, before: dict[str, Any]) -> None:
+    def _restore(self, before: dict[str, Any], inside: dict[str, Any]) -> None:
         for setting in SETTINGS:
             now = setting.read()
-            if now != self._standard[setting.name] and not setting.quiet:
+            if now != inside[setting.name] and not setting.quiet:
                 self.changed[setting.name] = None
             if now != before[setting.name] and not setting.lasting:
                 setting.write(before[setting.name])
@@ -322,24 +303,36 @@ class Surroundings:
         self._first.clear()
 
 
-_UNKNOWN = object()
+def _standardised(before: dict[str, Any]) -> dict[str, Any]:
+    """Set every setting to its standard; what each of them is then."""
+    for setting in SETTINGS:
+        now = before[setting.name]
+        if setting.standard is not None and setting.standard(now) != now:
+            setting.write(setting.standard(now))
+    if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return {setting.name: setting.read() for setting in SETTINGS}
 
 
 @contextmanager
 def settings_kept() -> Iterator[None]:
-    """What changes results is as before afterwards: a case does not see what one before has set.
+    """What changes results is afterwards as it was: a case does not see what one before has set.
 
-    In surroundings that is their standard; without any, such are made.
+    Without surroundings such are made.
     """
     here = _CURRENT.get()
     if here is None:
         with Surroundings().standard():
             yield
         return
+    before = [setting.read() for setting in _NUMERICAL]
     try:
         yield
     finally:
-        here.put_back()
+        for setting, value in zip(_NUMERICAL, before, strict=True):
+            if setting.read() != value:
+                here.changed[setting.name] = None
+                setting.write(value)
 
 
 def changed_so_far() -> list[str]:

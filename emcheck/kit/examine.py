@@ -94,13 +94,9 @@ class Examination:
     @cached_property
     def found(self) -> Discovery:
         """What calling the layer shows; the first use calls it."""
-        before = dict(self.surroundings.changed)
         with self._region():
             _load_transforms(self.subject.own)
-            found = discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
-        # What torch changes when its transforms are loaded is not the layer's.
-        self.surroundings.changed = before
-        return found
+            return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
     @cached_property
     def plan(self) -> Plan:
