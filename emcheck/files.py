@@ -10,9 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from emcheck.lock import locked
+
 
 class FileError(ValueError):
     """A file that cannot be written, in one line."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> FileError:
+        """What the system said of a file."""
+        return cls(f"{path}: expected a file to write, got {error.strerror or error}")
 
 
 def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
@@ -54,8 +61,7 @@ def write_all(out: Path, contents: Mapping[str, bytes], *, durable: bool = False
             for folder in {(out / name).parent for name in contents}:
                 _sync(folder)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"{path}: expected a file to write, got {reason}") from None
+        raise FileError.of(path, error) from None
     finally:
         for part in made.values():
             with contextlib.suppress(OSError):
@@ -74,8 +80,7 @@ def require_writable(path: Path) -> None:
         if before is None or stat.S_ISREG(before):
             _written(path.parent, b"", None, False).unlink()
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"{path}: expected a file to write, got {reason}") from None
+        raise FileError.of(path, error) from None
 
 
 @contextmanager
@@ -88,8 +93,6 @@ def growing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         FileError: it cannot be written, or another process writes it.
     """
-    from emcheck.lock import locked
-
     require_writable(path)
     part = path.with_name(f".{path.name}.part")
     busy = f"{path}: expected to be alone, got another process that writes it"
@@ -97,8 +100,7 @@ def growing(path: Path) -> Iterator[BinaryIO]:
     try:
         descriptor = os.open(part, flags, 0o666)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"{part}: expected a file to write, got {reason}") from None
+        raise FileError.of(part, error) from None
     with os.fdopen(descriptor, "r+b", buffering=0) as file, locked(part, busy):
         file.truncate()
         yield file

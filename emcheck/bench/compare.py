@@ -21,7 +21,7 @@ import torch
 
 from emcheck.bench.contests import Contest, compete, contests, peak_memory
 from emcheck.bench.flow_contests import sampling, training_steps
-from emcheck.files import write_all
+from emcheck.files import write_file
 from emcheck.machine import describe_machine, present_devices
 from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE
 
@@ -69,7 +69,7 @@ def run_contests(
         records += _first_calls(min(processes, FIRST_CALLS), min(threads))
     advance(len(jobs) + 1, len(jobs) + 1)
     lines = "".join(json.dumps(row) + "\n" for row in [header, *records])
-    write_all(out.parent, {out.name: lines.encode()})
+    write_file(out, lines.encode())
     return out
 
 

@@ -134,7 +134,7 @@ class Subject:
         lacks: capability -> why; checks that need it are UNSUPPORTED.
         broken: capability -> why; checks that need it are NOT RUN, another one has failed.
         coupled: why rows of a batch depend on each other, empty if they do not.
-        parameters: how many numbers the layer holds.
+        parameter_count: how many numbers the layer holds.
         memo: Jacobians that several checks of one case share; None keeps nothing.
         unstarted: for a layer that sets itself from its first batch and is started by
             ``build``: a layer as its constructor left it.
@@ -156,7 +156,7 @@ class Subject:
     broken: Mapping[str, str] = field(default_factory=dict)
     coupled: str = ""
     memo: dict[Any, Any] | None = None
-    parameters: int = 0
+    parameter_count: int = 0
     unstarted: Callable[[Case], nn.Module] | None = None
     doubles: bool = True
     keeps_entries: bool = False

@@ -53,7 +53,7 @@ class Trial:
 
     def new_layer(self, purpose: int = 1, style: str | None = None) -> nn.Module:
         """A layer built for the case and moved to a style with its own random numbers."""
-        if self.subject.memo is None or self.subject.parameters > MOST_KEPT:
+        if self.subject.memo is None or self.subject.parameter_count > MOST_KEPT:
             return self._built(purpose, style)
         key = ("layer", purpose, style)
         return copy_layer(self._remembered(key, lambda: self._built(purpose, style)))

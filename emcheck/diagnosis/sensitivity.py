@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from emcheck.checks.calling import call, call_inverse, forward_of
 from emcheck.checks.differences import noise
@@ -18,6 +19,9 @@ from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.inverses import UNDONE
 from emcheck.diagnosis.logdet_factors import WRONG
 from emcheck.oracle import explicit_jacobian, slogdet
+
+#: ``call`` or ``call_inverse``.
+Run = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 #: Scatter of float64 values, relative to their size, that rounding to float32 leaves.
 _OF_FLOAT32 = (2.0**-31, 2.0**-21)
@@ -53,25 +57,29 @@ def _scatter(evidence: Evidence, dtype: torch.dtype) -> dict[str, float]:
     An output that is a float32 number as it stands is told as such, by another hypothesis.
     """
     trial = evidence.trial(replace(evidence.base, dtype=dtype, style="trained"))
-    layer, x = trial.layer, trial.x
-    z, _ = call(copy_layer(layer), x)
-    runs = {"forward": (call, x)} | (
-        {"the inverse": (call_inverse, z)} if trial.has("inverse") else {}
-    )
+    z, _ = call(copy_layer(trial.layer), trial.x)
+    runs: dict[str, tuple[Run, Tensor]] = {"forward": (call, trial.x)}
+    if trial.has("inverse"):
+        runs["the inverse"] = call_inverse, z
     found = {}
     for name, (run, start) in runs.items():
         turn = torch.randn(start.shape, generator=trial.case.generator(61)).to(start)
         for index, part in enumerate((name, f"the log-det of {name}")):
-
-            def value(step: float, run=run, start=start, turn=turn, index=index) -> float:  # type: ignore[no-untyped-def]
-                return float(run(copy_layer(layer), start + step * turn)[index].double().sum())
-
-            out = run(copy_layer(layer), start)[index]
+            output = partial(_moved, run, trial.layer, start, turn, index)
+            out = output(0.0)
             if dtype == torch.float64 and bool((out.float().double() == out).all()):
                 continue
-            size = abs(value(0.0)) or 1.0
-            found[part] = noise(value, 2.0**-9 if dtype == torch.float32 else 2.0**-13) / size
+            size = abs(float(out.sum())) or 1.0
+            step = 2.0**-9 if dtype == torch.float32 else 2.0**-13
+            found[part] = noise(lambda s, f=output: float(f(s).double().sum()), step) / size  # type: ignore[misc]
     return found
+
+
+def _moved(
+    run: Run, layer: nn.Module, start: Tensor, turn: Tensor, index: int, step: float
+) -> Tensor:
+    """One output of a direction, ``step`` along a line from ``start``."""
+    return run(copy_layer(layer), start + step * turn)[index]
 
 
 @hypothesis("logdet_follows_too_much", rank=MECHANISM + 4, when=WRONG, explains=LOGDET)

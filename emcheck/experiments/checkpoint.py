@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from emcheck.files import write_all
+from emcheck.files import write_file
 from emcheck.guard import one_line
 
 #: What every checkpoint holds.
@@ -24,7 +24,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values under a temporary name, then rename it."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_all(path.parent, {path.name: buffer.getvalue()}, durable=True)
+    write_file(path, buffer.getvalue(), durable=True)
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

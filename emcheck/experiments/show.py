@@ -16,7 +16,7 @@ from emcheck.experiments.cell import Cell
 from emcheck.experiments.checkpoint import read_checkpoint
 from emcheck.experiments.regions import quantise
 from emcheck.experiments.training import Training
-from emcheck.files import write_all
+from emcheck.files import write_file
 from emcheck.guard import one_line
 from emcheck.oracle.precision import Array
 from emcheck.progress import Bar
@@ -46,7 +46,7 @@ def write_log(path: Path, training: Training) -> None:
         {**row, "conditions": max(row.get("conditions", []), default=None)} for row in training.rows
     ]
     frame = pd.DataFrame(rows).rename(columns={"conditions": "worst_condition"})
-    write_all(path.parent, {path.name: frame.to_csv(index=False).encode()})
+    write_file(path, frame.to_csv(index=False).encode())
 
 
 def render_outcome(record: dict[str, Any], console: Console | None = None) -> None:
@@ -86,7 +86,7 @@ def write_samples(
         reason = one_line(error, 120)
         raise ValueError(f"{checkpoint}: expected a checkpoint of a flow, got {reason}") from None
     values = quantise(flow.sample(count, stream("drawn", seed), temperature), bins)
-    write_all(out.parent, {out.name: picture(values, bins, scale)})
+    write_file(out, picture(values, bins, scale))
     return out
 
 

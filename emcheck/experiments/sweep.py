@@ -16,7 +16,7 @@ from emcheck.experiments.data import ABOUT, load
 from emcheck.experiments.outcome import outcome
 from emcheck.experiments.step_time import step_ratio
 from emcheck.experiments.training import Diverged, Training, train
-from emcheck.files import write_all
+from emcheck.files import write_all, write_file
 from emcheck.guard import one_line
 from emcheck.machine import describe_machine
 
@@ -145,11 +145,7 @@ def _timed(client: Any, cells: Sequence[Cell], path: Path, root: Path | None) ->
             )
             if key not in kept:  # one after the other: nothing else runs beside it
                 kept[key] = client.submit(step_ratio, cell, root, pure=False).result()
-                write_all(
-                    path.parent,
-                    {path.name: (json.dumps(kept, indent=1) + "\n").encode()},
-                    durable=True,
-                )
+                write_file(path, (json.dumps(kept, indent=1) + "\n").encode(), durable=True)
             cell = replace(cell, steps=round(cell.steps * max(1.0, kept[key]["ratio"])))
         found.append(cell)
     return found

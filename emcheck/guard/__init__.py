@@ -1,6 +1,6 @@
 """What belongs to the user runs under guard: limited in time, and nothing it changes stays.
 
-:func:`theirs` tells what a layer raised from what only passed through it, :func:`time_limit`
+:func:`foreign` tells what a layer raised from what only passed through it, :func:`time_limit`
 ends what runs too long, :class:`Surroundings` puts back what belongs to the whole process.
 """
 

@@ -25,8 +25,7 @@ from emcheck.guard import Surroundings
 from emcheck.guard.limit import watchers
 from emcheck.isolated.wire import Job, Message, finding_of, result_of, sent_finding, sent_report
 from emcheck.kit import Examination
-from emcheck.kit.loading import load_target
-from emcheck.matrix.targets import layer_of, source_path
+from emcheck.kit.loading import layer_of, load_target, source_path
 from emcheck.processes import follow_parent
 
 #: Called with what is about to be done, so that the parent knows it when the process dies.
@@ -61,15 +60,22 @@ def examination_of(job: Job, notice: Notice = lambda doing: None) -> Examination
 
 
 def _limit_memory(gigabytes: float | None) -> None:
-    """What is allocated from now on; where a system knows no such limit there is none."""
+    """Limit what this process allocates from now on.
+
+    Raises:
+        ValueError: no number above 0, or a system that knows no such limit.
+    """
     if gigabytes is None:
         return
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
+    if not 0 < gigabytes < 2**20:
+        raise ValueError(f"expected a limit of memory in GB, above 0, got {gigabytes}")
+    if sys.platform != "linux":
+        raise ValueError(f"expected Linux for a limit of memory, got {sys.platform}")
+    import resource
 
-        used = 1024 * int(re.findall(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[0])
-        most = used + int(gigabytes * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
+    used = 1024 * int(re.findall(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[0])
+    most = used + int(gigabytes * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
 
 
 def main(requests: int, replies: int, last_words: int) -> None:

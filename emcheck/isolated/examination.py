@@ -15,8 +15,7 @@ from emcheck.isolated.process import GRACE, Child, Died
 from emcheck.isolated.wire import Job, Message, report_of, result_of
 from emcheck.kit import REPORT_LIMIT, Progress, Report
 from emcheck.kit.checking import Examined, run_checks
-from emcheck.kit.loading import load_target
-from emcheck.matrix.targets import source_path
+from emcheck.kit.loading import load_target, source_path
 from emcheck.result import Result, Verdict
 
 
@@ -94,7 +93,7 @@ def opened(job: Job, spare: Spare | None = None) -> Iterator[Examined]:
 
 
 def locate(targets: Sequence[str]) -> dict[str, str]:
-    """Where targets are written, see :func:`emcheck.matrix.targets.source_path`.
+    """Where targets are written, see :func:`emcheck.kit.loading.source_path`.
 
     Raises:
         ValueError: one that cannot be imported, or that kills the process that does.

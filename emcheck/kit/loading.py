@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from emcheck.guard import foreign, one_line
+from emcheck.layer import Event
+from emcheck.registry import REGISTRY
 
 
 def load_target(target: str) -> Any:
@@ -26,11 +33,50 @@ def load_target(target: str) -> Any:
     except foreign() as error:  # whatever the user's module raises is the answer
         told = f"{type(error).__name__}: {one_line(error)}"
         raise ValueError(f"cannot import {module_name}: {told}") from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"expected {name} in module {module_name}, found nothing of that name")
-        found = getattr(found, part)
-    return found
+    try:
+        return operator.attrgetter(name)(found)
+    except foreign():  # a module may raise anything where it is asked for a name
+        told = f"expected {name} in module {module_name}, found nothing of that name"
+        raise ValueError(told) from None
+
+
+def validate_name(target: str) -> None:
+    """What a command line names besides files: ``module:factory`` or a registered layer.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if ":" not in target and target not in REGISTRY:
+        wanted = "module:factory, a layer of emcheck list, or all"
+        raise ValueError(f"expected {wanted}, got {target!r}")
+
+
+def layer_of(target: str, event: Event, seed: int) -> Any:
+    """What :func:`emcheck.check_layer` takes; a registered layer has the channels of the event."""
+    if target not in REGISTRY:
+        validate_name(target)
+        return load_target(target)
+    build = REGISTRY[target].spec.build
+
+    def fresh() -> nn.Module:
+        return build(event[0], generator=torch.Generator().manual_seed(seed % 2**63))
+
+    return fresh
+
+
+def source_path(target: str) -> str:
+    """Where an imported target is written: its file, or the folder of its package.
+
+    A module of a folder without ``__init__.py`` stands for the whole folder; one that has no
+    file at all for nothing.
+    """
+    module = sys.modules[target.partition(":")[0]]
+    top = sys.modules[target.partition(":")[0].partition(".")[0]]
+    own, whole = (getattr(found, "__file__", None) for found in (module, top))
+    if top is module or not own:
+        path = Path(own or whole or "")
+        return str(path.parent if path.name == "__init__.py" else path) if own or whole else ""
+    return str(Path(whole).parent if whole else Path(own).parent)
 
 
 def parse_numbers(text: str, wanted: str) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ def make_subject(
         draw=_draw(sample, layer, event),
         lacks=lacks,
         memo={},
-        parameters=_size(layer),
+        parameter_count=_size(layer),
         original=layer,
     )
     if fresh is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from emcheck.checks import CHECKS
 from emcheck.guard import one_line
+from emcheck.isolated import Job, Spare, opened
 from emcheck.kit import EXAMPLES, TIME_LIMIT
 from emcheck.kit.target import validate_shape
 from emcheck.layer import Event
@@ -116,8 +118,10 @@ def run_batch(cases: Sequence[MatrixCase], settings: Settings) -> list[Record]:
     return [run_case(case, settings) for case in cases]
 
 
-#: The process in which cases are examined: a target is imported once in it.
-_SPARE: list[Any] = []
+@functools.cache
+def _spare() -> Spare:
+    """The process in which a worker examines cases: a target is imported once in it."""
+    return Spare()
 
 
 def run_case(case: MatrixCase, settings: Settings) -> Record:
@@ -126,10 +130,6 @@ def run_case(case: MatrixCase, settings: Settings) -> Record:
     The layer lives in a process of its own: one that never returns is killed after the time
     limit, and one that ends its process is a FAIL of the check that it did so in.
     """
-    from emcheck.isolated import Job, Spare, opened
-
-    if not _SPARE:
-        _SPARE.append(Spare())
     start = time.perf_counter()
     found: Record = {}
     job = Job(
@@ -144,7 +144,7 @@ def run_case(case: MatrixCase, settings: Settings) -> Record:
         memory=settings.memory,
     )
     try:
-        with opened(job, _SPARE[0]) as examined:
+        with opened(job, _spare()) as examined:
             chosen = [c for c in examined.checks if c.name in (settings.checks or CHECKS)]
             results = [result for check in chosen for result in examined.run(check)]
         found["results"] = [result.to_record() for result in results]

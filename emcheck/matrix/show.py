@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
-from emcheck.files import write_all
+from emcheck.files import write_file
 from emcheck.matrix.run import Outcome
 from emcheck.progress import Bar
 from emcheck.result import Verdict
@@ -112,4 +112,4 @@ def write_json(outcome: Outcome, path: Path) -> None:
         },
         "failures": tally.failures,
     }
-    write_all(path.parent, {path.name: (json.dumps(content, indent=1) + "\n").encode()})
+    write_file(path, (json.dumps(content, indent=1) + "\n").encode())

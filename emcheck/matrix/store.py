@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from emcheck import fingerprint
@@ -45,26 +45,10 @@ class Store:
     def files(self) -> list[Path]:
         return sorted((self.out / _RESULTS).glob("*.jsonl"))
 
-    def records(self) -> Iterator[Record]:
-        """What is kept, each case once; of two records of a case the one that failed.
-
-        What is torn or contradicts itself is told in ``broken``, and the rest is used.
-        """
-        self.broken.clear()
-        found: dict[MatrixCase, Record] = {}
-        for path in self.files:
-            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-                try:
-                    record = json.loads(line)
-                    case = MatrixCase.of(record)
-                    failed = _fails(record)
-                except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    told = f"{path}, line {number}: expected a result, got {one_line(error, 80)}"
-                    self.broken.append(f"{told}; its case is examined again")
-                    continue
-                if case not in found or failed:
-                    found[case] = record
-        yield from found.values()
+    def records(self) -> list[Record]:
+        """What is kept, see :func:`read_records`; what cannot be used is told in ``broken``."""
+        records, self.broken = read_records(self.files)
+        return records
 
     def keep(self, records: Sequence[Record]) -> None:
         """Write the records of one task; its file is named after its cases."""
@@ -87,6 +71,27 @@ class Store:
                 )
         content = json.dumps(before | dict(made_for), indent=1) + "\n"
         write_all(self.out, {_ABOUT: content.encode()}, durable=True)
+
+
+def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """Each case once, of two records of a case the one that failed; and what cannot be used.
+
+    A line that is torn, or that says what no examination says, costs its own case only.
+    """
+    found: dict[MatrixCase, Record] = {}
+    broken = []
+    for path in files:
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+            try:
+                record = json.loads(line)
+                case, failed = MatrixCase.of(record), _fails(record)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                told = f"{path}, line {number}: expected a result, got {one_line(error, 80)}"
+                broken.append(f"{told}; its case is examined again")
+                continue
+            if case not in found or failed:
+                found[case] = record
+    return list(found.values()), broken
 
 
 def _fails(record: Record) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emcheck.checks import CHECKS
-from emcheck.files import write_all
+from emcheck.files import write_file
 from emcheck.report.markdown import code, escape, plural, table
 from emcheck.survey.entries import LIBRARIES
 from emcheck.survey.lines import KINDS, kind
@@ -33,7 +33,7 @@ _LEGEND = (
 
 def write_survey(path: Path, out: Path) -> Path:
     """Write ``out`` from the survey at ``path``."""
-    write_all(out.parent, {out.name: render(*load(path)).encode()})
+    write_file(out, render(*load(path)).encode())
     return out
 
 

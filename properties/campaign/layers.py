@@ -109,24 +109,21 @@ def _raising(error: BaseException) -> Callable[[], object]:
     return run
 
 
+def _settings() -> tuple[object, ...]:
+    return (
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        os.getcwd(),
+        torch.empty(0).device,
+    )
+
+
 def _switching(place: str, change: Callable[[], object]) -> Callable[[Path], object]:
     def run(folder: Path) -> str:
-        before = (
-            torch.is_grad_enabled(),
-            torch.get_default_dtype(),
-            torch.get_num_threads(),
-            os.getcwd(),
-            torch.empty(0).device,
-        )
+        before = _settings()
         told = verdict(lambda: Scale(place, change))
-        after = (
-            torch.is_grad_enabled(),
-            torch.get_default_dtype(),
-            torch.get_num_threads(),
-            os.getcwd(),
-            torch.empty(0).device,
-        )
-        return f"{told}; {'kept' if before == after else 'CHANGED'}"
+        return f"{told}; {'kept' if before == _settings() else 'CHANGED'}"
 
     return run
 

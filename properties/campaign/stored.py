@@ -19,7 +19,7 @@ from emcheck.experiments.archives import load_cifar10
 from emcheck.experiments.checkpoint import PARTS, read_checkpoint, write_checkpoint
 from emcheck.files import require_writable, write_file
 from emcheck.matrix.case import MatrixCase
-from emcheck.matrix.store import Store
+from emcheck.matrix.store import read_records
 from emcheck.report.load import read_properties
 from properties.campaign.core import Input
 
@@ -39,12 +39,10 @@ def _matrix(spoil: Callable[[bytes], bytes], at: int) -> Callable[[Path], object
     def run(folder: Path) -> str:
         lines = [_matrix_line(n).encode() for n in range(_LINES)]
         lines[at] = spoil(lines[at])
-        (folder / "results").mkdir()
-        (folder / "results" / "a.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-        store = Store.__new__(Store)  # without the question what state it was made for
-        store.out, store.broken = folder, []
-        used = len(list(store.records()))
-        return f"{used} used; {'; '.join(store.broken)}"
+        path = folder / "a.jsonl"
+        path.write_bytes(b"\n".join(lines) + b"\n")
+        records, broken = read_records([path])
+        return f"{len(records)} used; {'; '.join(broken)}"
 
     return run
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from emcheck.files import write_all
+from emcheck.files import write_file
 from emcheck.report.errors import ReportError
 from emcheck.report.html.links import Links, data_uri, table_anchor
 from emcheck.report.html.page import Page, render
@@ -54,7 +54,7 @@ def write_html(out: Path, target: Path | None = None) -> Path:
         links = Links(out, name, names)
         pages.append(render(content_of(out / f"{name}.md", "a page"), links))
         tables |= links.tables
-    write_all(target.parent, {target.name: document(pages, out, sorted(tables)).encode()})
+    write_file(target, document(pages, out, sorted(tables)).encode())
     return target
 
 
