@@ -1,5 +1,19 @@
-"""``python -m emcheck`` is the command ``emcheck``."""
+"""The command ``emcheck``, also as ``python -m emcheck``."""
 
-from emcheck.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run the command; Ctrl-C while it is being loaded is an interruption as any other."""
+    try:
+        from emcheck.cli import main as run
+    except KeyboardInterrupt:
+        print("emcheck: interrupted", file=sys.stderr)
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

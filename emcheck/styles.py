@@ -8,12 +8,14 @@ making it singular. Faults hide at initial values, where most log-dets are zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from emcheck.copying import copy_layer
+from emcheck.parts import normal_parts, root_mean_square
 from emcheck.spec import spec_of
 
 STYLES = ("initial", "trained", "mixed", "ill", "optimised")
@@ -99,12 +101,12 @@ def step_parameters(layer: nn.Module, style: str, generator: torch.Generator) ->
     for parameter in layer.parameters():
         if not (parameter.requires_grad and parameter.is_floating_point() and parameter.numel()):
             continue
-        size = parameter.detach().double().square().mean().sqrt().clamp(min=0.8).cpu()
-        step = normal(parameter, generator) * size * _COUPLING[style] / 2
-        if style in ("mixed", "ill"):
-            signs = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
-            parameter.data.mul_(signs.to(parameter))
-        parameter.data.add_(step.to(parameter))
+        size = max(root_mean_square(parameter), 0.8)
+        for part, drawn in normal_parts(parameter.data, generator):
+            if style in ("mixed", "ill"):
+                signs = torch.randint(0, 2, part.shape, generator=generator) * 2 - 1
+                part.mul_(signs.to(part))
+            part.add_((drawn * size * _COUPLING[style] / 2).to(part))
 
 
 #: Steps, step size and decay of ``optimise``: parameters move by about a tenth of their size.
@@ -133,9 +135,10 @@ def optimise(
             parameters, _likelihood_gradients(student, forward, x, parameters), strict=True
         ):
             parameter.data.mul_(1 - _RATE * _DECAY)
-            if gradient is not None and bool(gradient.isfinite().all()):
-                size = gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
-                parameter.data.sub_(_RATE * gradient / size)
+            size = math.nan if gradient is None else root_mean_square(gradient)
+            if gradient is not None and math.isfinite(size):
+                least = torch.finfo(gradient.dtype).tiny
+                parameter.data.sub_(gradient.mul_(_RATE).div_(max(size, least)))
     for mine, moved in zip(layer.parameters(), student.parameters(), strict=True):
         mine.data.copy_(moved.data)
 

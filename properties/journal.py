@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from emcheck.files import write_file
+from emcheck.seal import sealed, unsealed
 
 #: What earlier runs passed, fixed while tests run; what this run passes, a line at a time.
 _BEFORE, _NOW = "before.jsonl", "now.jsonl"
@@ -70,7 +71,7 @@ class Journal:
         at = round(time.time() - self._started, 1)
         line = {"test": report.nodeid, "records": records, "at": at, "run": self._started}
         with (self._folder / _NOW).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(sealed(line))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """That nothing was left to run is no error."""
@@ -82,14 +83,13 @@ class Journal:
         self._folder.mkdir(parents=True, exist_ok=True)
         before, now = self._folder / _BEFORE, self._folder / _NOW
         lines: Iterable[Record] = [*_lines(before), *_lines(now)]
-        content = "".join(json.dumps(line) + "\n" for line in lines)
+        content = "".join(map(sealed, lines))
         write_file(before, content.encode(), durable=True)
         now.unlink(missing_ok=True)
 
 
 def _lines(path: Path) -> Iterator[Record]:
-    """The whole lines of a file; one that was torn by a kill is none."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    for line in text.splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+    """The lines of a file that are as they were written; a test of any other runs again."""
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            yield unsealed(line)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from emcheck import check_layer
 from emcheck.checks import CHECKS, Case
-from emcheck.guard import Interrupt, Surroundings, foreign, one_line
-from emcheck.guard.surroundings import SETTINGS
+from emcheck.guard import Interrupt, foreign, one_line
+from emcheck.guard.surroundings import SETTINGS, Surroundings
 from emcheck.kit import Examination, Report
 from emcheck.result import Verdict
 

@@ -26,6 +26,7 @@ from emcheck.matrix.case import MatrixCase, Record, run_batch, run_case
 from emcheck.matrix.show import told
 from emcheck.matrix.store import Store, opened, read_records
 from emcheck.matrix.tally import Tally
+from emcheck.seal import sealed
 from properties import scale
 
 # What the workers' processes close late is not this suite's.
@@ -259,7 +260,7 @@ def test_a_fail_is_never_lost_to_a_pass(tmp_path: Path, verdicts: tuple[str, str
     cases, _ = every_case(["Conv1x1"], [(2, 2, 3)], ["float64"])
     (tmp_path / "results").mkdir()
     for name, verdict in zip("ab", verdicts, strict=True):
-        line = json.dumps(_record(cases[0], verdict)) + "\n"
+        line = sealed(_record(cases[0], verdict))
         (tmp_path / "results" / f"{name}.jsonl").write_text(line, encoding="utf-8")
     (kept,), broken = read_records(sorted((tmp_path / "results").iterdir()))
     assert not broken
@@ -270,17 +271,20 @@ def test_a_fail_is_never_lost_to_a_pass(tmp_path: Path, verdicts: tuple[str, str
 def test_torn_and_impossible_results_are_told_and_the_rest_is_used(
     tmp_path: Path, cut: int
 ) -> None:
-    cases, _ = every_case(["Conv1x1"], [(2, 2, 3)], ["float64"], range(3))
-    good, torn, false = (json.dumps(r) for r in (
+    cases, _ = every_case(["Conv1x1"], [(2, 2, 3)], ["float64"], range(4))
+    good, torn, false, changed = (sealed(r).strip() for r in (
         _record(cases[0], "PASS"), _record(cases[1], "PASS"), _record(cases[2], "PASS", 7.0),
+        _record(cases[3], "FAIL"),
     ))  # fmt: skip
+    changed = changed.replace("FAIL", "PASS")
     (tmp_path / "results").mkdir()
-    content = "\n".join([good, torn[: min(cut, len(torn) - 1)] or "\x00", false]) + "\n"
+    content = "\n".join([good, torn[: min(cut, len(torn) - 1)] or "\x00", false, changed]) + "\n"
     (tmp_path / "results" / "a.jsonl").write_text(content, encoding="utf-8")
     records, broken = read_records([tmp_path / "results" / "a.jsonl"])
     assert [MatrixCase.of(record) for record in records] == [cases[0]]
-    assert len(broken) == 2
+    assert len(broken) == 3
     assert "a PASS of inverse_undoes_forward with 7 bounds" in broken[1]
+    assert "a line that does not agree with its checksum" in broken[2]
 
 
 def test_tasks_grow_with_what_a_case_costs() -> None:

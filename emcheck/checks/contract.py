@@ -138,10 +138,12 @@ def calls_are_pure(trial: Trial) -> Measure:
 
     A buffer whose change changes no output, a count or a scratch tensor, is a note.
     """
+    # The latent first: it takes layers of its own.
+    inputs = {"inverse": trial.latent if trial.has("inverse") else trial.x, "forward": trial.x}
     layer = trial.new_layer()
     before = {name: value.clone() for name, value in _state(layer).items()}
     for name, method in directions(trial, layer):
-        given = trial.x.clone() if name == "forward" else trial.latent.clone()
+        given = inputs[name].clone()
         kept = given.clone()
         with torch.no_grad():
             method(given)

@@ -18,7 +18,8 @@ from emcheck.checks.capabilities import CAPABILITIES
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
-from emcheck.guard import TimeLimit, foreign, one_line, settings_kept, time_limit
+from emcheck.guard import TimeLimit, foreign, one_line, time_limit
+from emcheck.guard.surroundings import settings_kept
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Result, Verdict
 from emcheck.spec import Trait

@@ -6,7 +6,7 @@ from emcheck.bounds import Measure
 from emcheck.checks.calling import inverse_of
 from emcheck.checks.core import check, yes
 from emcheck.checks.trial import Trial
-from emcheck.guard import Surroundings, changed_so_far
+from emcheck.guard.surroundings import Surroundings, changed_so_far
 
 
 @check("state", house=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.checks.differences import Difference, central_difference, noise
+from emcheck.parts import PART, dot, normal_parts, parts, root_mean_square
 
 #: ``output(layer, x)`` is one of the four outputs of a layer, ``(B, ...)``.
 Output = Callable[[nn.Module, Tensor], Tensor]
@@ -32,9 +33,11 @@ class Slopes:
         x: the input, ``(B, *event)``; samples with an output that is not finite are left out.
         weight: of the entries of the output.
         directions: by name; as large as what they move.
-        gradients: by autograd; None where the graph does not lead to a tensor.
+        gradients: by autograd, along these directions; 0 where the graph leads nowhere.
+        missing: names of the tensors whose gradient is absent or 0 in every entry.
         size: the summed absolute values that the sum is made of.
         attached: whether the output has a graph at all.
+        called: the layer that the gradients were taken of, at the parameters of the case.
     """
 
     fresh: Callable[[], nn.Module]
@@ -42,9 +45,11 @@ class Slopes:
     x: Tensor
     weight: Tensor
     directions: dict[str, Tensor]
-    gradients: dict[str, Tensor | None]
+    gradients: dict[str, float]
+    missing: frozenset[str]
     size: float
     attached: bool
+    called: nn.Module
 
     @classmethod
     def of(
@@ -65,16 +70,21 @@ class Slopes:
         weight = torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out)
         with torch.enable_grad():
             value = (weight * output(layer, given.clone())).sum()
-        found: Sequence[Tensor | None] = [None] * len(tensors)
+        found: list[Tensor | None] = [None] * len(tensors)
         if value.requires_grad:
-            found = torch.autograd.grad(value, list(tensors.values()), allow_unused=True)
-        directions = {name: _direction(t, generator) for name, t in tensors.items()}
+            found = list(torch.autograd.grad(value, list(tensors.values()), allow_unused=True))
+        directions, gradients, missing = {}, {}, set()
+        for at, (name, tensor) in enumerate(tensors.items()):
+            directions[name] = _direction(tensor, generator)
+            gradient, found[at] = found[at], None  # one of a size of the layer at a time
+            gradients[name] = 0.0 if gradient is None else dot(gradient, directions[name])
+            if gradient is None or not bool(gradient.any()):
+                missing.add(name)
         n = x[0].numel()  # sums inside a log-det have n terms
         size = float((weight * out).abs().sum() + weight.abs().sum() * n)
-        gradients = dict(zip(tensors, found, strict=True))
-        return cls(
-            fresh, output, x.detach(), weight, directions, gradients, size, value.requires_grad
-        )
+        told, attached = frozenset(missing), value.requires_grad
+        x = x.detach()
+        return cls(fresh, output, x, weight, directions, gradients, told, size, attached, layer)
 
     @property
     def names(self) -> list[str]:
@@ -92,12 +102,7 @@ class Slopes:
 
     def gradient(self, names: Sequence[str]) -> float:
         """Along the directions of ``names``, by autograd; a missing gradient counts as zero."""
-        total = 0.0
-        for name in names:
-            gradient = self.gradients[name]
-            if gradient is not None:
-                total += float((gradient.double() * self.directions[name].double()).sum())
-        return total
+        return sum(self.gradients[name] for name in names)
 
     def difference(self, names: Sequence[str]) -> Difference:
         """The same by central differences."""
@@ -108,7 +113,9 @@ class Slopes:
         return noise(lambda moved: self._at(names, moved), step)
 
     def _at(self, names: Sequence[str], step: float) -> float:
-        return self._value(self._used or self.fresh(), names, step)
+        if self._used is None:
+            return self._value(self.fresh(), None, names, step)
+        return self._value(self._used, self.called, names, step)
 
     @cached_property
     def _used(self) -> nn.Module | None:
@@ -116,28 +123,34 @@ class Slopes:
 
         Copying is what costs; a layer with a memory does not pass this, and is copied.
         """
-        layer, names = self.fresh(), self.names
-        self._value(layer, names, 0.0)
-        step = 2.0**-8
-        same = self._value(layer, names, step) == self._value(self.fresh(), names, step)
-        return layer if same else None
+        used, fresh, step = self.called, self.fresh(), 2.0**-8
+        of_used = self._value(used, fresh, self.names, step)
+        for name in self.names:
+            if name != INPUT:
+                used.get_parameter(name).data.copy_(fresh.get_parameter(name))
+        return fresh if self._value(fresh, used, self.names, step) == of_used else None
 
-    def _value(self, layer: nn.Module, names: Sequence[str], step: float) -> float:
+    def _value(
+        self, layer: nn.Module, base: nn.Module | None, names: Sequence[str], step: float
+    ) -> float:
+        """The sum with ``layer`` moved away from ``base``, or from where it is itself."""
         x = self.x.clone()
-        moved = {n: x if n == INPUT else layer.get_parameter(n) for n in names}
         with torch.no_grad():
-            kept = {name: tensor.clone() for name, tensor in moved.items()}
-            for name, tensor in moved.items():
-                tensor.add_((step * self.directions[name]).to(tensor))
-            try:
-                return float((self.weight * self.output(layer, x)).sum())
-            finally:
-                for name, tensor in moved.items():
-                    tensor.copy_(kept[name])
+            for name in self.names:
+                tensor = x if name == INPUT else layer.get_parameter(name)
+                if base is not None and name != INPUT:
+                    tensor.copy_(base.get_parameter(name))
+                if name in names:
+                    for part, direction in parts(tensor, self.directions[name]):
+                        part.add_((step * direction).to(part))
+            return float((self.weight * self.output(layer, x)).sum())
 
 
 def _direction(tensor: Tensor, generator: torch.Generator) -> Tensor:
     """Normal numbers as large as the entries of ``tensor`` are (1 where they are all 0)."""
-    v = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-    size = float(tensor.detach().double().square().mean().sqrt())
-    return v.to(tensor.device) * (max(size, 2.0**-4) if size else 1.0)
+    dtype = torch.float64 if tensor.numel() <= PART else torch.float32  # exact in either
+    direction = torch.empty(tensor.shape, dtype=dtype)
+    for part, drawn in normal_parts(direction, generator):
+        part.copy_(drawn)
+    size = root_mean_square(tensor)
+    return direction.to(tensor.device).mul_(max(size, 2.0**-4) if size else 1.0)

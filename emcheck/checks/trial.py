@@ -251,6 +251,14 @@ class Trial:
         found = self.probed(x, inverse)
         return found.largest, bounds.RITZ_SHARE * found.smallest
 
+    @cached_property
+    def terms(self) -> int:
+        """The length of the longest sum that a parameter is multiplied into."""
+        sums = (
+            max(len(p), p.numel() // max(len(p), 1)) for p in self.layer.parameters() if p.dim()
+        )
+        return max(sums, default=1)
+
     def forward_bound(self, x: Tensor) -> tuple[Array, Array]:
         """What a correct ``forward(x)`` may err by: z entry by entry, and log-det ``(B,)``."""
         if self.definition is not None:
@@ -262,7 +270,8 @@ class Trial:
         for n in range(len(x)):
             J = self.jacobian(x[n])
             kappa, ill = self.judgeable(x[n], z[n])
-            errors.append(bounds.jacobian_forward(J, as_extended(x[n]), as_extended(z[n]), u))
+            parts = J, as_extended(x[n]), as_extended(z[n])
+            errors.append(bounds.jacobian_forward(*parts, u, self.terms))
             unit = self.jacobian_logdet_unit(len(J), kappa, float(logdet[n]))
             of_logdet.append(math.inf if ill else unit)
         return np.reshape(errors, z.shape), np.array(of_logdet)
@@ -288,7 +297,7 @@ class Trial:
                 size = np.asarray(np.broadcast_to(residual, Z.shape), np.float64).reshape(-1)
             else:
                 J = self.jacobian(xh[n])
-                size = bounds.jacobian_forward(J, X, Z, self.arithmetic)
+                size = bounds.jacobian_forward(J, X, Z, self.arithmetic, self.terms)
             errors.append(np.abs(inverse_matrix(J)) @ size)
         bound = np.reshape(
             np.stack([np.asarray(e, np.float64).reshape(-1) for e in errors])

@@ -12,7 +12,8 @@ import torch
 
 from emcheck.checks.case import Case, Subject
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.guard import TimeLimit, foreign, settings_kept, time_limit
+from emcheck.guard import TimeLimit, foreign, time_limit
+from emcheck.guard.surroundings import settings_kept
 from emcheck.result import Result
 
 

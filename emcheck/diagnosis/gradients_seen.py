@@ -72,8 +72,7 @@ def _of_output(trial: Trial, output: str) -> list[Slope]:
     slopes = []
     for name in found.names:
         got, true = found.gradient([name]), found.difference([name])
-        gradient = found.gradients[name]
-        missing = gradient is None or not bool(gradient.any())
+        missing = name in found.missing
         bound = FINITE_DIFFERENCE * (found.size + abs(got)) * found.precision
         bound += DIFFERENCE_SPREAD * true.spread
         told = "the input" if name == INPUT else name

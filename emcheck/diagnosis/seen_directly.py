@@ -16,7 +16,7 @@ from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.core import SEEN, Fit, hypothesis
 from emcheck.diagnosis.covers import ANY
 from emcheck.diagnosis.evidence import Evidence
-from emcheck.guard import Surroundings
+from emcheck.guard.surroundings import Surroundings
 
 
 @hypothesis("folds", rank=SEEN - 3, when=("map_does_not_fold",), explains=ANY)

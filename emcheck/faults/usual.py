@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from emcheck.checks import Case, Subject
-from emcheck.guard import foreign, one_line, settings_kept
+from emcheck.guard import foreign, one_line
+from emcheck.guard.surroundings import settings_kept
 
 #: Not a tolerance of this project but the subject of a measurement: the absolute tolerance
 #: that suites of flow libraries give both comparisons in single precision.

@@ -21,8 +21,8 @@ import torch
 from emcheck.bounds import Measure
 from emcheck.checks import CHECKS, Check
 from emcheck.checks.trial import Trial
-from emcheck.guard import Surroundings
 from emcheck.guard.limit import watchers
+from emcheck.guard.surroundings import Surroundings
 from emcheck.isolated.wire import Job, Message, finding_of, result_of, sent_finding, sent_report
 from emcheck.kit import Examination
 from emcheck.kit.loading import layer_of, load_target, source_path

@@ -11,7 +11,8 @@ import torch
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import with_logdet
 from emcheck.checks.trial import Trial
-from emcheck.guard import TimeLimit, foreign, one_line, settings_kept, time_limit
+from emcheck.guard import TimeLimit, foreign, one_line, time_limit
+from emcheck.guard.surroundings import settings_kept
 
 
 def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:

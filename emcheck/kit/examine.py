@@ -17,7 +17,8 @@ from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
 from emcheck.checks.core import without_running
 from emcheck.diagnosis import Explanation, Finding, search
-from emcheck.guard import Surroundings, TimeLimit, foreign, raised_by, time_limit
+from emcheck.guard import TimeLimit, foreign, raised_by, time_limit
+from emcheck.guard.surroundings import Surroundings
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_expected
@@ -154,8 +155,7 @@ class Examination:
             unsupported = Verdict.UNSUPPORTED
             return case, without_running(check, subject, case, unsupported, reason)
         if time.monotonic() > self._until:
-            told = f"the report's limit of {self.report_limit:g} s was over"
-            late = without_running(check, subject, case, Verdict.NOT_RUN, told)
+            late = without_running(check, subject, case, Verdict.NOT_RUN, self._over)
             return case, replace(late, unfinished=int(check.hindered(subject) is None))
         place = (case.event, case.dtype, case.style, case.scale, case.seed)
         if place in self._hung:
@@ -169,6 +169,10 @@ class Examination:
         if result.unfinished and result.detail.startswith("inverse did not"):
             self._hung.add(place)
         return case, result
+
+    @property
+    def _over(self) -> str:
+        return f"the report's limit of {self.report_limit:g} s was over"
 
     def _too_wide(self, check: Check, subject: Subject, case: Case) -> str:
         """Why a check that computes in float64 is not run on constants rounded to float32."""
@@ -197,7 +201,9 @@ class Examination:
         if spoils(check.name, merged.verdict, merged.unfinished):
             case = next(case for case, result in found if result.case == merged.case)
             if merged.verdict is Verdict.NOT_RUN:
-                self._findings.append(Finding(check.name, check.adapt(case, subject), merged))
+                # That the report was over says nothing of the layer that could be explained.
+                if any(result.unfinished and result.detail != self._over for _, result in found):
+                    self._findings.append(Finding(check.name, check.adapt(case, subject), merged))
                 return replace(merged, reproduce=_line(check, check.adapt(case, subject)))
         if merged.verdict is not Verdict.FAIL:
             return merged

@@ -14,6 +14,9 @@ from emcheck.result import Result, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Of the JSON; it grows where an entry changes its meaning or goes.
+FORMAT = 1
+
 #: Verdicts that are told one by one, in this order; the others are counted.
 _TOLD = (
     *(Verdict.FAIL, Verdict.XPASS, Verdict.NOT_RUN, Verdict.XFAIL),
@@ -68,6 +71,7 @@ class Report:
     def to_json(self) -> str:
         """Everything as JSON; numbers that are not finite are texts."""
         content: dict[str, Any] = {
+            "format": FORMAT,
             "layer": self.layer,
             "shape": self.shape,
             "seed": self.seed,

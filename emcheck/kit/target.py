@@ -17,7 +17,8 @@ from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
 from emcheck.copying import copy_layer
-from emcheck.guard import foreign, one_line, settings_kept
+from emcheck.guard import foreign, one_line
+from emcheck.guard.surroundings import settings_kept
 from emcheck.layer import Event
 from emcheck.oracle import Definition, ReferenceDefinition
 from emcheck.randomness import seeded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from emcheck.lock import locked
 from emcheck.matrix.case import MatrixCase, Record
 from emcheck.ok import spoils
 from emcheck.result import Verdict
+from emcheck.seal import sealed, unsealed
 
 _ABOUT, _RESULTS = "matrix.json", "results"
 
@@ -53,7 +53,7 @@ class Store:
     def keep(self, records: Sequence[Record]) -> None:
         """Write the records of one task; its file is named after its cases."""
         name = fingerprint.digest([MatrixCase.of(record) for record in records])
-        content = "".join(json.dumps(record) + "\n" for record in records)
+        content = "".join(map(sealed, records))
         write_all(self.out / _RESULTS, {f"{name}.jsonl": content.encode()}, durable=True)
 
     def _agree(self, made_for: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class Store:
         before: dict[str, str] = {}
         if self.files:
             with contextlib.suppress(OSError, ValueError):
-                before = json.loads(path.read_text(encoding="utf-8"))
+                before = unsealed(path.read_text(encoding="utf-8"))
             differ = [name for name in made_for if before.get(name, made_for[name])
                       != made_for[name]] if before else [_ABOUT]  # fmt: skip
             if differ:
@@ -69,8 +69,8 @@ class Store:
                     f"{self.out}: the results kept there were made with another {differ[0]}; "
                     "--fresh drops them, --out names another folder"
                 )
-        content = json.dumps(before | dict(made_for), indent=1) + "\n"
-        write_all(self.out, {_ABOUT: content.encode()}, durable=True)
+        content = sealed(before | dict(made_for)).encode()
+        write_all(self.out, {_ABOUT: content}, durable=True)
 
 
 def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
@@ -83,7 +83,7 @@ def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
     for path in files:
         for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             try:
-                record = json.loads(line)
+                record = unsealed(line)
                 case, failed = MatrixCase.of(record), _fails(record)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 told = f"{path}, line {number}: expected a result, got {one_line(error, 80)}"

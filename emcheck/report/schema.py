@@ -153,7 +153,7 @@ def parse_json(content: str, where: str) -> Any:
     try:
         return json.loads(content, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        at = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        at = f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
         start = content.strip()[:40]
         raise ReportError(f"{where}: expected JSON, got {shown(start)} ({at})") from None
     except ValueError as error:

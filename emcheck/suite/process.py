@@ -12,24 +12,33 @@ from pathlib import Path
 from emcheck.commands import COULD_NOT_RUN, FAILED
 from emcheck.processes import follow_parent
 
-#: Seconds that an interrupted child has to close its files.
+#: Seconds that a stopped child has to end.
 _PATIENCE = 20
 
 
 def python(*words: str, cwd: Path, environment: Mapping[str, str]) -> int:
     """``python -m WORDS``: its exit code as one of ours; it ends when this process does.
 
-    Else the tests of a killed run would go on beside those of the next.
+    Else the tests of a killed run would go on beside those of the next. Ctrl-C at a terminal
+    reaches this process alone, which stops the child: one that is told itself may be importing,
+    and would answer with a traceback.
     """
     command = [sys.executable, "-m", *words]
-    follow = follow_parent if sys.platform == "linux" else None
     env = {**os.environ, **environment}
-    with subprocess.Popen(command, cwd=cwd, env=env, preexec_fn=follow) as child:
+    with subprocess.Popen(command, cwd=cwd, env=env, preexec_fn=_apart) as child:
         try:
             code = child.wait()
-        except KeyboardInterrupt:  # the terminal has told the child too: let it end
+        except KeyboardInterrupt:
+            child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_PATIENCE)
             child.kill()
             raise
     return code if code in (0, FAILED) else COULD_NOT_RUN
+
+
+def _apart() -> None:
+    """In the child: a process group of its own, and an end with its parent."""
+    os.setpgid(0, 0)
+    if sys.platform == "linux":
+        follow_parent()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from emcheck import fingerprint
 from emcheck.files import write_all
 from emcheck.lock import locked
 from emcheck.machine import commit
+from emcheck.seal import sealed, unsealed
 from emcheck.suite.settings import Settings
 
 #: What a run keeps while it is not finished, in the checkout.
@@ -136,8 +136,7 @@ class _Run:
         self.told(f"{title}: {'ok' if code == 0 else f'exit code {code}'} ({_minutes(seconds)})")
         if code == 0 and _keys(self.stages, self.settings, self.root) == self.keys:
             self.finished[stage.name] = self._made(stage) | {"seconds": round(seconds, 1)}
-            content = json.dumps(self.finished, indent=1) + "\n"
-            write_all(self.kept, {_STATE: content.encode()}, durable=True)
+            write_all(self.kept, {_STATE: sealed(self.finished).encode()}, durable=True)
         return code
 
     def _made(self, stage: Stage) -> dict[str, Any]:
@@ -169,10 +168,9 @@ def _files(stage: Stage, root: Path) -> dict[str, str | None]:
 def _finished(kept: Path) -> dict[str, dict[str, Any]]:
     """Stage -> what is known of it, nothing where nothing can be read."""
     try:
-        found = json.loads((kept / _STATE).read_text(encoding="utf-8"))
+        return unsealed((kept / _STATE).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _minutes(seconds: float) -> str:

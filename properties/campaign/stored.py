@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import pickle
 import tarfile
@@ -21,6 +20,7 @@ from emcheck.files import require_writable, write_file
 from emcheck.matrix.case import MatrixCase
 from emcheck.matrix.store import read_records
 from emcheck.report.load import read_properties
+from emcheck.seal import sealed
 from properties.campaign.core import Input
 
 _LINES = 6
@@ -30,7 +30,7 @@ def _matrix_line(number: int, verdict: str = "PASS", ratio: object = 0.5) -> str
     case = MatrixCase("Conv1x1", (2, 2, 3), "float64", number)
     result = {"check": "inverse_undoes_forward", "verdict": verdict, "ratio": ratio}
     results = [{**result, "threshold": 1.0}]
-    return json.dumps({**asdict(case), "seconds": 1.0, "results": results})
+    return sealed({**asdict(case), "seconds": 1.0, "results": results}).strip()
 
 
 def _matrix(spoil: Callable[[bytes], bytes], at: int) -> Callable[[Path], object]:
@@ -57,6 +57,17 @@ _SPOILT: dict[str, Callable[[bytes], bytes]] = {
     "a PASS over its threshold": lambda line: line.replace(b"0.5", b"1e9"),
     "nested too deeply": lambda line: b"[" * 100_000,
 }
+
+
+def _bit(share: float) -> Callable[[bytes], bytes]:
+    def spoil(line: bytes) -> bytes:
+        at = int(share * len(line))
+        return line[:at] + bytes([line[at] ^ 4]) + line[at + 1 :]
+
+    return spoil
+
+
+_SPOILT |= {f"a bit at {share:.2f}": _bit(share) for share in np.linspace(0, 0.99, 12)}
 
 
 def _checkpoint(spoil: Callable[[bytearray], bytes]) -> Callable[[Path], object]:

@@ -1,0 +1,48 @@
+"""Large tensors, part by part, so that no second one of their size is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+#: Numbers of a part; a smaller tensor is one part.
+PART = 2**17
+
+
+def parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of the same entries of tensors of one shape; all entries at once if few or strided."""
+    whole = tensors[0].numel() <= PART or not all(t.is_contiguous() for t in tensors)
+    if whole:
+        yield tensors
+    else:
+        yield from zip(*(tensor.view(-1).split(PART) for tensor in tensors), strict=True)
+
+
+def normal_parts(tensor: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """The parts of ``tensor``, each with standard normal numbers, float64 on the CPU.
+
+    Random numbers cost more than all else that is done with a large tensor: its parts share the
+    numbers of one, turned by a random shift. Neighbouring rows of a matrix stay independent.
+    """
+    drawn: Tensor | None = None
+    for (part,) in parts(tensor):
+        if drawn is None:
+            drawn = torch.randn(part.shape, generator=generator, dtype=torch.float64)
+            yield part, drawn
+        else:
+            shift = int(torch.randint(PART, (), generator=generator))
+            yield part, drawn.roll(shift)[: len(part)]
+
+
+def root_mean_square(tensor: Tensor) -> float:
+    """``sqrt(mean(t^2))``, summed in float64."""
+    total = sum(float(part.double().square().sum()) for (part,) in parts(tensor.detach()))
+    return math.sqrt(total / tensor.numel())
+
+
+def dot(a: Tensor, b: Tensor) -> float:
+    """``sum(a b)`` in float64."""
+    return sum(float((x.double() * y.double()).sum()) for x, y in parts(a, b))

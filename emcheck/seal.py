@@ -1,0 +1,41 @@
+"""Kept lines of JSON with a version and a checksum: a line that was changed or torn is none."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+#: Of the lines; a reader knows no other.
+_VERSION = 1
+
+_SEAL = "seal"
+
+
+def sealed(record: Mapping[str, Any]) -> str:
+    """The record as one line with its end; the last entry is ``"seal": "version:checksum"``."""
+    seal = f"{_VERSION}:{_checksum(record)}"
+    return json.dumps({**record, _SEAL: seal}) + "\n"
+
+
+def unsealed(line: str | bytes) -> dict[str, Any]:
+    """The record of a line.
+
+    Raises:
+        ValueError: it is torn, was changed, was never sealed, or is of another version.
+    """
+    record = json.loads(line)
+    seal = record.pop(_SEAL, None) if isinstance(record, dict) else None
+    if not isinstance(seal, str):
+        raise ValueError("a line without seal")
+    version, _, checksum = seal.partition(":")
+    if version != str(_VERSION):
+        raise ValueError(f"a line of format {version}, of which this version knows only {_VERSION}")
+    if checksum != _checksum(record):
+        raise ValueError("a line that does not agree with its checksum")
+    return dict(record)
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(record).encode()):08x}"
