@@ -48,9 +48,10 @@ def render_report(report: Report, console: Console | None = None) -> None:
     """The report of one layer as a table of at most 80 columns, findings below it."""
     console = console or Console()
     table = Table(box=None, pad_edge=False)
-    for name in ("check", "float32", "float64"):
+    table.add_column("check", overflow="fold")
+    for name in ("float32", "float64"):  # a verdict is never cut, however narrow the terminal
         table.add_column(name, no_wrap=True)
-    table.add_column("error/bound", justify="right")
+    table.add_column("error/bound", justify="right", overflow="fold")
     by_check: dict[str, list[Result]] = {}
     for result in report.results:
         by_check.setdefault(result.check, []).append(result)

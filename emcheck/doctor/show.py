@@ -17,12 +17,10 @@ from emcheck.doctor.registry import CAPABILITIES, REGISTRY, trusted
 def render(canaries: Sequence[Canary]) -> RenderableType:
     """A table of 80 columns at most, then one line for each failure with its repair."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    table.add_column("canary", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("cases", justify="right", no_wrap=True)
-    table.add_column("error/bound", justify="right", no_wrap=True)
-    table.add_column("limit", justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("canary", overflow="fold")
+    table.add_column("verdict", no_wrap=True)  # never cut, however narrow the terminal
+    for name in ("cases", "error/bound", "limit", "seconds"):
+        table.add_column(name, justify="right", overflow="fold")
     for canary in canaries:
         verdict = Text("ok", "green") if canary.ok else Text("FAILS", "bold red")
         ratio, limit = _number(canary.ratio), f"{canary.threshold:g}"

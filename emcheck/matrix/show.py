@@ -39,10 +39,10 @@ def render_outcome(outcome: Outcome, console: Console | None = None) -> None:
     expected = Counter(case.target for case in outcome.cases)
     lost = Counter(case.target for case in outcome.lost)
     table = Table(box=None, pad_edge=False)
-    table.add_column("target", max_width=26, overflow="ellipsis", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("target", max_width=26, overflow="fold")
+    table.add_column("verdict", no_wrap=True)  # never cut, however narrow the terminal
     for name in ("cases", "done", "lost", *map(_title, _COLUMNS), "other"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for target, count in expected.items():
         found = outcome.tally.verdicts[target]
         well = outcome.tally.ok(target) and not lost[target]

@@ -1,6 +1,8 @@
 """``python -m properties.campaign [KIND ...]``: tried, good and bad; exit code 1 if any is bad.
 
-The kinds are those of the inputs, ``fault`` among them; all of them unless named.
+The kinds are those of the inputs, and ``fault``, ``kill`` and ``run`` for what is done to
+processes; all of them unless named. Inputs take half a minute, faults and kills some minutes each,
+the kills of ``emcheck run`` in all its stages a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import torch
 from properties.campaign import layers, stored
 from properties.campaign.core import Input
 from properties.campaign.faults import faults
+from properties.campaign.kills import kills
+from properties.campaign.runs import runs
 
 
 def inputs() -> Iterator[Input]:
@@ -33,6 +37,11 @@ def _tried(kinds: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         if not kinds or kind in kinds:
             with tempfile.TemporaryDirectory() as folder:
                 yield kind, name, trouble(Path(folder))
+    for kind, several in (("kill", kills), ("run", runs)):
+        if not kinds or kind in kinds:
+            with tempfile.TemporaryDirectory() as folder:
+                for name, trouble_of in several(Path(folder).resolve()):
+                    yield kind, name, trouble_of
 
 
 def main(kinds: Sequence[str]) -> int:
@@ -42,6 +51,8 @@ def main(kinds: Sequence[str]) -> int:
     tried, bad = Counter[str](), Counter[str]()
     for kind, name, trouble in _tried(kinds):
         tried[kind] += 1
+        if kind in ("kill", "run"):  # minutes each: say how far it is
+            print(f"{'BAD' if trouble else 'good'} {kind}: {name}", flush=True)
         if trouble:
             bad[kind] += 1
             print(f"BAD {kind}: {name}\n    {trouble.strip()}", flush=True)

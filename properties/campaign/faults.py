@@ -51,6 +51,7 @@ class Fault:
         options: of the command.
         environment: of the command, in place of its own; None leaves a variable out.
         shell: what the output is piped to.
+        before: what the shell does first.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Fault:
     options: Sequence[str] = ()
     environment: Mapping[str, str | None] = field(default_factory=dict)
     shell: str = ""
+    before: str = ""
 
     def trouble(self, folder: Path) -> str:
         """Why the end is bad, empty if it is good."""
@@ -81,9 +83,10 @@ class Fault:
         changed = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", **self.environment}
         env = {k: v for k, v in (os.environ | changed).items() if v is not None}
         command: list[str] = words
-        if self.shell:
+        if self.shell or self.before:
             quoted = " ".join(f"'{word}'" for word in words)
-            command = ["bash", "-c", f"set -o pipefail; {quoted} {self.shell}"]
+            first = self.before or "set -o pipefail"
+            command = ["bash", "-c", f"{first}; {quoted} {self.shell}"]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", cwd=folder, env=env,
@@ -149,6 +152,9 @@ def faults() -> Iterator[Fault]:
                 "torch.set_grad_enabled(False)")  # fmt: skip
     yield Fault("a meta default device at import", 0, "the default device", "import",
                 "torch.set_default_device('meta')")  # fmt: skip
+    yield Fault("a clock that jumps back by years", 0, _OK, "import",
+                "time.time = lambda now=time.time: now() - 10**9")  # fmt: skip
+    yield Fault("a clock that stands still", 0, _OK, "import", "time.time = lambda: 0.0")
     yield Fault("the working directory removed", 0, _OK, "import",
                 "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')")  # fmt: skip
     yield Fault("megabytes of output", 0, _OK, "import", "sys.stdout.write('x' * 10**7 + '\\n')")
@@ -169,5 +175,9 @@ def _surroundings() -> Iterator[Fault]:
     yield Fault("--json below a file", 2, "expected a file to write",
                 options=("--json=mine.py/below",))  # fmt: skip
     yield Fault("--json to standard output", 0, '"results"', options=("--json=/dev/stdout",))
+    yield Fault("files of 1 KiB at most", 2, "expected a file to write, got File too large",
+                options=("--json=report.json",), before="ulimit -f 1")  # fmt: skip
+    yield Fault("only TMPDIR to write to", 0, _OK, environment={"TMPDIR": "."})
+    yield Fault("no folder for temporary files", 0, _OK, environment={"TMPDIR": "/nowhere"})
     yield Fault("a full disk for --json", 2, "expected a file to write, got No space left",
                 options=("--json=/dev/full",))  # fmt: skip
