@@ -13,10 +13,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from emcheck import __version__
 from emcheck.checkout import REPORTS, needed
 from emcheck.commands import COULD_NOT_RUN, FAILED, INTERRUPTED
 from emcheck.commands.check import check
 from emcheck.experiments.cli import app as density
+from emcheck.extras import asked_for, require_suite
 from emcheck.guard import one_line
 
 app = typer.Typer(
@@ -32,6 +34,21 @@ app.add_typer(density, name="density")
 DATA = "reports/data"
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"emcheck {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
     try:
@@ -40,6 +57,11 @@ def main() -> None:
         code = INTERRUPTED
     except (ValueError, OSError) as error:
         code = _complain(one_line(error, most=1000))
+    except ModuleNotFoundError as error:
+        missing = asked_for(error)
+        if missing is None:
+            raise
+        code = _complain(str(missing))
     except Exception as error:
         # A wrong option: the class lives in click or in typer, depending on the version.
         told = getattr(error, "format_message", None)
@@ -72,6 +94,8 @@ def run(
     After an interruption the same command goes on where it stopped: finished stages and passed
     tests are kept as long as sources, commit, versions and settings are the same.
     """
+    root = needed("emcheck run")
+    require_suite()
     from emcheck.suite import Settings, Stage, run_stages, stages
 
     of_run = (
@@ -85,7 +109,7 @@ def run(
         Stage("report", lambda context: _report_of_run(), always=True),
     )
     settings = Settings(profile, workers, bench_profile, threads)
-    raise typer.Exit(run_stages(of_run, settings, needed("emcheck run"), fresh=fresh))
+    raise typer.Exit(run_stages(of_run, settings, root, fresh=fresh))
 
 
 def _report_of_run() -> int:
@@ -129,8 +153,8 @@ def compare(
 ) -> None:
     """Solvers and layers side by side: inverse over forward, ratio by ratio."""
     from emcheck.bench.compare import run_contests
-    from emcheck.kit.loading import parse_numbers
     from emcheck.show import StepProgress
+    from emcheck.words import parse_numbers
 
     counts = parse_numbers(threads, "thread counts like 1,2")
     with StepProgress("processes") as progress:

@@ -20,7 +20,7 @@ def digest(*parts: object) -> str:
 
 def of_sources(*places: Path) -> str:
     """The digest of files, of every Python file below folders, and of the versions in use."""
-    versions = [(name, metadata.version(name)) for name in _VERSIONS]
+    versions = [(name, _version(name)) for name in _VERSIONS]
     return digest(versions, *(_content(place) for place in places))
 
 
@@ -32,3 +32,11 @@ def _content(place: Path) -> list[tuple[str, str]]:
         for path in files
         if path.is_file()
     ]
+
+
+def _version(name: str) -> str:
+    """The version of a package; empty where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

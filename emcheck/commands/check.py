@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emcheck.commands import FAILED
+from emcheck.words import parse_shape, require_module
 
 if TYPE_CHECKING:
     from emcheck.matrix import Settings
@@ -86,7 +87,6 @@ def _matrix(
     **cluster: Any,
 ) -> None:
     from emcheck.files import require_writable
-    from emcheck.kit.loading import parse_shape
     from emcheck.matrix import every_case, run_matrix
     from emcheck.matrix.show import CaseProgress, render_outcome, write_json
     from emcheck.matrix.targets import named
@@ -118,12 +118,13 @@ def _one(
     memory: float | None,
     json: Path | None,
 ) -> None:
+    event = parse_shape(shape)
+    require_module(target)  # before torch is loaded
     from emcheck.files import require_writable, write_file
     from emcheck.isolated import Job, isolated_report
-    from emcheck.kit.loading import parse_shape
     from emcheck.show import CheckProgress, render_report
 
-    job = Job(target, parse_shape(shape), True, seed, examples, time_limit, compiled, memory=memory)
+    job = Job(target, event, True, seed, examples, time_limit, compiled, memory=memory)
     if json is not None:
         require_writable(json)
     with CheckProgress() as progress:

@@ -77,24 +77,3 @@ def source_path(target: str) -> str:
         path = Path(own or whole or "")
         return str(path.parent if path.name == "__init__.py" else path) if own or whole else ""
     return str(Path(whole).parent if whole else Path(own).parent)
-
-
-def parse_numbers(text: str, wanted: str) -> tuple[int, ...]:
-    """``"4,8,6"`` as whole numbers; ``wanted`` says what they are, with an example.
-
-    Raises:
-        ValueError: anything else.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"expected {wanted}, got {text!r}") from None
-
-
-def parse_shape(text: str) -> tuple[int, ...]:
-    """``"4,8,6"`` as an event.
-
-    Raises:
-        ValueError: anything else.
-    """
-    return parse_numbers(text, "a shape like 4,8,6")

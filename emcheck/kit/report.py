@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from emcheck.diagnosis import Explanation
+from emcheck.extras import asked_for
 from emcheck.ok import is_ok, never_passed, spoils
 from emcheck.result import Result, Verdict
 
@@ -62,8 +63,15 @@ class Report:
         return sum(result.examples for result in self.results)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per check and dtype."""
-        import pandas as pd  # half a second that nothing else here needs
+        """One row per check and dtype.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas as pd  # half a second that nothing else here needs
+        except ModuleNotFoundError as error:
+            raise asked_for(error) or error from error
 
         rows = [asdict(result) | {"verdict": str(result.verdict)} for result in self.results]
         return pd.DataFrame(rows)

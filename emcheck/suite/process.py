@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emcheck.commands import COULD_NOT_RUN, FAILED
+from emcheck.extras import require_suite
 from emcheck.processes import follow_parent
 
 #: Seconds that a stopped child has to end.
@@ -22,7 +23,12 @@ def python(*words: str, cwd: Path, environment: Mapping[str, str]) -> int:
     Else the tests of a killed run would go on beside those of the next. Ctrl-C at a terminal
     reaches this process alone, which stops the child: one that is told itself may be importing,
     and would answer with a traceback.
+
+    Raises:
+        MissingExtra: a part of the suite is not installed.
     """
+    if words[0] == "pytest":
+        require_suite()
     command = [sys.executable, "-m", *words]
     env = {**os.environ, **environment}
     with subprocess.Popen(command, cwd=cwd, env=env, preexec_fn=_apart) as child:
