@@ -38,7 +38,9 @@ def normal_parts(tensor: Tensor, generator: torch.Generator) -> Iterator[tuple[T
 
 
 def root_mean_square(tensor: Tensor) -> float:
-    """``sqrt(mean(t^2))``, summed in float64."""
+    """``sqrt(mean(t^2))``, summed in float64; 0 without entries."""
+    if not tensor.numel():
+        return 0.0
     total = sum(float(part.double().square().sum()) for (part,) in parts(tensor.detach()))
     return math.sqrt(total / tensor.numel())
 

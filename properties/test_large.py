@@ -82,5 +82,6 @@ def test_parts_are_the_whole() -> None:
     assert abs(float(a.mean())) < 0.01
     assert float(a.std()) == pytest.approx(1, abs=0.01)
     assert torch.linalg.matrix_rank(a) == 5
+    assert root_mean_square(torch.zeros(0, 3)) == 0
     (strided,) = next(parts(a.T))
     assert strided.shape == a.T.shape
