@@ -18,7 +18,7 @@ from emcheck.checkout import REPORTS, needed
 from emcheck.commands import COULD_NOT_RUN, FAILED, INTERRUPTED
 from emcheck.commands.check import check
 from emcheck.experiments.cli import app as density
-from emcheck.extras import asked_for, require_suite
+from emcheck.extras import extra_named, require_suite
 from emcheck.guard import one_line
 
 app = typer.Typer(
@@ -52,16 +52,12 @@ def _options(
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
     try:
-        code = app(standalone_mode=False) or 0
+        with extra_named():
+            code = app(standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (ValueError, OSError) as error:
         code = _complain(one_line(error, most=1000))
-    except ModuleNotFoundError as error:
-        missing = asked_for(error)
-        if missing is None:
-            raise
-        code = _complain(str(missing))
     except Exception as error:
         # A wrong option: the class lives in click or in typer, depending on the version.
         told = getattr(error, "format_message", None)

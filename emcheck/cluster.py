@@ -10,6 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from emcheck.extras import extra_named
 from emcheck.guard import one_line
 
 #: Seconds between two looks at the tasks, and between two at the workers.
@@ -39,13 +40,9 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
     """
     if workers < 1:
         raise ValueError(f"expected at least 1 worker, got {workers}")
-    try:
+    with extra_named():
         import dask
         from distributed import Client, LocalCluster
-    except ImportError:
-        raise ValueError(
-            "expected Dask (distributed), got none: pip install 'emcheck[cluster]'"
-        ) from None
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout="10s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 #: Top-level module -> the extra of emcheck that brings it.
@@ -29,13 +31,21 @@ class MissingExtra(ValueError):
     """Something that this call needs is not installed; the message names the extra."""
 
 
-def asked_for(error: ModuleNotFoundError) -> MissingExtra | None:
-    """The line for a module that an extra brings; None for any other module."""
-    name = (error.name or "").partition(".")[0]
-    extra = EXTRAS.get(name)
-    if extra is None:
-        return None
-    return MissingExtra(f"expected {name}, got none: pip install 'emcheck[{extra}]'")
+@contextmanager
+def extra_named() -> Iterator[None]:
+    """A module that an extra brings and that is not there is asked for in a line.
+
+    Raises:
+        MissingExtra: in place of the ``ModuleNotFoundError``; that of any other module passes.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in EXTRAS:
+            raise
+        told = f"expected {name}, got none: pip install 'emcheck[{EXTRAS[name]}]'"
+        raise MissingExtra(told) from error
 
 
 def require_suite() -> None:

@@ -7,6 +7,12 @@ import os
 import sys
 
 
+def import_from_here() -> None:
+    """Modules of the working directory can be imported, as with ``python -m``."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
 def require_module(target: str) -> None:
     """What is before the colon of ``module:factory`` begins with a module that can be found.
 
@@ -17,8 +23,7 @@ def require_module(target: str) -> None:
     top = name.partition(".")[0]
     if not separator or not top or top in sys.modules:
         return
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    import_from_here()
     if importlib.util.find_spec(top) is None:
         raise ValueError(f"cannot import {name}: ModuleNotFoundError: No module named {top!r}")
 

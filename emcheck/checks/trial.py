@@ -253,11 +253,9 @@ class Trial:
 
     @cached_property
     def terms(self) -> int:
-        """The length of the longest sum that a parameter is multiplied into."""
-        sums = (
-            max(len(p), p.numel() // max(len(p), 1)) for p in self.layer.parameters() if p.dim()
-        )
-        return max(sums, default=1)
+        """The length of the longest sum that a matrix or kernel of the layer is summed in."""
+        kernels = [p for p in self.layer.parameters() if p.dim() > 1 and p.numel()]
+        return max((max(len(p), p.numel() // len(p)) for p in kernels), default=1)
 
     def forward_bound(self, x: Tensor) -> tuple[Array, Array]:
         """What a correct ``forward(x)`` may err by: z entry by entry, and log-det ``(B,)``."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from emcheck.experiments.archives import load_cifar10, load_imagenet32
 from emcheck.experiments.regions import Data, of_images, of_photographs
+from emcheck.extras import extra_named
 from emcheck.images import load_image
 from emcheck.oracle.precision import Array
 
@@ -87,12 +88,8 @@ def _sklearn_images() -> list[Array]:
 
 
 def _sklearn():  # type: ignore[no-untyped-def]
-    try:
+    with extra_named():
         from sklearn import datasets
-    except ImportError:
-        raise ValueError(
-            "expected scikit-learn for this data set, got none: pip install 'emcheck[density]'"
-        ) from None
     return datasets
 
 

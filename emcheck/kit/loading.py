@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import operator
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 from emcheck.guard import foreign, one_line
 from emcheck.layer import Event
 from emcheck.registry import REGISTRY
+from emcheck.words import import_from_here
 
 
 def load_target(target: str) -> Any:
@@ -26,8 +26,7 @@ def load_target(target: str) -> Any:
     module_name, separator, name = target.partition(":")
     if not separator or not module_name or not name:
         raise ValueError(f"expected module:factory, got {target!r}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    import_from_here()
     try:
         found = importlib.import_module(module_name)
     except foreign() as error:  # whatever the user's module raises is the answer

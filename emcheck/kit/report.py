@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from emcheck.diagnosis import Explanation
-from emcheck.extras import asked_for
+from emcheck.extras import extra_named
 from emcheck.ok import is_ok, never_passed, spoils
 from emcheck.result import Result, Verdict
 
@@ -68,10 +68,8 @@ class Report:
         Raises:
             MissingExtra: pandas is not installed.
         """
-        try:
+        with extra_named():
             import pandas as pd  # half a second that nothing else here needs
-        except ModuleNotFoundError as error:
-            raise asked_for(error) or error from error
 
         rows = [asdict(result) | {"verdict": str(result.verdict)} for result in self.results]
         return pd.DataFrame(rows)
