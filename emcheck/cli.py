@@ -66,7 +66,7 @@ def main() -> None:
         message = told()
         code = _complain(f"{message} (--help says more)") if message else COULD_NOT_RUN
     if code == INTERRUPTED:
-        _complain("interrupted; the results of the last whole run are kept")
+        _complain("interrupted; what was finished is kept")
     sys.exit(code)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from emcheck.extras import extra_named
@@ -52,19 +54,39 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
         with client:
             yield client
         return
-    with (
-        _environment_kept(),  # Dask sets the threads of its workers in this process's, for good
-        dask.config.set({"distributed.scheduler.allowed-failures": deaths}),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,  # it would listen on every interface, without a password
-            silence_logs=logging.CRITICAL,  # a dead worker is told in the caller's own words
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(_environment_kept())  # Dask sets its workers' threads here, for good
+        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": deaths}))
+        with _deaf_to_ctrl_c():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address=None,  # it would listen on every interface, without password
+                    silence_logs=logging.CRITICAL,  # a dead worker is told in the caller's words
+                )
+            )
+        client = stack.enter_context(Client(cluster))
         yield client
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Threads and processes that start here never see Ctrl-C: this process stops them.
+
+    A worker would print the traceback of whatever it was doing. The signal is blocked, and what
+    starts inherits that, workers that the cluster replaces later among them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # on its start it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def kills(folder: Path) -> Iterator[tuple[str, str]]:
         )
         yield f"{killed_by.name} of a matrix", trouble or _differ(got, wanted)
     for name, act in _TO_A_WORKER.items():
-        trouble, got = _matrix(folder / f"worker-{len(name)}", act)
+        trouble, got = _matrix(folder / name.replace(" ", "-"), act)
         yield f"{name} of a matrix", trouble or _differ(got, wanted)
     trouble, got = _without_scheduler(folder / "scheduler")
     yield "SIGKILL of the scheduler of a matrix", trouble or _differ(got, wanted)
