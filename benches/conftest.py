@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from emcheck.bench import PROFILES, Plan, Workbench, make_plan
-from emcheck.bench.record import complete, part_of, slim_benchmark, slim_machine
-from emcheck.bench.timing import clock, free_memory
+from benches import PROFILES, Plan, Workbench, make_plan
+from benches.record import complete, part_of, slim_benchmark, slim_machine
+from benches.timing import clock, free_memory
 from emcheck.files import FileError, require_writable
 from emcheck.machine import describe_machine, present_devices
 

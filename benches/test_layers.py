@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from emcheck.bench import Cell, CheckFailed, Plan, Workbench, run_cell
+from benches import Cell, CheckFailed, Plan, Workbench, run_cell
 
 
 def test_layer(cell: Cell, benchmark: BenchmarkFixture, workbench: Workbench, plan: Plan) -> None:

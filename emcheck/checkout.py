@@ -21,7 +21,7 @@ def needed(what: str) -> Path:
     """
     if ROOT is None:
         raise ValueError(
-            f"{what} needs a checkout of emcheck with its folders properties/ and benches/, "
-            "got an installed package; emcheck check works without"
+            f"{what} needs a checkout of emcheck with its folders studies/, properties/ and "
+            "benches/, got an installed package; emcheck check works without"
         )
     return ROOT

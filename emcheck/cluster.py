@@ -46,13 +46,14 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
         import dask
         from distributed import Client, LocalCluster
     if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            told = one_line(error)
-            raise ValueError(f"{scheduler}: expected a Dask scheduler, got {told}") from None
-        with client:
-            yield client
+        with _silent():
+            try:
+                client = Client(scheduler, timeout="10s")
+            except (OSError, ValueError) as error:
+                told = one_line(error)
+                raise ValueError(f"{scheduler}: expected a Dask scheduler, got {told}") from None
+            with client:
+                yield client
         return
     with ExitStack() as stack:
         stack.enter_context(_environment_kept())  # Dask sets its workers' threads here, for good
@@ -69,6 +70,24 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
             )
         client = stack.enter_context(Client(cluster))
         yield client
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Dask logs no traceback: whatever it meets is told in the caller's words."""
+    handlers = [
+        handler
+        for name in ("distributed", "distributed.client")
+        for handler in logging.getLogger(name).handlers
+    ]
+    before = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, before, strict=True):
+            handler.setLevel(level)
 
 
 @contextmanager

@@ -16,7 +16,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, register_random, settings
 
+import benches
 import emcheck
+import studies
 from emcheck.doctor import diagnose, trusted
 from emcheck.doctor.canary import Canary, read_canaries
 from emcheck.files import FileError, require_writable, write_file
@@ -54,9 +56,10 @@ class _TorchRandom:
 
 # Hypothesis draws some numbers from constants in the source of loaded modules. What is drawn
 # must not depend on which test ran before in the same process: load them all now.
-for module in pkgutil.walk_packages(emcheck.__path__, "emcheck."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+for package in (emcheck, studies, benches):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith(("__main__", "conftest")):
+            importlib.import_module(module.name)
 
 _torch_random = _TorchRandom()
 register_random(_torch_random)

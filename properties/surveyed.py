@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from emcheck.adapters import Adapted, adapt
 from emcheck.randomness import seeded
-from emcheck.survey import LIBRARIES, Entry, entries
+from studies.survey import LIBRARIES, Entry, entries
 
 #: What the libraries warn of when they are built or called.
 QUIET = [

@@ -153,7 +153,7 @@ def test_no_library_is_imported_for_nothing() -> None:
     """Adapting functions, modules and torch's transforms imports none of the peers."""
     code = (
         "import sys, torch; from torch.distributions import SigmoidTransform\n"
-        "from emcheck.adapters import adapt; import emcheck.survey\n"
+        "from emcheck.adapters import adapt; import studies.survey\n"
         "adapt(SigmoidTransform()); adapt(forward=lambda x: (x, 0))\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "assert not {'normflows', 'nflows', 'FrEIA', 'zuko'} & loaded"

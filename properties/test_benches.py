@@ -18,9 +18,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from emcheck.bench import PROFILES, CheckFailed, Workbench, make_plan, run_cell
-from emcheck.bench.baselines import dense_triangular, jacobi, paper, row_by_row
-from emcheck.bench.cells import (
+from benches import PROFILES, CheckFailed, Workbench, make_plan, run_cell
+from benches.cells import (
     BATCHES,
     DTYPES,
     OPERATIONS,
@@ -30,13 +29,14 @@ from emcheck.bench.cells import (
     all_cells,
     variants,
 )
-from emcheck.bench.compare import every_contest, run_contests
-from emcheck.bench.contests import compete, masked
-from emcheck.bench.timing import Budget
+from benches.timing import Budget
 from emcheck.layers import AutoregressiveConv2d, Conv1x1
 from emcheck.registry import REGISTRY
-from emcheck.report.contests import BARS, CACHE_ON_DISK, EMPTY_CACHE, KEYS
 from emcheck.solve.choose import Solver
+from studies.contests.baselines import dense_triangular, jacobi, paper, row_by_row
+from studies.contests.layers import compete, masked
+from studies.contests.report import BARS, CACHE_ON_DISK, EMPTY_CACHE, KEYS
+from studies.contests.run import every_contest, run_contests
 
 SIDES = {side for _, side in PYRAMID}
 QUICK = make_plan(PROFILES["quick"], ("cpu",), {"cpu": None})
@@ -199,7 +199,7 @@ def test_first_calls_belong_to_a_thread_count_that_was_measured(tmp_path: Path) 
     with pytest.raises(ValueError, match="expected a device of this machine, got tpu"):
         run_contests(tmp_path / "out.jsonl", 1, [1], device="tpu")
     told: list[tuple[int, int]] = []
-    with patch("emcheck.bench.compare._output", output):
+    with patch("studies.contests.run._output", output):
         run_contests(tmp_path / "out.jsonl", 1, [2, 3], lambda *step: told.append(step))
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert {row["threads"] for row in rows[1:]} == {2, 3}

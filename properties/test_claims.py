@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from emcheck.claims import CLAIMS, Claim, Evidence, Fact, chosen
-from emcheck.claims.keep import keep
-from emcheck.claims.matrices import gaussian, lu_without_pivoting, reflections_of
-from emcheck.claims.run import run_claims
-from emcheck.claims.show import render
 from emcheck.oracle import householder
-from emcheck.report.claims import read_claims, write_claims
-from emcheck.report.claims.load import read_told
-from emcheck.report.claims.words import WORDS
-from emcheck.report.errors import ReportError
+from studies.claims import CLAIMS, Claim, Evidence, Fact, chosen
+from studies.claims.keep import keep
+from studies.claims.matrices import gaussian, lu_without_pivoting, reflections_of
+from studies.claims.report import read_claims, write_claims
+from studies.claims.report.load import read_told
+from studies.claims.report.words import WORDS
+from studies.claims.run import run_claims
+from studies.claims.show import render
+from studies.pages.errors import ReportError
 
 KEPT = Path(__file__).parent.parent / "reports" / "data" / "claims"
 NEGATED = [(name, negation) for name, claim in CLAIMS.items() for negation in claim.negations]

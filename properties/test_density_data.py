@@ -16,18 +16,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emcheck.experiments.baselines import gaussian_bits, png_bits
-from emcheck.experiments.data import DATA_SETS, load
-from emcheck.experiments.nearest import nearest_patches
-from emcheck.experiments.regions import (
+from emcheck.randomness import stream
+from studies.density.baselines import gaussian_bits, png_bits
+from studies.density.data import DATA_SETS, load
+from studies.density.nearest import nearest_patches
+from studies.density.regions import (
     Data,
     bands,
     dequantise,
     of_images,
     quantise,
 )
-from emcheck.images import tiles
-from emcheck.randomness import stream
+from studies.images import tiles
 
 BUNDLED = ("galaxies", "photographs", "faces", "digits")
 
@@ -252,6 +252,6 @@ def test_a_truncated_npz_is_one_line(tmp_path: Path) -> None:
 
 
 def test_every_set_is_described() -> None:
-    from emcheck.experiments.data import ABOUT
+    from studies.density.data import ABOUT
 
     assert set(ABOUT) == set(DATA_SETS)

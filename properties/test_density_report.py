@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emcheck.experiments.cell import RIVAL, Cell
-from emcheck.experiments.plans import CORE
-from emcheck.experiments.sweep import run_cell
-from emcheck.report.density import write_density
-from emcheck.report.density.differences import CONTROLS, differences, verdict
-from emcheck.report.density.load import Density, read_density
-from emcheck.report.density.page import page
-from emcheck.report.errors import ReportError
+from studies.density.cell import RIVAL, Cell
+from studies.density.plans import CORE
+from studies.density.report import write_density
+from studies.density.report.differences import CONTROLS, differences, verdict
+from studies.density.report.load import Density, read_density
+from studies.density.report.page import page
+from studies.density.sweep import run_cell
+from studies.pages.errors import ReportError
 
 #: Differences of five seeds, emerging minus control.
 BETTER = (-0.020, -0.024, -0.018, -0.022, -0.021)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from emcheck.experiments.cell import Cell
-from emcheck.experiments.plans import CORE, DEPTHS, PLANS, SEEDS, plan_of
-from emcheck.experiments.smoke import judge
-from emcheck.experiments.sweep import run_cell, sweep
-from emcheck.experiments.training import Training
 from emcheck.flows.mixing import MIXINGS
+from studies.density.cell import Cell
+from studies.density.plans import CORE, DEPTHS, PLANS, SEEDS, plan_of
+from studies.density.smoke import judge
+from studies.density.sweep import run_cell, sweep
+from studies.density.training import Training
 
 # What the workers' processes close late is not this suite's.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -82,7 +82,7 @@ def test_a_cell_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """The record of a cell that was interrupted is that of one that was not."""
     cell = replace(CELLS[0], steps=6, logs=3)
     whole = run_cell(cell, tmp_path / "whole.pt", None)
-    from emcheck.experiments.data import load
+    from studies.density.data import load
 
     half = Training(cell, load("digits"))
     half.log()

@@ -19,19 +19,19 @@ import pytest
 import torch
 
 from emcheck.cli import main
-from emcheck.experiments.cell import RIVAL, Cell, live_parameters, matched_width
-from emcheck.experiments.conditioning import mixing_conditions
-from emcheck.experiments.data import load
-from emcheck.experiments.evaluation import DRAWS, evaluate, held_out_bits
-from emcheck.experiments.outcome import encode, fidelity, outcome
-from emcheck.experiments.parallel import Group
-from emcheck.experiments.regions import of_images
-from emcheck.experiments.show import write_samples
-from emcheck.experiments.training import Diverged, Training, train
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
 from emcheck.oracle import condition_number, explicit_jacobian
-from emcheck.report.density.load import decode
+from studies.density.cell import RIVAL, Cell, live_parameters, matched_width
+from studies.density.conditioning import mixing_conditions
+from studies.density.data import load
+from studies.density.evaluation import DRAWS, evaluate, held_out_bits
+from studies.density.outcome import encode, fidelity, outcome
+from studies.density.parallel import Group
+from studies.density.regions import of_images
+from studies.density.report.load import decode
+from studies.density.show import write_samples
+from studies.density.training import Diverged, Training, train
 
 #: A tenth of a second for each step and less.
 SMALL = Cell("digits", RIVAL, 1, 0, width=8, steps=24, warmup=4, logs=4, batch=16)

@@ -25,8 +25,8 @@ from emcheck.checks import CHECKS
 from emcheck.diagnosis import causes
 from emcheck.faults import FAULTS
 from emcheck.registry import REGISTRY
-from emcheck.report.docs_figures import FOLDER, PICTURES
 from properties.documents import LINKED, ROOT, WRITTEN, Page, emcheck_commands, misparsed
+from studies.report.docs_figures import FOLDER, PICTURES
 
 README = Page(ROOT / "README.md")
 LAYERS_PAGE = Page(ROOT / "docs" / "layers.md")
@@ -156,9 +156,9 @@ def test_pictures_are_what_the_code_draws(name: str) -> None:
     if not _pinned_matplotlib():
         pytest.skip(f"matplotlib {matplotlib.__version__} is not the one of constraints.txt")
     file = FOLDER / f"{name}.svg"
-    assert file.exists(), f"no {file.name}: run python -m emcheck.report.docs_figures"
+    assert file.exists(), f"no {file.name}: run python -m studies.report.docs_figures"
     drawn = PICTURES[name].draw()
-    assert file.read_bytes() == drawn, f"{file.name}: run python -m emcheck.report.docs_figures"
+    assert file.read_bytes() == drawn, f"{file.name}: run python -m studies.report.docs_figures"
 
 
 def test_no_picture_is_left_over() -> None:

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import torch
 
-from emcheck.experiments.archives import _bytes
-from emcheck.experiments.checkpoint import PARTS, read_checkpoint, write_checkpoint
 from emcheck.files import FileError, growing, require_writable, write_all, write_file
-from emcheck.report.csv import csv_bytes
+from studies.density.archives import _bytes
+from studies.density.checkpoint import PARTS, read_checkpoint, write_checkpoint
+from studies.pages.csv import csv_bytes
 
 
 def names(folder: Path) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from emcheck import cli
-from emcheck.report import ReportError
-from emcheck.report.html import target_of, write_html
-from emcheck.report.markdown import csv_link, figure, fold, table
+from emcheck.cli import app
+from studies import cli
+from studies.pages.markdown import csv_link, figure, fold, table
+from studies.report import ReportError
+from studies.report.html import target_of, write_html
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="700" height="60"><g id="g1"/></svg>'
 
@@ -214,10 +215,10 @@ def test_the_option_takes_a_name_or_none(
     arguments = ["report", "--out", ".", *words]
     if inputs is None:
         with pytest.raises(ReportError, match=r"b\.json: expected a file name"):
-            cli.app(arguments, standalone_mode=False)
+            app(arguments, standalone_mode=False)
         assert asked == []
         return
-    cli.app(arguments, standalone_mode=False)
+    app(arguments, standalone_mode=False)
     assert asked == [inputs]
     assert [path.name for path in site.glob("*.html")] == ([target] if target else [])
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from emcheck.report.html import write_html
 from properties.browser import Tab, chromium, find
+from studies.report.html import write_html
 
 HERE = Path(__file__).parent
 PROBE = (HERE / "page_probe.js").read_text(encoding="utf-8")

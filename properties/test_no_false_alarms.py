@@ -12,8 +12,8 @@ from torch import nn
 
 from emcheck import check_layer
 from emcheck.registry import REGISTRY
-from emcheck.survey.entries import entries
 from properties.hidden import Hidden
+from studies.survey.entries import entries
 
 SEEDS = 20 if settings.get_current_profile_name() == "deep" else 1
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from emcheck.report.figures.patterns import draw_pattern, pixel_major
+from studies.pages.patterns import draw_pattern, pixel_major
 
 EVENT = (2, 3, 4)
 

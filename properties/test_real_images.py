@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emcheck import images
-from emcheck.bench.check import excess, inverse_error
+from benches.check import excess, inverse_error
 from emcheck.bounds import Arithmetic, Measure
-from emcheck.images import SOURCES, load_image, load_patches
 from emcheck.layer import Event
 from emcheck.oracle import as_extended
 from emcheck.registry import REGISTRY
 from emcheck.result import Verdict
 from emcheck.spec import Trait
 from emcheck.styles import move_parameters
+from studies import images
+from studies.images import SOURCES, load_image, load_patches
 
 SIZE, PATCHES = 16, 8
 #: The bound of a round trip needs a dense inverse: that of a corner of the first patches.

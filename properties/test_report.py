@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from emcheck.files import FileError
-from emcheck.report import ReportError, default_inputs, write_report
-from emcheck.report.contests import CACHE_ON_DISK, EMPTY_CACHE, bar_frame
-from emcheck.report.load import read_contests
-from emcheck.report.statistics import fit_growth, ratio_interval, resampled_medians, spread
+from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE, bar_frame
+from studies.pages.load import read_contests
+from studies.pages.statistics import fit_growth, ratio_interval, resampled_medians, spread
+from studies.report import ReportError, default_inputs, write_report
 
 LAYERS = [
     *["Conv1x1", "Conv1x1PLU", "Conv1x1QR", "AutoregressiveConv2d-square"],

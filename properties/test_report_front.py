@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from emcheck.report import ReportError, write_report
-from emcheck.report.claims import read_claims
-from emcheck.report.density import write_density
-from emcheck.report.sections.survey import TELLING
-from emcheck.report.survey import read_survey
-from emcheck.survey.findings import CAUSES
 from properties.test_report import properties_file, property_records, small_file
+from studies.claims.report import read_claims
+from studies.density.report import write_density
+from studies.report import ReportError, write_report
+from studies.report.sections.survey import TELLING
+from studies.survey.findings import CAUSES
+from studies.survey.reading import read_survey
 
 DATA = Path(__file__).parent.parent / "reports" / "data"
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from emcheck.doctor.canary import Canary, read_canaries, write_canaries
-from emcheck.suite import Context, Settings, Stage, run_stages
-from emcheck.suite.process import python
-from emcheck.suite.sequence import KEPT
 from properties.scale import started
+from studies.suite import Context, Settings, Stage, run_stages
+from studies.suite.process import python
+from studies.suite.sequence import KEPT
 
 #: Seconds for what takes a few on a machine with nothing else to do.
 PATIENCE = 240
@@ -27,7 +27,7 @@ PATIENCE = 240
 #: Three stages that leave a mark each; the second waits while there is a file ``slow``.
 STAGES = """
 import time
-from emcheck.suite import Settings, Stage, run_stages
+from studies.suite import Settings, Stage, run_stages
 
 def mark(root, name):
     def run(context):
@@ -184,7 +184,7 @@ def test_children_of_a_killed_run_end(tmp_path: Path) -> None:
         "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(100)\n"
     )
     code = (
-        "from pathlib import Path; from emcheck.suite.process import python;"
+        "from pathlib import Path; from studies.suite.process import python;"
         "python('child', cwd=Path(), environment={})"
     )
     with started([sys.executable, "-c", code], cwd=tmp_path) as parent:

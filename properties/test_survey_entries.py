@@ -10,8 +10,8 @@ import torch
 from torch.distributions import Transform
 
 from emcheck.adapters import Adapted, adapt
-from emcheck.survey import LIBRARIES, entries
 from properties.surveyed import QUIET, adapted, draw, libraries, listed, outputs, same
+from studies.survey import LIBRARIES, entries
 
 pytestmark = QUIET
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import transforms as tt
 
-from emcheck.survey.paper import FusedEmerging, Periodic
 from properties.shown import differences, normal, off, reproducible  # noqa: F401
+from studies.survey.paper import FusedEmerging, Periodic
 
 pytestmark = pytest.mark.usefixtures("reproducible")
 

@@ -11,18 +11,18 @@ import torch
 from torch import nn
 from torch.distributions import transforms as tt
 
-from emcheck.survey import LIBRARIES, SURVEYED, Entry, entries, run
-from emcheck.survey.cause import BY_DESIGN, CONFIRMED
-from emcheck.survey.findings import CAUSES, REFUSED, cause_of
-from emcheck.survey.report import load, render, write_survey
-from emcheck.survey.run import COULD_NOT_RUN, examine, survey
-from emcheck.survey.told import fails_of, unconfirmed
 from properties import (
     test_survey_findings,
     test_survey_findings_more,
     test_survey_findings_wide,
 )
 from properties.surveyed import listed
+from studies.survey import LIBRARIES, SURVEYED, Entry, entries, run
+from studies.survey.cause import BY_DESIGN, CONFIRMED
+from studies.survey.findings import CAUSES, REFUSED, cause_of
+from studies.survey.report import load, render, write_survey
+from studies.survey.run import COULD_NOT_RUN, examine, survey
+from studies.survey.told import fails_of, unconfirmed
 
 REPORTS = Path(__file__).parent.parent / "reports"
 

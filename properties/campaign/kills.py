@@ -149,10 +149,11 @@ def _sweeps(folder: Path) -> Iterator[tuple[str, str]]:
         yield f"{name} of a sweep", trouble
 
 
-def _losses(path: Path) -> Any:
+def _losses(path: Path) -> str:
     """What a cell came to, without its times."""
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return [{key: value for key, value in row.items() if "second" not in key} for row in rows]
+    kept = [{key: value for key, value in row.items() if "second" not in key} for row in rows]
+    return json.dumps(kept)  # as text: a loss may be NaN, which is not equal to itself
 
 
 def _two_surveys(folder: Path) -> str:

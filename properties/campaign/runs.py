@@ -84,7 +84,7 @@ def _copy(folder: Path) -> None:
         else:
             shutil.copy(source, target)
     (folder / "conftest.py").write_text(_FEW, encoding="utf-8")
-    with (folder / "emcheck" / "claims" / "__init__.py").open("a") as claims:
+    with (folder / "studies" / "claims" / "__init__.py").open("a") as claims:
         claims.write("\nCLAIMS = dict(list(CLAIMS.items())[:1])\n")
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emcheck.experiments.archives import load_cifar10
-from emcheck.experiments.checkpoint import PARTS, read_checkpoint, write_checkpoint
 from emcheck.files import require_writable, write_file
 from emcheck.matrix.case import MatrixCase
 from emcheck.matrix.store import read_records
-from emcheck.report.load import read_properties
 from emcheck.seal import sealed
 from properties.campaign.core import Input
+from studies.density.archives import load_cifar10
+from studies.density.checkpoint import PARTS, read_checkpoint, write_checkpoint
+from studies.pages.load import read_properties
 
 _LINES = 6
 

@@ -1,3 +1,0 @@
-"""The density experiment as a page: finished cells in, density.md, tables and figures out."""
-
-from emcheck.report.density.write import write_density as write_density

@@ -1,0 +1,190 @@
+"""The commands of a checkout: run, properties, bench, compare, report, claims, survey, density."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from emcheck.checkout import REPORTS, needed
+from emcheck.commands import FAILED
+from emcheck.extras import require_suite
+from studies.density.cli import app as density
+
+#: Where the measurements of the suite are kept in a checkout.
+DATA = "reports/data"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """All of them, in the order of ``emcheck --help``."""
+    app.command()(run)
+    app.command()(properties)
+    app.command()(bench)
+    app.command()(compare)
+    app.command(cls=_Report)(report)
+    app.command()(claims)
+    app.command()(survey)
+    app.add_typer(density, name="density")
+
+
+def run(
+    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "dev",
+    workers: Annotated[int, typer.Option(help="processes of the properties; 0: every core")] = 0,
+    bench_profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
+    threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="keep nothing of a stopped run")] = False,
+) -> None:
+    """Canaries, properties, benchmarks, density smoke run, claims, the report, in quick form.
+
+    ``--profile ci --bench-profile full`` is the reference run.
+
+    After an interruption the same command goes on where it stopped: finished stages and passed
+    tests are kept as long as sources, commit, versions and settings are the same.
+    """
+    root = needed("emcheck run")
+    require_suite()
+    from studies.suite import Settings, Stage, run_stages, stages
+
+    of_run = (
+        Stage("canaries", stages.canaries),
+        Stage("properties", stages.properties, ("profile",), (f"{DATA}/properties.jsonl",)),
+        Stage(
+            "benches", stages.benches, ("bench_profile", "threads"), (f"{DATA}/benchmarks.json",)
+        ),
+        Stage("density smoke", stages.smoke),
+        Stage("claims", stages.claims),
+        Stage("report", lambda context: _report_of_run(), always=True),
+    )
+    settings = Settings(profile, workers, bench_profile, threads)
+    raise typer.Exit(run_stages(of_run, settings, root, fresh=fresh))
+
+
+def _report_of_run() -> int:
+    print(f"report: {_write_report([], [], REPORTS)}")
+    return 0
+
+
+def properties(
+    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
+) -> None:
+    """Every layer against every check, and every check against its faults."""
+    from studies.suite import Settings
+    from studies.suite.stages import run_properties
+
+    raise typer.Exit(run_properties(Settings(profile).profile))
+
+
+def bench(
+    profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
+    threads: Annotated[int, typer.Option(help="OMP_NUM_THREADS; 0 keeps the default")] = 0,
+    json: Annotated[Path | None, typer.Option(help="where the measurements go")] = None,
+) -> None:
+    """Time every layer, operation and size; each is checked before it is timed."""
+    from studies.suite.settings import Settings, chosen
+    from studies.suite.stages import run_benches
+
+    chosen("--profile", profile, ("quick", "full"))
+    raise typer.Exit(run_benches(profile, Settings(threads=threads).threads, json))
+
+
+def compare(
+    processes: Annotated[int, typer.Option(help="processes for each thread count")] = 5,
+    threads: Annotated[str, typer.Option(help="thread counts, for example 1,2")] = "1,2",
+    out: Annotated[Path, typer.Option(help="where the measurements go")] = REPORTS
+    / "data"
+    / "contests.jsonl",
+    device: Annotated[str, typer.Option(help="cpu; cuda: whole flows alone, there")] = "cpu",
+) -> None:
+    """Solvers and layers side by side: inverse over forward, ratio by ratio."""
+    from emcheck.show import StepProgress
+    from emcheck.words import parse_numbers
+    from studies.contests.run import run_contests
+
+    counts = parse_numbers(threads, "thread counts like 1,2")
+    with StepProgress("processes") as progress:
+        print(run_contests(out, processes, counts, progress.advance, device))
+
+
+class _Report(TyperCommand):
+    """``--html`` takes a file name where one follows; a benchmark file does not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of any command, with the default put in where no name follows."""
+        for index, word in enumerate(args):
+            if word == "--html" and not "".join(args[index + 1 : index + 2]).endswith(".html"):
+                args = [*args[:index], "--html=", *args[index + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+def report(
+    benchmarks: Annotated[list[Path] | None, typer.Argument(help="benchmark JSON files")] = None,
+    properties: Annotated[
+        list[Path] | None, typer.Option(help="results of the properties, on one device each")
+    ] = None,
+    contests: Annotated[Path | None, typer.Option(help="results of emcheck compare")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the report")] = REPORTS,
+    html: Annotated[
+        str | None, typer.Option(metavar="[FILE]", help="all pages as one file, report.html")
+    ] = None,
+) -> None:
+    """Write summary.md, figures and CSV files from measurements."""
+    from studies.report.html import target_of, write_html
+
+    target = target_of(out, html) if html is not None else None
+    print(_write_report(benchmarks or [], properties or [], out, contests))
+    if target is not None:
+        print(write_html(out, target))
+
+
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(help="all of them unless named")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the evidence")] = REPORTS / "data" / "claims",
+) -> None:
+    """The reader's doubts, settled: statement, evidence and verdict of each claim."""
+    from studies.claims import chosen
+    from studies.claims.run import run_claims
+
+    raise typer.Exit(0 if run_claims(chosen(names or []), out) else FAILED)
+
+
+def survey(
+    libraries: Annotated[list[str] | None, typer.Argument(help="all of them unless named")] = None,
+    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    out: Annotated[Path, typer.Option(help="folder of survey.md")] = REPORTS,
+) -> None:
+    """The layers of released libraries; exit code 1 for a FAIL that no test confirms."""
+    from emcheck.show import StepProgress
+    from studies.survey import SURVEYED
+    from studies.survey.report import load, write_survey
+    from studies.survey.run import survey as run_survey
+    from studies.survey.told import unconfirmed
+
+    data = out / "data" / "survey.jsonl"
+    with StepProgress("layers") as progress:
+        run_survey(libraries or tuple(SURVEYED), seed, data, progress.advance)
+    print(write_survey(data, out / "survey.md"))
+    raise typer.Exit(FAILED if unconfirmed(load(data)[1]) else 0)
+
+
+def _write_report(
+    benchmarks: list[Path], properties: list[Path], out: Path, contests: Path | None = None
+) -> Path:
+    from studies.claims.report import write_claims
+    from studies.density.report import write_density
+    from studies.report import default_inputs, write_report
+
+    density = survey = claims = None
+    if not benchmarks and not properties and contests is None:
+        data = REPORTS / "data"
+        benchmarks, properties, contests = default_inputs(data)
+        density = data / "density" if any(data.glob("density/cells/*.json")) else None
+        survey = data / "survey.jsonl" if (data / "survey.jsonl").exists() else None
+        claims = data / "claims"
+    page = write_report(benchmarks, properties, out, contests, density, survey, claims)
+    if density is not None:
+        write_density(density, out)
+    if claims is not None and any(claims.glob("*.json")):
+        write_claims(claims, out)
+    return page

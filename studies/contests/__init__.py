@@ -1,0 +1,1 @@
+"""Solvers and layers side by side, and whole flows; ``emcheck compare``."""

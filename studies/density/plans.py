@@ -1,0 +1,61 @@
+"""Which cells a sweep trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from emcheck.flows.mixing import MIXINGS
+from studies.density.cell import RIVAL, Cell
+
+#: The four flows of the controlled comparison: mixing and control.
+CORE = (("1x1", ""), ("1x1", "parameters"), ("1x1", "time"), (RIVAL, ""))
+
+SEEDS, DEPTHS, DATA = range(5), (1, 4), ("galaxies", "photographs")
+
+
+def reference() -> list[Cell]:
+    """The controlled comparison with five seeds, then everything else with one.
+
+    Seeds come first, so that a sweep that is cut off has whole pairs.
+    """
+    core = [
+        Cell(data, mixing, depth, seed, control)
+        for seed in SEEDS
+        for data in DATA
+        for depth in DEPTHS
+        for mixing, control in CORE
+    ]
+    held = {mixing for mixing, _ in CORE}
+    others = [Cell(data, mixing) for data in DATA for mixing in MIXINGS if mixing not in held]
+    sets = [
+        Cell(data, mixing, control=control)
+        for data in ("faces", "digits")
+        for mixing, control in CORE
+    ]
+    return core + others + sets
+
+
+def smoke() -> list[Cell]:
+    """Seconds: every control on small patches, to see that all of it runs and learns."""
+    return [
+        Cell("galaxies", mixing, 1, seed, control, width=8, size=8, steps=60, warmup=10, logs=3)
+        for seed in (0, 1)
+        for mixing, control in CORE
+    ]
+
+
+#: name -> the cells.
+PLANS: Mapping[str, Callable[[], list[Cell]]] = {"reference": reference, "smoke": smoke}
+
+
+def plan_of(name: str, steps: int = 0) -> list[Cell]:
+    """The cells of a plan, with other ``steps`` if they are not 0.
+
+    Raises:
+        ValueError: an unknown plan.
+    """
+    if name not in PLANS:
+        raise ValueError(f"expected a plan among {', '.join(PLANS)}, got {name!r}")
+    cells = PLANS[name]()
+    return [replace(cell, steps=steps, warmup=steps // 10) for cell in cells] if steps else cells

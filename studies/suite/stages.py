@@ -1,0 +1,81 @@
+"""The stages of ``emcheck run`` that measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emcheck.checkout import needed
+from emcheck.commands import COULD_NOT_RUN, FAILED
+from emcheck.machine import cores
+from studies.suite.process import python
+from studies.suite.sequence import Context
+from studies.suite.settings import QUICK
+
+#: Where the stage leaves what the canaries said.
+_CANARIES = "canaries.jsonl"
+
+
+def canaries(context: Context) -> int:
+    """Ask them once, at the thread count of the properties, which judge what they say."""
+    said = context.folders["canaries"] / _CANARIES
+    code = python(
+        "emcheck", "doctor", f"--json={said}",
+        cwd=needed("emcheck run"), environment={"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return 0 if code in (0, FAILED) and said.is_file() else COULD_NOT_RUN
+
+
+def properties(context: Context) -> int:
+    """Every check on every layer; a test that has passed before an interruption is kept."""
+    options = [f"--emcheck-journal={context.folders['properties']}"]
+    said = context.folders["canaries"] / _CANARIES
+    if said.is_file():
+        options.append(f"--emcheck-canaries={said}")
+    return run_properties(context.settings.profile, context.settings.workers, *options)
+
+
+def benches(context: Context) -> int:
+    """Alone on the machine, whatever the number of workers."""
+    return run_benches(context.settings.bench_profile, context.settings.threads)
+
+
+def smoke(context: Context) -> int:
+    """The density experiment in a minute."""
+    from emcheck.show import StepProgress
+    from studies.density.smoke import run_smoke
+
+    with StepProgress("density experiment") as progress:
+        problems = run_smoke(lambda name, done, total: progress.advance(done, total))
+    for problem in problems:
+        print(f"density experiment: {problem}")
+    print(f"density experiment (smoke): {'FAILED' if problems else 'all cells learn'}")
+    return FAILED if problems else 0
+
+
+def claims(context: Context) -> int:
+    """Every claim measured anew, its evidence kept for the report."""
+    from emcheck.checkout import REPORTS
+    from studies.claims import CLAIMS
+    from studies.claims.run import run_claims
+
+    return 0 if run_claims(list(CLAIMS.values()), REPORTS / "data" / "claims") else FAILED
+
+
+def run_properties(profile: str, workers: int = 0, *options: str) -> int:
+    """``pytest properties`` on so many processes, every core if 0."""
+    words = ["pytest", "properties", f"--hypothesis-profile={profile}", *options]
+    workers = workers or cores()
+    words += [f"-n{workers}", "--dist=worksteal"] if workers > 1 else ["-n0"]
+    if profile == QUICK:
+        words += ["-m", "not slow"]
+        print("quick form: tests marked slow (clusters, wheels ...) need --profile ci", flush=True)
+    return python(*words, cwd=needed("emcheck properties"), environment={})
+
+
+def run_benches(profile: str, threads: int, json: Path | None = None) -> int:
+    """``pytest benches``; the thread count is chosen by the environment of the process."""
+    words = ["pytest", "benches", f"--bench-profile={profile}"]
+    if json is not None:
+        words.append(f"--benchmark-json={json.resolve()}")
+    environment = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    return python(*words, cwd=needed("emcheck bench"), environment=environment)
