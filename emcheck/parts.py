@@ -45,6 +45,11 @@ def root_mean_square(tensor: Tensor) -> float:
     return math.sqrt(total / tensor.numel())
 
 
+def norm(*tensors: Tensor) -> float:
+    """``sqrt(sum t^2)`` over all tensors, summed in float64."""
+    return math.sqrt(sum(dot(tensor, tensor) for tensor in tensors))
+
+
 def dot(a: Tensor, b: Tensor) -> float:
     """``sum(a b)`` in float64."""
     return sum(float((x.double() * y.double()).sum()) for x, y in parts(a, b))

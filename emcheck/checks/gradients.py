@@ -36,6 +36,7 @@ from emcheck.checks.slopes import Output, Slopes
 from emcheck.checks.trial import Trial
 from emcheck.guard import one_line
 from emcheck.oracle import condition_number
+from emcheck.parts import norm, parts
 
 
 def _smooth(case: Case, subject: Subject) -> Case:
@@ -126,7 +127,7 @@ def gradient_of_inverse(trial: Trial) -> Measure:
 
     With ``z = f(x, theta)``: ``dx/dz = J^-1`` and ``dx/dtheta = -J^-1 df/dtheta``.
     """
-    layer = trial.new_layer()
+    layer = trial.layer if trial.is_large else trial.new_layer()
     z = trial.latent[:1].clone().requires_grad_(True)
     if not bool(z.detach().isfinite().all()):
         return ill_conditioned("T9", detail=OUTSIDE)
@@ -135,7 +136,8 @@ def gradient_of_inverse(trial: Trial) -> Measure:
     x = inverse_of(layer, z.clone())[0]
     g = torch.randn(x.shape, generator=trial.case.generator(8), dtype=torch.float64).to(x)
     parameters = trainable(layer) if trial.has("free_parameters") else {}
-    found = _grad_or_zeros((g * x).sum(), [z, *parameters.values()])
+    back = (g * x).sum()  # its gradients are taken before forward is called, unless they are large
+    pulled, *found = _grad_or_zeros(back, [z, *([] if trial.is_large else parameters.values())])
     if not bool(x.detach().isfinite().all()):
         return Measure(np.inf, "T9", detail="the inverse of an image is not finite")
     J = trial.jacobian(x[0].detach())
@@ -149,22 +151,29 @@ def gradient_of_inverse(trial: Trial) -> Measure:
     pull = torch.from_numpy(adjoint).to(z).reshape(z.shape)
     fixed = x.detach().clone()
     forward = (-pull * forward_of(layer, fixed.clone())[0]).sum()
-    expected = [pull, *_grad_or_zeros(forward, list(parameters.values()))]
     size = float(pull.norm()) * (1 + float(fixed.norm()) + float(z.detach().norm()))
-    measures = []
-    for name, got, wanted in zip(["z", *parameters], found, expected, strict=True):
-        error = float((got - wanted).detach().norm())
-        limit = unit * (size + float(wanted.detach().norm()))
+
+    def judged(name: str, got: Tensor, wanted: Tensor) -> Measure:
+        error = norm(*((a - b).detach() for a, b in parts(got, wanted)))
+        limit = unit * (size + norm(wanted.detach()))
         here = bounds.compare(error, 0.0, limit, "T9", kappa)
-        told = "" if here.ok else f"gradient for {name} is off by {error:.3g}"
-        measures.append(replace(here, detail=told))
+        return replace(here, detail="" if here.ok else f"gradient for {name} is off by {error:.3g}")
+
+    measures = [judged("z", pulled, pull)]
+    if trial.is_large:  # one gradient at a time
+        for name, p in parameters.items():
+            pair = _grad_or_zeros(back, [p])[0], _grad_or_zeros(forward, [p])[0]
+            measures.append(judged(name, *pair))
+    else:
+        expected = _grad_or_zeros(forward, list(parameters.values()))
+        measures += map(judged, parameters, found, expected)
     return worst(*measures)
 
 
 def _grad_or_zeros(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     if not value.requires_grad or not tensors:
         return [torch.zeros_like(t) for t in tensors]
-    found = torch.autograd.grad(value, list(tensors), allow_unused=True)
+    found = torch.autograd.grad(value, list(tensors), retain_graph=True, allow_unused=True)
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, tensors, strict=True)]
 
 

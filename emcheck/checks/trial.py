@@ -51,9 +51,14 @@ class Trial:
         """Whether the layer offers a capability, as far as is known."""
         return capability not in self.subject.lacks and capability not in self.subject.broken
 
+    @property
+    def is_large(self) -> bool:
+        """Whether a second copy of the layer, or of its gradients, is worth avoiding."""
+        return self.subject.parameter_count > MOST_KEPT
+
     def new_layer(self, purpose: int = 1, style: str | None = None) -> nn.Module:
         """A layer built for the case and moved to a style with its own random numbers."""
-        if self.subject.memo is None or self.subject.parameter_count > MOST_KEPT:
+        if self.subject.memo is None or self.is_large:
             return self._built(purpose, style)
         key = ("layer", purpose, style)
         return copy_layer(self._remembered(key, lambda: self._built(purpose, style)))
@@ -102,7 +107,10 @@ class Trial:
         """The same layer with its parameters converted to float64.
 
         One that does not answer in float64 stays as it is: that is another result's finding.
+        A large one that is in float64 already is not built twice.
         """
+        if self.is_large and self.case.dtype == torch.float64:
+            return self.layer
         layer = self.new_layer()
         return layer.double() if self.subject.doubles else layer
 

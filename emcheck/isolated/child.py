@@ -168,8 +168,11 @@ class _Child:
 
     def _send(self, message: Message) -> None:
         data = json.dumps(message).encode() + b"\n"
-        while data:
-            data = data[os.write(self._replies, data) :]
+        try:
+            while data:
+                data = data[os.write(self._replies, data) :]
+        except OSError:  # the layer closed the line: nobody hears this process any more
+            os._exit(1)
 
 
 def _noticed(check: Check, notice: Notice) -> Check:

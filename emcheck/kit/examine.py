@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 
 import torch
+from torch import nn
 
 from emcheck.adapters import Adapted
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
@@ -86,11 +87,13 @@ class Examination:
         try:
             with self._region(), _built_in_time(report_limit):
                 self.subject = make_subject(layer, shape, reference, sample, capabilities)
-                self._built = self.subject.build(Case(self.shape, seed=seed))
+                built = self.subject.build(Case(self.shape, seed=seed))
         except BaseException:
             self.close()
             raise
-        self.dtypes = _dtypes(self._built, dtypes)
+        self.dtypes = _dtypes(built, dtypes)
+        self._widest = built.widest if isinstance(built, Adapted) else None
+        self._built: nn.Module | None = built
 
     @cached_property
     def found(self) -> Discovery:
@@ -101,8 +104,10 @@ class Examination:
 
     @cached_property
     def plan(self) -> Plan:
-        parts = (self.found, self._built, self.shape, self.seed, self.dtypes, self._examples)
-        return Plan.of(*parts)
+        found, built = self.found, self._built
+        assert built is not None
+        self._built = None  # a large layer is not kept for nothing
+        return Plan.of(found, built, self.shape, self.seed, self.dtypes, self._examples)
 
     @property
     def name(self) -> str:
@@ -176,10 +181,9 @@ class Examination:
 
     def _too_wide(self, check: Check, subject: Subject, case: Case) -> str:
         """Why a check that computes in float64 is not run on constants rounded to float32."""
-        widest = self._built.widest if isinstance(self._built, Adapted) else None
-        if widest is None or check.adapt(case, subject).dtype in self.dtypes:
+        if self._widest is None or check.adapt(case, subject).dtype in self.dtypes:
             return ""
-        return f"the check computes in float64, and the layer keeps constants in {widest}"
+        return f"the check computes in float64, and the layer keeps constants in {self._widest}"
 
     def _unheard(self, check: Check, dtype: torch.dtype, cases: list[Case]) -> Result | None:
         """What is said of a check where a direction does not answer: FAIL once, or NOT RUN."""
