@@ -7,6 +7,8 @@ Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -51,8 +53,11 @@ def main() -> None:
     try:
         with extra_named():
             code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except BrokenPipeError:
+        code = _unread()
     except (ValueError, OSError) as error:
         code = _complain(one_line(error, most=1000))
     except Exception as error:
@@ -65,6 +70,16 @@ def main() -> None:
     if code == INTERRUPTED:
         _complain("interrupted; what was finished is kept")
     sys.exit(code)
+
+
+def _unread() -> int:
+    """Nobody reads standard output any more: end as the system ends a command then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed goes nowhere
+    if not hasattr(signal, "SIGPIPE"):
+        return COULD_NOT_RUN
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    return 128 + signal.SIGPIPE
 
 
 def _complain(message: str) -> int:
@@ -89,12 +104,11 @@ def doctor(
     json: Annotated[Path | None, typer.Option(help="also write what they say here")] = None,
 ) -> None:
     """Test this installation's linear algebra, FFT and convolution."""
-    from rich.console import Console
-
     from emcheck.doctor import diagnose
     from emcheck.doctor.show import render
+    from emcheck.progress import Output
 
-    console = Console()
+    console = Output()
     with console.status("canaries"):
         canaries = diagnose(timeout=timeout)
     console.print(render(canaries))

@@ -1,4 +1,4 @@
-"""A progress bar on the error stream; silent where that is not a terminal."""
+"""Standard output, and a progress bar on the error stream, silent where that is no terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+class Output(Console):
+    """Standard output; one that nobody reads any more ends the command, as it ends any other."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 class Bar:

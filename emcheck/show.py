@@ -9,7 +9,7 @@ from rich.table import Table
 
 from emcheck.checks import CHECKS, Check
 from emcheck.kit import Report
-from emcheck.progress import Bar
+from emcheck.progress import Bar, Output
 from emcheck.result import Result, Verdict
 
 _STYLE = {
@@ -46,7 +46,7 @@ class StepProgress(Bar):
 
 def render_report(report: Report, console: Console | None = None) -> None:
     """The report of one layer as a table of at most 80 columns, findings below it."""
-    console = console or Console()
+    console = console or Output()
     table = Table(box=None, pad_edge=False)
     table.add_column("check", overflow="fold")
     for name in ("float32", "float64"):  # a verdict is never cut, however narrow the terminal
@@ -79,7 +79,7 @@ def render_catalogue(console: Console | None = None) -> None:
     from emcheck.faults import FAULTS
     from emcheck.registry import REGISTRY
 
-    console = console or Console()
+    console = console or Output()
     layers = [(name, _first_line(cls.__doc__)) for name, cls in REGISTRY.items()]
     checks = [(check.name, check.summary) for check in CHECKS.values()]
     faults = [(fault.name, fault.summary) for fault in FAULTS.values()]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rich.console import Console
-
 from emcheck.doctor.diagnosis import diagnose
 from emcheck.doctor.registry import NAMES
 from emcheck.doctor.show import render
+from emcheck.progress import Output
 
 
 def main() -> int:
@@ -22,7 +21,7 @@ def main() -> int:
         canaries = diagnose(arguments.timeout, arguments.names or None)
     except ValueError as error:
         parser.error(str(error))
-    Console().print(render(canaries))
+    Output().print(render(canaries))
     return 0 if all(canary.ok for canary in canaries) else 1
 
 

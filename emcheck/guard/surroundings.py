@@ -235,7 +235,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("the standard streams", _streams, _set_streams),
     Setting("the locale", _locale, _set_locale),
     Setting("the limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
-    Setting("the working directory", _directory, _set_directory, lasting=True),
+    Setting(
+        "the working directory",
+        _directory,
+        _set_directory,
+        lambda now: now or os.path.abspath(os.sep),  # torch's own imports need one that is there
+        lasting=True,
+    ),
     Setting(
         "the environment", lambda: dict(os.environ), _set_environment, lasting=True, quiet=True
     ),

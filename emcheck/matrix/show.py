@@ -13,7 +13,7 @@ from rich.table import Table
 
 from emcheck.files import write_file
 from emcheck.matrix.run import Outcome
-from emcheck.progress import Bar
+from emcheck.progress import Bar, Output
 from emcheck.result import Verdict
 
 #: Lines of each kind that are shown; the rest is counted.
@@ -35,7 +35,7 @@ class CaseProgress(Bar):
 
 def render_outcome(outcome: Outcome, console: Console | None = None) -> None:
     """A table of at most 80 columns, findings below it."""
-    console = console or Console()
+    console = console or Output()
     expected = Counter(case.target for case in outcome.cases)
     lost = Counter(case.target for case in outcome.lost)
     table = Table(box=None, pad_edge=False)

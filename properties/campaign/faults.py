@@ -167,7 +167,7 @@ def _surroundings() -> Iterator[Fault]:
     yield Fault("LANG=C", 0, _OK, environment={"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"})
     yield Fault("40 columns", 0, _OK, environment={"COLUMNS": "40"})
     yield Fault("TERM=dumb", 0, _OK, environment={"TERM": "dumb", "NO_COLOR": "1"})
-    yield Fault("piped to head", 141, "", shell="| head -n 1")
+    yield Fault("piped to what has ended", 141, "", shell="| true")
     yield Fault("another hash seed", 0, _OK, environment={"PYTHONHASHSEED": "12345"})
     yield Fault("deterministic by environment", 0, _OK,
                 environment={"CUBLAS_WORKSPACE_CONFIG": ":4096:8"})  # fmt: skip

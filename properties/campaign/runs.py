@@ -22,8 +22,8 @@ from emcheck.checkout import needed
 from properties.campaign.workplace import KILLS, LONGEST, Workplace
 
 #: What the copy is made of.
-_COPIED = ("emcheck", "studies", "properties", "benches", "reports", "docs", "pyproject.toml", "README.md",
-           "CHANGELOG.md", "constraints.txt", "tox.ini")  # fmt: skip
+_COPIED = ("emcheck", "studies", "properties", "benches", "reports", "docs", "pyproject.toml",
+           "README.md", "CHANGELOG.md", "constraints.txt", "tox.ini")  # fmt: skip
 
 #: The tests and benches of one layer, as a hook of pytest.
 _FEW = """

@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from emcheck.progress import Output
 from studies.claims.core import Claim, Evidence, show
 
 
 def render(claim: Claim, evidence: Evidence, console: Console | None = None) -> None:
     """One claim."""
-    console = console or Console()
+    console = console or Output()
     console.rule(f"[bold]{claim.letter}. {claim.name}", align="left")
     console.print(f'Doubt: "{escape(claim.doubt)}"', highlight=False)
     console.print(f"Claim: {escape(claim.statement)}", highlight=False)

@@ -15,7 +15,7 @@ from rich.table import Table
 from emcheck.files import write_file
 from emcheck.guard import one_line
 from emcheck.oracle.precision import Array
-from emcheck.progress import Bar
+from emcheck.progress import Bar, Output
 from emcheck.randomness import stream
 from studies.density.cell import Cell
 from studies.density.checkpoint import read_checkpoint
@@ -70,7 +70,7 @@ def render_outcome(record: dict[str, Any], console: Console | None = None) -> No
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in rows:
         table.add_row(name, value)
-    (console or Console()).print(table)
+    (console or Output()).print(table)
 
 
 def write_samples(
