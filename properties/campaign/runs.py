@@ -54,7 +54,10 @@ def runs(folder: Path) -> Iterator[tuple[str, str]]:
     for killed_by in KILLS[:2]:  # pytest has its own words for Ctrl-C
         child = place.start(*alone)
         trouble = place.wait(child, lambda: "created: 2/2" in place.said, "workers")
-        yield f"{killed_by.name} of pytest properties", trouble or place.kill(child, killed_by)
+        yield (
+            f"{killed_by.name} of pytest properties",
+            trouble or place.kill(child, killed_by, False),
+        )
     yield "pytest properties, not killed", place.finish(place.start(*alone), told="60 passed")
     wanted = _results(folder)
     for number, stage in enumerate(_STAGES, start=1):

@@ -48,8 +48,13 @@ class Workplace:
             time.sleep(0.05)
         return ""
 
-    def kill(self, child: subprocess.Popen[str], by: signal.Signals) -> str:
+    def kill(self, child: subprocess.Popen[str], by: signal.Signals, words: bool = True) -> str:
         """End a command: Ctrl-C goes to all processes of a terminal, a kill to one.
+
+        Args:
+            child: the command.
+            by: the signal.
+            words: whether what it prints is judged: the workers of pytest end with a traceback.
 
         Returns:
             Why its end is bad: it goes on, leaves a process, shows a traceback, or has another
@@ -66,7 +71,7 @@ class Workplace:
             time.sleep(0.1)
         if self.left:
             return f"left behind: {self.left}"
-        if "Traceback" in self.said:
+        if words and "Traceback" in self.said:
             return f"a traceback: {self.said[-1500:]}"
         if by == signal.SIGINT and (code != 130 or "interrupted" not in self.said):
             return f"expected code 130 and a line on it, got {code}: {self.said[-300:]}"
