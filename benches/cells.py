@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from emcheck.layer import Event, InvertibleLayer
-from emcheck.registry import REGISTRY
-from emcheck.spec import LayerSpec
+from emcheck.contract import Event, InvertibleLayer
+from emcheck.specs import REGISTRY, SPECS
+from emcheck.specs.core import LayerSpec
 
 OPERATIONS = ("forward", "inverse", "log_det")
 
@@ -61,12 +61,12 @@ def variants(registry: Registry = REGISTRY) -> list[Variant]:
     """
     found = []
     for name, cls in registry.items():
-        found.append(Variant(name, cls.spec, (), True))
-        for key, values in cls.spec.options.items():
+        found.append(Variant(name, SPECS[cls], (), True))
+        for key, values in SPECS[cls].options.items():
             for value in values[1:]:
                 if isinstance(value, str | bool):
                     changed = ((key, value),)
-                    found.append(Variant(f"{name}({key}={value})", cls.spec, changed, False))
+                    found.append(Variant(f"{name}({key}={value})", SPECS[cls], changed, False))
     return found
 
 

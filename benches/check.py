@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from benches.workbench import Subject
 from emcheck.bounds import Arithmetic, Measure
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle import Definition, as_extended
-from emcheck.spec import Trait, spec_of
+from emcheck.specs.core import Trait, spec_of
 
 
 def measure(subject: Subject, operation: str, output: object, arithmetic: Arithmetic) -> Measure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benches.cells import Cell, Registry, Setup, all_cells
 from benches.timing import Budget
-from emcheck.registry import REGISTRY
+from emcheck.specs import REGISTRY
 
 #: The side at which the quick profile looks at what it does not sweep.
 _USUAL_SIDE = 16

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from benches.cells import Setup, Variant
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle import Definition
-from emcheck.styles import move_parameters
+from emcheck.specs.styles import move_parameters
 
 #: The style of the parameters: a layer as it is after training.
 STYLE = "trained"

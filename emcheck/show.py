@@ -77,7 +77,7 @@ def _ratio(results: list[Result]) -> str:
 def render_catalogue(console: Console | None = None) -> None:
     """Layers, checks and faults, one line each."""
     from emcheck.faults import FAULTS
-    from emcheck.registry import REGISTRY
+    from emcheck.specs import REGISTRY
 
     console = console or Output()
     layers = [(name, _first_line(cls.__doc__)) for name, cls in REGISTRY.items()]

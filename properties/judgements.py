@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.result import Result, Verdict
-from emcheck.spec import spec_of
+from emcheck.specs.core import spec_of
 from properties.wrong_layers import Gate, Mixing
 
 #: What a direction answers: a value and a log-det, or whatever a wrong layer returns.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emcheck.checks import CHECKS, Subject
-from emcheck.registry import REGISTRY
+from emcheck.specs import REGISTRY
 
 
 def pairs() -> list[tuple[str, str]]:

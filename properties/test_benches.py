@@ -31,8 +31,8 @@ from benches.cells import (
 )
 from benches.timing import Budget
 from emcheck.layers import AutoregressiveConv2d, Conv1x1
-from emcheck.registry import REGISTRY
 from emcheck.solve.choose import Solver
+from emcheck.specs import REGISTRY
 from studies.contests.baselines import dense_triangular, jacobi, paper, row_by_row
 from studies.contests.layers import compete, masked
 from studies.contests.report import BARS, CACHE_ON_DISK, EMPTY_CACHE, KEYS

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, seed, settings
 
 from emcheck.checks import CHECKS, Case, Subject, run_check
-from emcheck.registry import REGISTRY
 from emcheck.result import Result, Verdict, merge
+from emcheck.specs import REGISTRY
 from properties.strategies import cases
 from properties.summary import pairs
 

@@ -25,7 +25,7 @@ from emcheck.guard import TimeLimit, time_limit
 from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, PermuteChannels, Squeeze2d
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.result import Verdict
-from emcheck.spec import Trait
+from emcheck.specs.core import Trait
 from properties.judgements import Spoilt
 from properties.wrong_layers import Mixing
 

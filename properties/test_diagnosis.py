@@ -16,8 +16,8 @@ from emcheck.diagnosis import Explanation, Finding, causes, diagnose
 from emcheck.faults import FAULTS
 from emcheck.faults.killing import _cases
 from emcheck.layers import Conv1x1, PeriodicConv2d
-from emcheck.registry import REGISTRY
 from emcheck.result import Result, Verdict
+from emcheck.specs import REGISTRY, SPECS
 from properties.hidden import Hidden
 from properties.wrong_layers import WRONG, Gate, Inexplicable, Mixing, OneChannelOnly, Pair, Wrong
 
@@ -160,8 +160,8 @@ def _correct() -> dict[str, tuple[Subject, Case]]:
         for layer, event in ((Mixing(), (3, 4, 5)), (Gate(), (4, 3, 5)), (Pair(), (3, 7)))
     }
     for name, layer_class in REGISTRY.items():
-        options = {key: values[-1] for key, values in layer_class.spec.options.items()}
-        m = layer_class.spec.multiple(options)
+        options = {key: values[-1] for key, values in SPECS[layer_class].options.items()}
+        m = SPECS[layer_class].multiple(options)
         event = (4, 3 * m, 4 * m) if m == 1 else (2, m, 2 * m)
         found[name] = Subject.of_class(name, layer_class), Case(event, batch=3, options=options)
     return found

@@ -24,7 +24,7 @@ from emcheck.bounds import THRESHOLDS
 from emcheck.checks import CHECKS
 from emcheck.diagnosis import causes
 from emcheck.faults import FAULTS
-from emcheck.registry import REGISTRY
+from emcheck.specs import REGISTRY
 from properties.documents import LINKED, ROOT, WRITTEN, Page, emcheck_commands, misparsed
 from studies.report.docs_figures import FOLDER, PICTURES
 

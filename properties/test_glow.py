@@ -21,10 +21,10 @@ from emcheck.flows.mixing import MIXINGS
 from emcheck.layers import ActNorm2d, EmergingConv2d
 from emcheck.oracle import condition_number, explicit_jacobian
 from emcheck.oracle.precision import as_extended
-from emcheck.registry import REGISTRY
 from emcheck.result import Verdict
 from emcheck.solve.forward import for_convolution
-from emcheck.styles import move_parameters
+from emcheck.specs import REGISTRY, SPECS
+from emcheck.specs.styles import move_parameters
 
 #: Two levels of one step: 4x2x4 -> split -> 2x1x2 channels of 8; every part occurs.
 EVENT, LEVELS = (2, 4, 4), 2
@@ -211,7 +211,7 @@ def test_the_layout_for_convolution_changes_no_value(channels: int) -> None:
     assert for_convolution(x).stride() != x.stride()
     x.requires_grad_(True)
     z, logdet = layer(x)
-    definition = layer.spec.define(layer, tuple(x.shape[1:]))
+    definition = SPECS[type(layer)].define(layer, tuple(x.shape[1:]))
     arithmetic = bounds.Arithmetic.of(torch.float32)
     running = definition.running(as_extended(x), np.zeros(x.shape), arithmetic)
     assert bounds.ratio(as_extended(z) - running.value, running.error) <= 1

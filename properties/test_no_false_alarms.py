@@ -11,7 +11,7 @@ from hypothesis import settings
 from torch import nn
 
 from emcheck import check_layer
-from emcheck.registry import REGISTRY
+from emcheck.specs import REGISTRY, SPECS
 from properties.hidden import Hidden
 from studies.survey.entries import entries
 
@@ -37,7 +37,7 @@ OTHERS = (
 @pytest.mark.parametrize("name", REGISTRY)
 def test_own_layers_hidden_and_not(name: str, seed: int) -> None:
     def build() -> nn.Module:
-        return REGISTRY[name].spec.build(4, generator=torch.Generator().manual_seed(seed))
+        return SPECS[REGISTRY[name]].build(4, generator=torch.Generator().manual_seed(seed))
 
     hidden = check_layer(lambda: Hidden(build()), (4, 6, 4), seed=100 * seed)
     assert hidden.ok, str(hidden)

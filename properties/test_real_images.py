@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from benches.check import excess, inverse_error
 from emcheck.bounds import Arithmetic, Measure
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle import as_extended
-from emcheck.registry import REGISTRY
 from emcheck.result import Verdict
-from emcheck.spec import Trait
-from emcheck.styles import move_parameters
+from emcheck.specs import REGISTRY, SPECS
+from emcheck.specs.core import Trait
+from emcheck.specs.styles import move_parameters
 from studies import images
 from studies.images import SOURCES, load_image, load_patches
 
@@ -34,7 +34,7 @@ CASES = [
     (name, state)
     for name, cls in REGISTRY.items()
     for state in STATES
-    if state == "trained" or Trait.INITIALIZES in cls.spec.traits
+    if state == "trained" or Trait.INITIALIZES in SPECS[cls].traits
 ]
 
 
@@ -53,7 +53,7 @@ def fitted(x: Tensor, channels: int) -> Tensor:
 
 def prepared(name: str, state: str, x: Tensor) -> nn.Module:
     """The layer at default options, after training or after ``initialize(x)``."""
-    spec = REGISTRY[name].spec
+    spec = SPECS[REGISTRY[name]]
     generator = torch.Generator().manual_seed(SEED)
     options = {key: values[0] for key, values in spec.options.items()}
     layer = spec.build(x.shape[1], **options, generator=generator).to(x.dtype)
@@ -95,7 +95,7 @@ def test_round_trip_and_logdet_on_real_images(
     name: str, state: str, dtype: str, source: str, record_property: Callable[[str, object], None]
 ) -> None:
     """The round trip at two sizes: backward error of all patches, error of two corners."""
-    spec = REGISTRY[name].spec
+    spec = SPECS[REGISTRY[name]]
     arithmetic = Arithmetic.of(getattr(torch, dtype))
     x = fitted(centred(source), spec.min_channels).to(getattr(torch, dtype))
     layer = prepared(name, state, x)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import find, settings
 
 from emcheck.checks import CHECKS, Case, Subject
-from emcheck.layer import InvertibleLayer
-from emcheck.registry import REGISTRY
+from emcheck.contract import InvertibleLayer
+from emcheck.specs import REGISTRY
 from properties.strategies import cases
 from properties.summary import pairs
 

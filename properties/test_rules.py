@@ -28,8 +28,8 @@ from emcheck.checks import CHECKS, Case, Subject
 from emcheck.checks.core import agree
 from emcheck.checks.differences import Quality, central_difference
 from emcheck.checks.trial import Trial
+from emcheck.contract import InvertibleLayer
 from emcheck.faults.core import Faulty, unwrap
-from emcheck.layer import InvertibleLayer
 from emcheck.layers import (
     AffineCoupling2d,
     AutoregressiveConv2d,
@@ -38,6 +38,7 @@ from emcheck.layers import (
     PeriodicConv2d,
 )
 from emcheck.oracle.precision import EXTENDED
+from emcheck.specs import SPECS
 
 SINGLE = Arithmetic.of(torch.float32)
 U32, U64 = 2.0**-24, 2.0**-53
@@ -58,7 +59,7 @@ def _one_tap(layer: Any, weight: float = WEIGHT) -> Any:
 
 
 def _define(layer: InvertibleLayer, *event: int) -> Any:
-    return layer.spec.define(layer, event or (1, 1, 1))
+    return SPECS[type(layer)].define(layer, event or (1, 1, 1))
 
 
 def _causal() -> Any:
@@ -237,7 +238,7 @@ def _quadrature(share: float) -> Measure:
         layer.off = share * 1e-8
         return layer
 
-    subject = Subject("off", build, spec=Conv1x1PLU.spec, own=True, unwrap=unwrap)
+    subject = Subject("off", build, spec=SPECS[Conv1x1PLU], own=True, unwrap=unwrap)
     return _measure("density_integrates_to_one", subject)
 
 

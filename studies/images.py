@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from skimage.io import imread
 
-from emcheck.layer import validate_positive
+from emcheck.contract import validate_positive
 from emcheck.oracle.precision import Array
 
 

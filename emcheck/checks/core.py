@@ -22,7 +22,7 @@ from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import settings_kept
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Result, Verdict
-from emcheck.spec import Trait
+from emcheck.specs.core import Trait
 
 Function = Callable[[Trial], Measure]
 

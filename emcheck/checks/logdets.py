@@ -26,7 +26,7 @@ from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
 from emcheck.oracle import as_extended, singular_extremes, slogdet
 from emcheck.oracle.precision import Array
-from emcheck.spec import Trait
+from emcheck.specs.core import Trait
 
 
 def _small_if_ill(case: Case, subject: Subject) -> Case:

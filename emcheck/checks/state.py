@@ -21,7 +21,7 @@ from emcheck.checks.trial import Trial
 from emcheck.copying import copy_layer
 from emcheck.guard import foreign, one_line
 from emcheck.oracle import as_extended
-from emcheck.spec import Trait
+from emcheck.specs.core import Trait
 
 
 def _outputs(layer: nn.Module, trial: Trial) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ from emcheck.checks.trial import Trial
 from emcheck.guard import foreign
 from emcheck.oracle import as_extended, singular_extremes
 from emcheck.oracle.precision import EXTENDED, Array
-from emcheck.spec import Trait
+from emcheck.specs.core import Trait
 
 _U64 = Arithmetic.of(torch.float64)
 

@@ -26,7 +26,7 @@ from emcheck.oracle import (
     singular_extremes,
 )
 from emcheck.oracle.precision import Array
-from emcheck.styles import move_parameters, optimise, step_parameters
+from emcheck.specs.styles import move_parameters, optimise, step_parameters
 
 T = TypeVar("T")
 

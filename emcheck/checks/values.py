@@ -16,7 +16,7 @@ from emcheck.checks.core import OUTSIDE, Unsupported, check, ill_conditioned, wo
 from emcheck.checks.logdets import logdet_matches_definition
 from emcheck.checks.trial import Trial
 from emcheck.oracle import as_extended
-from emcheck.spec import Trait
+from emcheck.specs.core import Trait
 
 
 @check("values", "exact_inverse")

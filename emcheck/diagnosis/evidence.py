@@ -15,13 +15,13 @@ from emcheck.bounds import THRESHOLDS, Arithmetic, dense_logdet
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.trial import Trial
+from emcheck.contract import Event
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt
 from emcheck.diagnosis.examples import LogdetExample, logdet_examples
 from emcheck.diagnosis.gradients_seen import Slope, slopes
 from emcheck.diagnosis.maps import Maps, measure_maps
 from emcheck.diagnosis.sizes_seen import SizeVerdict, size_verdicts
-from emcheck.layer import Event
 
 if TYPE_CHECKING:
     from emcheck.diagnosis.core import Finding

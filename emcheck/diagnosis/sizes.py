@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from emcheck.contract import Event
 from emcheck.diagnosis.core import WHERE, Fit, hypothesis
 from emcheck.diagnosis.covers import FORWARD, INVERSE, LOGDET
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.sizes_seen import SizeVerdict, verdict_at
-from emcheck.layer import Event
 
 #: slug, how it is told, and whether the layer is right at an event; simplest first.
 _Rule = tuple[str, str, Callable[[Event], bool]]

@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 from emcheck.checks import Case, Subject
-from emcheck.layer import InvertibleLayer
+from emcheck.contract import InvertibleLayer
 from emcheck.layers._tools import per_sample
-from emcheck.spec import LayerSpec
+from emcheck.specs import SPECS, LayerSpec
 
 L = TypeVar("L", bound=InvertibleLayer)
 F = TypeVar("F", bound=type[InvertibleLayer])
@@ -97,7 +97,7 @@ class Fault:
 
     def twin_subject(self) -> Subject:
         """The correct layer in the same states."""
-        return self._as_subject(self.twin.__name__, self.twin.spec.build)
+        return self._as_subject(self.twin.__name__, SPECS[self.twin].build)
 
     def _as_subject(self, name: str, build: Callable[..., nn.Module]) -> Subject:
         def built(case: Case) -> nn.Module:
@@ -106,7 +106,7 @@ class Fault:
                 self.prepare(unwrap(layer))
             return layer
 
-        spec = self.spec or self.twin.spec
+        spec = self.spec or SPECS[self.twin]
         return Subject(name, built, spec=spec, own=True, unwrap=unwrap)
 
 
@@ -144,7 +144,7 @@ def fault(
 
         def build(channels: int, **options: Any) -> nn.Module:
             if issubclass(cls, Faulty):
-                return cls(twin.spec.build(channels, **options))
+                return cls(SPECS[twin].build(channels, **options))
             return cls(channels, **options)
 
         FAULTS[name] = Fault(
@@ -156,7 +156,7 @@ def fault(
             summary=(cls.__doc__ or "").strip().splitlines()[0],
             options=dict(options or {}),
             case=dict(case or {}),
-            spec=replace(twin.spec, make_singular=make_singular) if make_singular else None,
+            spec=replace(SPECS[twin], make_singular=make_singular) if make_singular else None,
             prepare=prepare,
             raises=raises,
             causes=(cause,) if isinstance(cause, str) else cause,

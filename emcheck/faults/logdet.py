@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from emcheck.contract import InvertibleLayer
 from emcheck.faults.core import Faulty, fault
-from emcheck.layer import InvertibleLayer
 from emcheck.layers import (
     AffineCoupling2d,
     AutoregressiveConv2d,

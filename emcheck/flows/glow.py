@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 from emcheck.flows.chain import Chain
 from emcheck.flows.mixing import MIXINGS, start_at_identity
 from emcheck.flows.recompute import recomputed
-from emcheck.layer import InvertibleLayer, validate_images, validate_positive
 from emcheck.layers import ActNorm2d, AffineCoupling2d, SplitPrior2d, Squeeze2d
 from emcheck.randomness import stream
 

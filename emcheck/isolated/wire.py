@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from emcheck.checks import Case
+from emcheck.contract import Event
 from emcheck.diagnosis import Explanation, Finding
 from emcheck.kit import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Report
-from emcheck.layer import Event
 from emcheck.result import Result, Verdict
 
 #: What ``json`` reads and writes, NaN and infinities among the numbers.

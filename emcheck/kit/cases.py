@@ -12,11 +12,11 @@ from torch import nn
 
 from emcheck.bounds import MOST_EXPLICIT
 from emcheck.checks import Case, Check, Subject, run_check
+from emcheck.contract import Event
 from emcheck.kit.discovery import Discovery
 from emcheck.kit.sizes import SMALL
-from emcheck.layer import Event
 from emcheck.result import Result, Verdict
-from emcheck.spec import options_of
+from emcheck.specs.core import options_of
 
 #: Parameter styles in turn; ill-conditioned draws are drawn again, milder.
 STYLES = ("initial", "trained", "mixed", "optimised")

@@ -12,12 +12,12 @@ from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call, call_inverse, inverse_of, is_per_sample
 from emcheck.checks.capabilities import missing
 from emcheck.checks.trial import Trial
+from emcheck.contract import Event
 from emcheck.guard import one_line
 from emcheck.kit.attempts import answer_of_inverse, attempt
 from emcheck.kit.modes import find_mode
 from emcheck.kit.sizes import neighbours, smaller
 from emcheck.kit.starting import started
-from emcheck.layer import Event
 
 #: Samples in a batch that shows whether rows depend on each other.
 _ROWS = 4

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from emcheck.contract import Event
 from emcheck.guard import foreign, one_line
-from emcheck.layer import Event
-from emcheck.registry import REGISTRY
+from emcheck.specs import REGISTRY, SPECS
 from emcheck.words import import_from_here
 
 
@@ -55,7 +55,7 @@ def layer_of(target: str, event: Event, seed: int) -> Any:
     if target not in REGISTRY:
         validate_name(target)
         return load_target(target)
-    build = REGISTRY[target].spec.build
+    build = SPECS[REGISTRY[target]].build
 
     def fresh() -> nn.Module:
         return build(event[0], generator=torch.Generator().manual_seed(seed % 2**63))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from emcheck.checks import Case, Check, Subject, run_check
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.result import Result, Verdict
 
 #: Examples that one failure may cost to shrink: counted, so that a slow machine says the same.

@@ -11,8 +11,8 @@ from emcheck.bounds import MOST_EXPLICIT
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.trial import Trial
+from emcheck.contract import Event
 from emcheck.kit.attempts import attempt
-from emcheck.layer import Event
 
 #: Dimensions up to which every check runs at the given size; above, at a smaller one.
 SMALL = 320

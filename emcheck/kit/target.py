@@ -16,13 +16,13 @@ from emcheck.adapters import Adapted, NotALayer, adapt
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
+from emcheck.contract import Event
 from emcheck.copying import copy_layer
 from emcheck.guard import foreign, one_line
 from emcheck.guard.surroundings import settings_kept
-from emcheck.layer import Event
 from emcheck.oracle import Definition, ReferenceDefinition
 from emcheck.randomness import seeded
-from emcheck.spec import Trait, options_of, spec_of
+from emcheck.specs.core import Trait, options_of, spec_of
 
 #: ``reference(layer, x)`` or ``reference(x)``: the latent of ``x (B, *event)`` in float64.
 Reference = Callable[..., Any]

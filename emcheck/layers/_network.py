@@ -6,10 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emcheck.layer import validate_positive
-from emcheck.oracle import to_numpy
-from emcheck.oracle.precision import Array
-from emcheck.styles import normal, set_parameter
+from emcheck.contract import validate_positive
 
 _SIZES = (3, 1, 3)
 
@@ -35,20 +32,3 @@ class CouplingNetwork(nn.Module):
         for l, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = F.conv2d(torch.relu(x) if l else x, weight, bias, padding=weight.shape[-1] // 2)
         return x
-
-
-def network_parameters(layer: nn.Module) -> list[tuple[Array, Array]]:
-    """Weights and biases of ``layer.network`` for the oracle."""
-    names = [(f"network.weights.{l}", f"network.biases.{l}") for l in range(len(_SIZES))]
-    return [(to_numpy(layer, weight), to_numpy(layer, bias)) for weight, bias in names]
-
-
-def move_network(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Random weights of unit gain; the last layer's gain follows the style."""
-    gain = {"trained": 0.3, "mixed": 0.8, "ill": 2.0}[style]
-    for l in range(len(_SIZES)):
-        weight = layer.get_parameter(f"network.weights.{l}")
-        size = (gain if l + 1 == len(_SIZES) else 1.0) / weight[0].numel() ** 0.5
-        set_parameter(layer, f"network.weights.{l}", normal(weight, generator) * size)
-        bias = layer.get_parameter(f"network.biases.{l}")
-        set_parameter(layer, f"network.biases.{l}", normal(bias, generator) * 0.3)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 from emcheck.layers._tools import per_sample, refuse_zero
-from emcheck.oracle import Componentwise, DiagonalLogdet, pointwise, to_numpy
-from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import normal, random_diagonal, scale_parameters, set_parameter
 
 
 class ActNorm2d(InvertibleLayer):
@@ -76,39 +72,3 @@ class ActNorm2d(InvertibleLayer):
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels, self.scale)
         return per_sample(x.shape[2] * x.shape[3] * self.scale.abs().log().sum(), x)
-
-
-def _define(layer: nn.Module, event: Event) -> Componentwise:
-    scale, bias = to_numpy(layer, "scale"), to_numpy(layer, "bias")
-    with np.errstate(divide="ignore"):
-        rule = DiagonalLogdet(np.log(np.abs(scale)), event[1] * event[2])
-    return Componentwise([pointwise(np.diag(scale))], rule, event, bias=bias)
-
-
-def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    scale = layer.get_parameter("scale")
-    set_parameter(layer, "scale", random_diagonal(len(scale), style, generator))
-    set_parameter(layer, "bias", normal(scale, generator))
-
-
-def _zero_scale(layer: nn.Module) -> None:
-    layer.get_parameter("scale").data[0] = 0.0
-
-
-ActNorm2d.spec = LayerSpec(
-    build=ActNorm2d,
-    define=_define,
-    traits=frozenset(
-        {
-            Trait.LINEAR,
-            Trait.ZERO_PADDED,
-            Trait.EQUIVARIANT,
-            Trait.POINTWISE,
-            Trait.INITIALIZES,
-        }
-    ),
-    move=_move,
-    order=lambda layer, event: np.arange(int(np.prod(event))),
-    rescale=scale_parameters("scale", "bias"),
-    make_singular=_zero_scale,
-)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 from emcheck.layers._tools import (
     mix_channels,
     per_sample,
@@ -14,9 +14,6 @@ from emcheck.layers._tools import (
     random_orthogonal,
     solve,
 )
-from emcheck.oracle import DenseLogdet, PointwiseDefinition, to_numpy
-from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import random_matrix, scale_parameters, set_parameter
 
 
 class Conv1x1(InvertibleLayer):
@@ -62,26 +59,3 @@ class Conv1x1(InvertibleLayer):
         validate_images(x, self.channels, self.weight)
         logabsdet = torch.linalg.slogdet(self.weight).logabsdet
         return per_sample(x.shape[2] * x.shape[3] * logabsdet, x)
-
-
-def _define(layer: nn.Module, event: Event) -> PointwiseDefinition:
-    W = to_numpy(layer, "weight")
-    return PointwiseDefinition(W, DenseLogdet(W, event[1] * event[2]), event)
-
-
-def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    set_parameter(layer, "weight", random_matrix(layer.get_parameter("weight"), style, generator))
-
-
-def _zero_row(layer: nn.Module) -> None:
-    layer.get_parameter("weight").data[0] = 0.0
-
-
-Conv1x1.spec = LayerSpec(
-    build=Conv1x1,
-    define=_define,
-    traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.POINTWISE}),
-    move=_move,
-    rescale=scale_parameters("weight"),
-    make_singular=_zero_row,
-)

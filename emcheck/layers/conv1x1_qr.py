@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 from emcheck.layers._tools import (
     mix_channels,
     per_sample,
@@ -15,11 +14,7 @@ from emcheck.layers._tools import (
     refuse_zero,
     triangular_solve,
 )
-from emcheck.oracle import DiagonalLogdet, PointwiseDefinition, householder, to_numpy
-from emcheck.oracle.precision import matmul
 from emcheck.solve.choose import runs_compiled
-from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import normal, off_diagonal, random_diagonal, scale_parameters, set_parameter
 
 #: Up to here reflections one after the other in compiled code are faster than their compact
 #: form in torch: 10 us to 42 at 12 channels, 42 to 77 at 48, 83 to 110 at 64.
@@ -107,35 +102,3 @@ class Conv1x1QR(InvertibleLayer):
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels, self.scale)
         return per_sample(x.shape[2] * x.shape[3] * self.scale.abs().log().sum(), x)
-
-
-def _define(layer: nn.Module, event: Event) -> PointwiseDefinition:
-    vectors, R, scale = (to_numpy(layer, name) for name in ("vectors", "upper", "scale"))
-    for i in range(len(R)):
-        R[i, :i] = 0
-        R[i, i] = scale[i]
-    with np.errstate(divide="ignore"):
-        rule = DiagonalLogdet(np.log(np.abs(scale)), event[1] * event[2])
-    return PointwiseDefinition(matmul(householder(vectors), R), rule, event)
-
-
-def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    C = layer.get_parameter("scale").shape[0]
-    set_parameter(layer, "vectors", normal(layer.get_parameter("vectors"), generator))
-    upper = off_diagonal(layer.get_parameter("upper"), C, style, generator)
-    set_parameter(layer, "upper", upper)
-    set_parameter(layer, "scale", random_diagonal(C, style, generator))
-
-
-def _zero_scale(layer: nn.Module) -> None:
-    layer.get_parameter("scale").data[0] = 0.0
-
-
-Conv1x1QR.spec = LayerSpec(
-    build=Conv1x1QR,
-    define=_define,
-    traits=frozenset({Trait.LINEAR, Trait.ZERO_PADDED, Trait.EQUIVARIANT, Trait.POINTWISE}),
-    move=_move,
-    rescale=scale_parameters("scale", "upper", "vectors"),
-    make_singular=_zero_scale,
-)

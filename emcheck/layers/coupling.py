@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
-from emcheck.layers._network import CouplingNetwork, move_network, network_parameters
-from emcheck.oracle import SIGMOID, CouplingDefinition
-from emcheck.oracle.precision import Array
-from emcheck.spec import LayerSpec
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
+from emcheck.layers._network import CouplingNetwork
 
 
 class AffineCoupling2d(InvertibleLayer):
@@ -122,33 +118,3 @@ class AdditiveCoupling2d(InvertibleLayer):
 
 def _sum_event(x: Tensor) -> Tensor:
     return x.flatten(1).sum(dim=1)
-
-
-def _natural_order(layer: nn.Module, event: Event) -> Array:
-    return np.arange(int(np.prod(event)))
-
-
-def _define_affine(layer: nn.Module, event: Event) -> CouplingDefinition:
-    return CouplingDefinition(network_parameters(layer), event, SIGMOID)
-
-
-def _define_additive(layer: nn.Module, event: Event) -> CouplingDefinition:
-    return CouplingDefinition(network_parameters(layer), event, None)
-
-
-AffineCoupling2d.spec = LayerSpec(
-    build=AffineCoupling2d,
-    define=_define_affine,
-    options={"width": (5, 2, 16)},
-    min_channels=2,
-    move=move_network,
-    order=_natural_order,
-)
-AdditiveCoupling2d.spec = LayerSpec(
-    build=AdditiveCoupling2d,
-    define=_define_additive,
-    options={"width": (5, 2, 16)},
-    min_channels=2,
-    move=move_network,
-    order=_natural_order,
-)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emcheck.layer import (
-    Event,
+from emcheck.contract import (
     InvertibleLayer,
     validate_images,
     validate_kernel_size,
@@ -19,10 +18,7 @@ from emcheck.layers._tools import (
     per_sample,
     random_orthogonal,
 )
-from emcheck.oracle import FourierDefinition, to_numpy
 from emcheck.solve.frequencies import slogdet_frequencies, solve_frequencies
-from emcheck.spec import LayerSpec, Trait
-from emcheck.styles import off_diagonal, random_matrix, scale_parameters, set_parameter
 
 #: The largest kernel that is convolved in space, and whose spectrum is a product with the waves
 #: of its taps. Measured at 12x16x16 to 48x4x4 and 12x32x32, batch 32: in space k = 3 takes 0.3
@@ -164,30 +160,3 @@ def _total(logabsdet: Tensor, x: Tensor) -> Tensor:
     twice = torch.ones(W // 2 + 1, dtype=x.dtype, device=x.device)
     twice[1 : (W + 1) // 2] = 2  # columns 1..W/2-1 (W even) or 1..(W-1)/2 (W odd) stand for two
     return (logabsdet.reshape(H, -1) * twice).sum()
-
-
-def _define(layer: nn.Module, event: Event) -> FourierDefinition:
-    return FourierDefinition(to_numpy(layer, "weight"), event)
-
-
-def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    weight = layer.get_parameter("weight")
-    C, r = weight.shape[0], weight.shape[-1] // 2
-    value = off_diagonal(weight, C * weight.shape[-1] ** 2, style, generator) * 2
-    value[:, :, r, r] += random_matrix(weight[:, :, r, r], style, generator)
-    set_parameter(layer, "weight", value)
-
-
-def _zero_output_channel(layer: nn.Module) -> None:
-    layer.get_parameter("weight").data[0] = 0.0
-
-
-PeriodicConv2d.spec = LayerSpec(
-    build=PeriodicConv2d,
-    define=_define,
-    options={"kernel_size": (3, 1, 5, 7)},
-    traits=frozenset({Trait.LINEAR, Trait.PERIODIC}),
-    move=_move,
-    rescale=scale_parameters("weight"),
-    make_singular=_zero_output_channel,
-)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
-from emcheck.oracle import PermutationDefinition
-from emcheck.spec import LayerSpec, Trait
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 
 
 class PermuteChannels(InvertibleLayer):
@@ -56,17 +53,3 @@ class PermuteChannels(InvertibleLayer):
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels)
         return x.new_zeros(x.shape[0])
-
-
-def _define(layer: nn.Module, event: Event) -> PermutationDefinition:
-    pixels = event[1] * event[2]
-    index = layer.get_buffer("index").cpu().numpy()[:, None] * pixels + np.arange(pixels)
-    return PermutationDefinition(index.reshape(-1), event, event)
-
-
-PermuteChannels.spec = LayerSpec(
-    build=PermuteChannels,
-    define=_define,
-    options={"seed": (None, 0, 1)},
-    traits=frozenset({Trait.LINEAR, Trait.EQUIVARIANT, Trait.POINTWISE}),
-)

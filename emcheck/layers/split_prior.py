@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
-from emcheck.oracle import EXPONENTIAL, CouplingDefinition, to_numpy
-from emcheck.spec import LayerSpec
-from emcheck.styles import normal, set_parameter
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 
 
 class SplitPrior2d(InvertibleLayer):
@@ -68,26 +64,3 @@ class SplitPrior2d(InvertibleLayer):
 
     def log_det(self, x: Tensor) -> Tensor:
         return self._shift_and_log_scale(x)[1].flatten(1).sum(dim=1)
-
-
-def _define(layer: nn.Module, event: Event) -> CouplingDefinition:
-    network = [(to_numpy(layer, "weight"), to_numpy(layer, "bias"))]
-    return CouplingDefinition(network, event, EXPONENTIAL)
-
-
-def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Random weights whose output has the style's size."""
-    gain = {"trained": 0.3, "mixed": 0.8, "ill": 2.0}[style]
-    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-    size = gain / weight[0].numel() ** 0.5
-    set_parameter(layer, "weight", normal(weight, generator) * size)
-    set_parameter(layer, "bias", normal(bias, generator) * 0.3)
-
-
-SplitPrior2d.spec = LayerSpec(
-    build=SplitPrior2d,
-    define=_define,
-    min_channels=2,
-    move=_move,
-    order=lambda layer, event: np.arange(int(np.prod(event))),
-)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from emcheck.layer import Event, InvertibleLayer, validate_images, validate_positive
-from emcheck.oracle import PermutationDefinition, squeeze_index
-from emcheck.spec import LayerSpec, Trait
+from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 
 
 class Squeeze2d(InvertibleLayer):
@@ -60,17 +58,3 @@ class Squeeze2d(InvertibleLayer):
             wanted = f"(B, C, H, W) with H and W multiples of {self.factor}"
             raise ValueError(f"expected {wanted}, got {tuple(x.shape)}")
         return x.new_zeros(x.shape[0])
-
-
-def _define(layer: nn.Module, event: Event) -> PermutationDefinition:
-    f = int(layer.factor)  # type: ignore[arg-type]
-    C, H, W = event
-    return PermutationDefinition(squeeze_index(event, f), event, (C * f * f, H // f, W // f))
-
-
-Squeeze2d.spec = LayerSpec(
-    build=lambda channels, **options: Squeeze2d(**options),
-    define=_define,
-    options={"factor": (2, 1, 3)},
-    traits=frozenset({Trait.LINEAR}),
-)

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.matrix.case import MatrixCase
 
 #: Seconds of one task: far above what sending it costs, and all that a dead worker loses.

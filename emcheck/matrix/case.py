@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emcheck.checks import CHECKS
+from emcheck.contract import Event
 from emcheck.guard import one_line
 from emcheck.isolated import Job, Spare, opened
 from emcheck.kit import EXAMPLES, TIME_LIMIT
 from emcheck.kit.target import validate_shape
-from emcheck.layer import Event
 from emcheck.matrix.targets import left_out
-from emcheck.registry import REGISTRY
+from emcheck.specs import REGISTRY
 
 #: One line of JSON: a case with its results, or with the reason why there are none.
 Record = dict[str, Any]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emcheck.contract import Event
 from emcheck.isolated import locate
 from emcheck.kit.loading import validate_name
-from emcheck.layer import Event
-from emcheck.registry import REGISTRY
+from emcheck.specs import REGISTRY, SPECS
 
 #: The word for every registered layer.
 ALL = "all"
@@ -36,7 +36,7 @@ def left_out(target: str, event: Event) -> str:
     """Why a registered layer has no such event, empty if it has or if nobody can know."""
     if target not in REGISTRY:
         return ""
-    spec = REGISTRY[target].spec
+    spec = SPECS[REGISTRY[target]]
     if len(event) != 3:
         return f"expected (C, H, W), got {len(event)} axes"
     C, H, W = event

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emcheck.bounds import Arithmetic, Measure, compare
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle.precision import EXTENDED, Array
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from emcheck.bounds import THRESHOLDS, Arithmetic, Measure, compare, difference, norm2, too_ill
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.logdets import FourierLogdet, LogdetRule
 from emcheck.oracle.matrices import ConvFactor

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle.precision import Array, as_extended, matmul
 
 MaskName = Literal["square", "raster"]

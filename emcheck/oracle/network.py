@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emcheck.bounds import ELEMENTARY, Arithmetic, Measure, compare, too_ill
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.matrices import ConvFactor
 from emcheck.oracle.precision import Array

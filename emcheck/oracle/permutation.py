@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from emcheck.bounds import Arithmetic, Measure, compare
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.precision import EXTENDED, Array
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emcheck import bounds
 from emcheck.bounds import THRESHOLDS, Arithmetic, Measure, compare, too_ill
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.jacobian import explicit_jacobian
 from emcheck.oracle.precision import Array, as_extended, slogdet

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from emcheck.bounds import THRESHOLDS, Arithmetic, Measure, compare, dense_logdet
-from emcheck.layer import Event, InvertibleLayer
+from emcheck.contract import Event, InvertibleLayer
 from emcheck.layers import AutoregressiveConv2d, Conv1x1, EmergingConv2d, PeriodicConv2d
 from emcheck.oracle import masked, slogdet, to_numpy
 from emcheck.oracle.logdets import FourierLogdet

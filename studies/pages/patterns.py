@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from emcheck.layer import Event
+from emcheck.contract import Event
 from emcheck.oracle.precision import Array
 
 _SQUARE = 0.12  # inches an entry

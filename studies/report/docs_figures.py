@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from emcheck.contract import Event
 from emcheck.files import write_all
-from emcheck.layer import Event
 from emcheck.oracle.precision import Array
-from emcheck.registry import REGISTRY
-from emcheck.styles import move_parameters
+from emcheck.specs import REGISTRY, SPECS
+from emcheck.specs.styles import move_parameters
 from studies.pages.patterns import pattern_figure
 from studies.pages.style import house_style, to_svg
 
@@ -43,7 +43,7 @@ class Picture:
         An inverse is solved for in float64: entries below what that may err by are zero.
         """
         generator = torch.Generator().manual_seed(_SEED)
-        spec = REGISTRY[self.layer].spec
+        spec = SPECS[REGISTRY[self.layer]]
         layer = spec.build(self.event[0], **self.options, generator=generator).double()
         move_parameters(layer, "trained", generator)
         definition = spec.define(layer, self.event)

@@ -8,12 +8,8 @@ clauses in the class docstring; every clause is a check in :mod:`emcheck.checks`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from emcheck.spec import LayerSpec
 
 #: The shape of one sample: ``(D,)``, ``(C, L)``, ``(C, H, W)`` or ``(C, D, H, W)``.
 Event = tuple[int, ...]
@@ -32,9 +28,6 @@ class InvertibleLayer(nn.Module, ABC):
     7. Gradients are right for both outputs, in both directions.
     8. Wrong input raises ``ValueError`` naming what was expected and what came.
     """
-
-    #: What the suite must know of the layer: how to build it and its definition.
-    spec: ClassVar[LayerSpec]
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from emcheck.layer import Event
-    from emcheck.oracle import Definition
-    from emcheck.oracle.precision import Array
+from emcheck.contract import Event, InvertibleLayer
+from emcheck.oracle import Definition
+from emcheck.oracle.precision import Array
 
 
 class Trait(Enum):
@@ -66,14 +65,17 @@ class LayerSpec:
         return int(options.get("factor", default))
 
 
+#: Layer class -> its spec, in the order of registration; every module of this package adds some.
+SPECS: dict[type[InvertibleLayer], LayerSpec] = {}
+
+
+def spec_of(layer: nn.Module) -> LayerSpec | None:
+    """The spec of a layer's class or of the class it derives from; None for an unknown make."""
+    return next((SPECS[cls] for cls in type(layer).__mro__ if cls in SPECS), None)
+
+
 def options_of(layer: nn.Module) -> dict[str, Any]:
     """The values of the spec's options that a built layer carries as attributes."""
     spec = spec_of(layer)
     names = spec.options if spec is not None else {}
     return {name: getattr(layer, name) for name in names if hasattr(layer, name)}
-
-
-def spec_of(layer: nn.Module) -> LayerSpec | None:
-    """The spec that a layer's class carries, or None for a layer of unknown make."""
-    spec = getattr(layer, "spec", None)
-    return spec if isinstance(spec, LayerSpec) else None

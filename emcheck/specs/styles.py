@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from emcheck.copying import copy_layer
 from emcheck.parts import normal_parts, root_mean_square
-from emcheck.spec import spec_of
+from emcheck.specs.core import spec_of
 
 STYLES = ("initial", "trained", "mixed", "ill", "optimised")
 
