@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, TypeGuard
@@ -19,15 +18,6 @@ Logdet = Tensor | float
 
 #: ``sample(batch, event, generator)``: float64 draws ``(batch, *event)`` inside the domain.
 Sampler = Callable[[int, tuple[int, ...], torch.Generator], Tensor]
-
-#: A prefix of ``__module__`` and the module here that adapts its classes.
-_LIBRARIES = {
-    "normflows": "normflows",
-    "nflows": "nflows",
-    "FrEIA": "freia",
-    "zuko": "zuko",
-    "torch.distributions.transforms": "torch_transforms",
-}
 
 
 class NotALayer(ValueError):
@@ -120,64 +110,6 @@ class Adapted(nn.Module):
 
     def extra_repr(self) -> str:
         return self.name
-
-
-def adapt(
-    layer: object = None,
-    *,
-    forward: Callable[..., Any] | None = None,
-    inverse: Callable[..., Any] | None = None,
-    log_det: Callable[..., Any] | None = None,
-) -> nn.Module:
-    """Anybody's bijection as a layer with ``forward(x) -> (z, logdet)`` and ``inverse(z)``.
-
-    Three forms:
-
-    - ``adapt(layer)``: a layer of normflows, nflows, FrEIA, zuko or
-      ``torch.distributions.transforms``, known by its class; a module that has forward and
-      inverse already is returned as it is.
-    - ``adapt(layer, forward=lambda layer, x: ..., inverse=lambda layer, z: ...)``: any module;
-      the functions take it as their first argument. This form is the one for functions that
-      need parameters: a copy of the result acts on a copy of the module.
-    - ``adapt(forward=f, inverse=g)``: functions without parameters, modules, or methods bound
-      to a module (``model.encode``), which is found and registered.
-
-    Args:
-        layer: the layer or module, or None.
-        forward: returns ``z`` or ``(z, logdet)``.
-        inverse: returns ``x`` or ``(x, logdet)``; missing: the result lacks ``"inverse"``.
-        log_det: ``log|det dz/dx|`` at ``x``, needed where ``forward`` returns ``z`` alone.
-
-    Raises:
-        ValueError: an object of no known kind; functions that reach modules or tensors through
-            a closure, a default or a global, which no copy could separate.
-
-    Example:
-        >>> doubled = adapt(
-        ...     forward=lambda x: (2 * x, 0.6931471805599453 * x[0].numel()),
-        ...     inverse=lambda z: z / 2,
-        ... )
-        >>> doubled(torch.ones(1, 3))
-        (tensor([[2., 2., 2.]]), 2.0794415416798357)
-    """
-    functions = {"forward": forward, "inverse": inverse, "log_det": log_det}
-    if any(function is not None for function in functions.values()):
-        from emcheck.adapters.functions import adapt_functions
-
-        return adapt_functions(layer, functions)
-    if isinstance(layer, type):
-        raise ValueError(f"expected a layer, got the class {layer.__name__}: call it first")
-    for cls in type(layer).__mro__:
-        for library, module in _LIBRARIES.items():
-            if cls.__module__ == library or cls.__module__.startswith(library + "."):
-                return importlib.import_module(f"emcheck.adapters.{module}").adapt(layer)
-    if is_native(layer):
-        return layer
-    raise NotALayer(
-        "expected a layer of normflows, nflows, FrEIA, zuko or torch.distributions, or a module "
-        f"with forward and inverse, got {type(layer).__name__}: adapt(layer, forward=..., "
-        "inverse=...) takes anything else"
-    )
 
 
 def is_native(layer: object) -> TypeGuard[nn.Module]:

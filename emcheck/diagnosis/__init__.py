@@ -26,7 +26,7 @@ from emcheck.diagnosis import state as state
 from emcheck.diagnosis import stencils as stencils
 from emcheck.diagnosis import widths as widths
 from emcheck.diagnosis.core import Explanation as Explanation
-from emcheck.diagnosis.core import Finding as Finding
 from emcheck.diagnosis.core import causes as causes
 from emcheck.diagnosis.core import diagnose as diagnose
 from emcheck.diagnosis.core import search as search
+from emcheck.diagnosis.scene import Finding as Finding

@@ -10,20 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from emcheck.checks.case import Case, Subject
+from emcheck.checks.case import Subject
 from emcheck.diagnosis.evidence import Evidence
+from emcheck.diagnosis.scene import Finding
 from emcheck.guard import TimeLimit, foreign, time_limit
 from emcheck.guard.surroundings import settings_kept
-from emcheck.result import Result
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One FAIL and the case that shows it."""
-
-    check: str
-    case: Case
-    result: Result
 
 
 @dataclass(frozen=True)

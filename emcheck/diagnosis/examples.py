@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,12 +18,10 @@ from emcheck.checks.trial import Trial
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt, attempts
 from emcheck.diagnosis.recording import Recorder
+from emcheck.diagnosis.scene import Scene
 from emcheck.diagnosis.terms import parameter_terms
 from emcheck.oracle import slogdet
 from emcheck.oracle.precision import Array
-
-if TYPE_CHECKING:
-    from emcheck.diagnosis.evidence import Evidence
 
 U64 = Arithmetic.of(torch.float64)
 
@@ -62,9 +59,9 @@ class LogdetExample:
             return bool((np.abs(self.got - predicted) <= BOTH_SIDES * self.bound * grown).all())
 
 
-def logdet_examples(evidence: Evidence, inverse: bool) -> tuple[LogdetExample, ...]:
+def logdet_examples(scene: Scene, inverse: bool) -> tuple[LogdetExample, ...]:
     """Examples over the evidence's spread of cases; those that cannot be judged are left out."""
-    return attempts([partial(_example, evidence.trial(case), inverse) for case in evidence.spread])
+    return attempts([partial(_example, scene.trial(case), inverse) for case in scene.spread])
 
 
 def _example(trial: Trial, inverse: bool) -> LogdetExample:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -16,9 +15,7 @@ from emcheck.checks.differences import Quality
 from emcheck.checks.slopes import INPUT, Slopes
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.attempt import attempts
-
-if TYPE_CHECKING:
-    from emcheck.diagnosis.evidence import Evidence
+from emcheck.diagnosis.scene import Scene
 
 #: Which check judges the gradient of which output.
 CHECK_OF = {
@@ -51,10 +48,10 @@ class Slope:
         return math.isfinite(self.true) and not abs(self.got - self.true) <= self.bound
 
 
-def slopes(evidence: Evidence) -> tuple[Slope, ...]:
+def slopes(scene: Scene) -> tuple[Slope, ...]:
     """All outputs by all tensors, at a small float64 case."""
-    case = evidence.subject.clip(replace(evidence.base, batch=2), 3, 3)
-    groups = attempts([partial(_of_output, evidence.trial(case), output) for output in CHECK_OF])
+    case = scene.subject.clip(replace(scene.base, batch=2), 3, 3)
+    groups = attempts([partial(_of_output, scene.trial(case), output) for output in CHECK_OF])
     return tuple(slope for group in groups for slope in group)
 
 

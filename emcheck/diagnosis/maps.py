@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,11 +16,9 @@ from emcheck.checks.case import Case
 from emcheck.checks.trial import Trial
 from emcheck.copying import copy_layer
 from emcheck.diagnosis.attempt import attempt, attempts
+from emcheck.diagnosis.scene import Scene
 from emcheck.oracle import as_extended
 from emcheck.oracle.precision import Array
-
-if TYPE_CHECKING:
-    from emcheck.diagnosis.evidence import Evidence
 
 _U64 = Arithmetic.of(torch.float64)
 
@@ -71,9 +68,9 @@ class Maps:
         return np.asarray(np.abs(A - B) <= self.unit * size)
 
 
-def measure_maps(evidence: Evidence, cases: Sequence[Case]) -> tuple[Maps, ...]:
+def measure_maps(scene: Scene, cases: Sequence[Case]) -> tuple[Maps, ...]:
     """Maps at the first sample of each case, where they can be formed."""
-    return attempts([lambda case=case: _maps(evidence.trial(case)) for case in cases])  # type: ignore[misc]
+    return attempts([lambda case=case: _maps(scene.trial(case)) for case in cases])  # type: ignore[misc]
 
 
 def _maps(trial: Trial) -> Maps:

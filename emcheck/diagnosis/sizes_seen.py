@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from emcheck.checks.case import Case
 from emcheck.checks.core import CHECKS, run_check
+from emcheck.diagnosis.scene import Scene
 from emcheck.result import Verdict
-
-if TYPE_CHECKING:
-    from emcheck.diagnosis.evidence import Evidence
 
 #: H and W in multiples of what the layer asks for: each parity, single rows, squares.
 SPACES = (
@@ -37,15 +34,15 @@ class SizeVerdict:
     wrong: tuple[str, ...]
 
 
-def verdict_at(evidence: Evidence, case: Case) -> SizeVerdict | None:
+def verdict_at(scene: Scene, case: Case) -> SizeVerdict | None:
     """None where the layer does not take the case, or where nothing can be judged."""
-    if not evidence.accepts(case):
+    if not scene.accepts(case):
         return None
     wrong, judged = [], 0
     for name in _JUDGES:
-        if not CHECKS[name].applies(evidence.subject):
+        if not CHECKS[name].applies(scene.subject):
             continue
-        verdict = run_check(CHECKS[name], evidence.subject, case).verdict
+        verdict = run_check(CHECKS[name], scene.subject, case).verdict
         judged += verdict in (Verdict.PASS, Verdict.FAIL)
         if verdict is Verdict.FAIL:
             wrong.append(name)
@@ -53,19 +50,19 @@ def verdict_at(evidence: Evidence, case: Case) -> SizeVerdict | None:
     return SizeVerdict(case, tuple(wrong)) if judged else None
 
 
-def size_verdicts(evidence: Evidence) -> tuple[SizeVerdict, ...]:
+def size_verdicts(scene: Scene) -> tuple[SizeVerdict, ...]:
     """Verdicts over a grid of sizes, for events with space."""
     return tuple(
-        verdict for case in _sized(evidence) if (verdict := verdict_at(evidence, case)) is not None
+        verdict for case in _sized(scene) if (verdict := verdict_at(scene, case)) is not None
     )
 
 
-def _sized(evidence: Evidence) -> Iterator[Case]:
-    base, step = evidence.base, evidence.subject.multiple(evidence.base)
+def _sized(scene: Scene) -> Iterator[Case]:
+    base, step = scene.base, scene.subject.multiple(scene.base)
     C, *space = base.event
     if not space:
         return
-    C = min(C, max(2, evidence.subject.fewest_channels(base)))
+    C = min(C, max(2, scene.subject.fewest_channels(base)))
     for H, W in SPACES:
         sizes = {1: [W], 2: [H, W]}.get(len(space), [H] * (len(space) - 1) + [W])
         yield replace(base, event=(C, *(size * step for size in sizes)), batch=2)
