@@ -34,7 +34,7 @@ class Cause:
         layers: names of entries, with ``*`` for any text.
         checks: the checks that it makes fail, ``*`` for any.
         text: what is so, in one or two sentences.
-        test: the function in ``properties/test_survey_findings*.py`` that shows it without emcheck.
+        test: the function in ``tests/test_survey_findings*.py`` that shows it without emcheck.
         kind: ``CONFIRMED``, or ``BY_DESIGN`` for what the library documents.
     """
 

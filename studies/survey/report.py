@@ -20,7 +20,7 @@ _FAMILIES = ("values", "logdet", "gradients", "state", "contract")
 #: Left out for nearly every layer, without meaning: what is not part of others' interfaces.
 _RARE = ("log_det_alone_agrees",)
 
-_TESTS = "properties/test_survey_findings*.py"
+_TESTS = "tests/test_survey_findings*.py"
 
 _LEGEND = (
     "`ok`: everything that applies passed. `FAIL`: at least one check failed. `-`: nothing of the "

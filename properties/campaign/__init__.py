@@ -1,1 +1,0 @@
-"""Bad inputs, each with the line that it must end in: ``python -m properties.campaign``."""

@@ -1,0 +1,46 @@
+"""The campaign of bad inputs in a short form: every kind, and of each a part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.__main__ import inputs
+from tests.campaign.core import Input
+
+#: As many inputs as there must be, and how many of each kind an ordinary run tries.
+LEAST, FEW = 300, 8
+
+
+def chosen() -> list[Input]:
+    """Inputs spread over every kind."""
+    found: list[Input] = []
+    for _, group in groupby(inputs(), key=lambda given: given.kind):
+        every = list(group)
+        found += every[:: max(1, len(every) // FEW)]
+    return found
+
+
+def test_the_campaign_is_whole() -> None:
+    counts = Counter(given.kind for given in inputs())
+    assert counts.total() >= LEAST, counts
+    names = Counter((given.kind, given.name) for given in inputs())
+    assert not [name for name, count in names.items() if count > 1]
+
+
+@pytest.mark.parametrize("given", chosen(), ids=lambda given: f"{given.kind}: {given.name}"[:60])
+def test_an_input_ends_in_the_line_that_it_must(given: Input, tmp_path: Path) -> None:
+    assert given.trouble(tmp_path) == ""
+
+
+def test_a_traceback_or_another_line_is_bad(tmp_path: Path) -> None:
+    def raises(folder: Path) -> str:
+        raise KeyError("no line")
+
+    assert "KeyError" in Input("kind", "raises", raises, "").trouble(tmp_path)
+    assert "more than one line" in Input("kind", "two", lambda f: "a\nb", "a").trouble(tmp_path)
+    assert "expected a line" in Input("kind", "other", lambda f: "a", "b").trouble(tmp_path)
+    assert Input("kind", "good", lambda f: "a", "a").trouble(tmp_path) == ""
