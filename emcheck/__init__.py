@@ -7,10 +7,10 @@ if TYPE_CHECKING:
     from emcheck.adapters import adapt as adapt
     from emcheck.flows import Chain as Chain
     from emcheck.flows import Inverse as Inverse
-    from emcheck.kit import Report as Report
     from emcheck.kit import check_layer as check_layer
     from emcheck.kit import parametrize_with_checks as parametrize_with_checks
     from emcheck.kit import reproduce as reproduce
+    from emcheck.report import Report as Report
     from emcheck.result import Result as Result
     from emcheck.result import Verdict as Verdict
 
@@ -21,7 +21,7 @@ _HOME = {
     "adapt": "adapters",
     "Chain": "flows",
     "Inverse": "flows",
-    "Report": "kit",
+    "Report": "report",
     "check_layer": "kit",
     "parametrize_with_checks": "kit",
     "reproduce": "kit",

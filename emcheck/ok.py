@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emcheck.checks import CHECKS
+from emcheck.known import KNOWN
 from emcheck.result import Result, Verdict
 
 #: Families in which every applicable check must pass at least once.
@@ -24,7 +24,7 @@ def spoils(check: str, verdict: Verdict, unfinished: int = 0) -> bool:
     end: nobody knows what it would have said.
     """
     missing = verdict is Verdict.NOT_RUN and unfinished > 0
-    return verdict in SPOILING or (missing and CHECKS[check].family in MUST_PASS)
+    return verdict in SPOILING or (missing and KNOWN[check].family in MUST_PASS)
 
 
 def never_passed(found: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def never_passed(found: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
     """
     verdicts: dict[str, set[Verdict]] = {}
     for check, verdict in found:
-        if CHECKS[check].family in MUST_PASS:
+        if KNOWN[check].family in MUST_PASS:
             verdicts.setdefault(check, set()).add(verdict)
     silent = {Verdict.NOT_RUN, *_NOT_APPLICABLE}
     return tuple(

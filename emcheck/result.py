@@ -1,4 +1,4 @@
-"""Verdicts and results: what a check says, in a form that needs no pytest to read."""
+"""Verdicts, results and explanations: what is said of a layer, readable without torch."""
 
 from __future__ import annotations
 
@@ -110,3 +110,20 @@ def merge(results: list[Result]) -> Result:
         ill_conditioned=sum(r.ill_conditioned for r in results),
         unfinished=sum(r.unfinished for r in results),
     )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A cause that fits every measured example.
+
+    Args:
+        cause: a slug, one of those that the hypotheses declare.
+        text: one sentence for the author of the layer.
+        evidence: one line with the numbers.
+        checks: the failing checks that the cause accounts for.
+    """
+
+    cause: str
+    text: str
+    evidence: str
+    checks: tuple[str, ...]

@@ -7,9 +7,10 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from emcheck.checks import CHECKS, Check
-from emcheck.kit import Report
+from emcheck.examined import NamedCheck
+from emcheck.known import KNOWN
 from emcheck.progress import Bar, Output
+from emcheck.report import Report
 from emcheck.result import Result, Verdict
 
 _STYLE = {
@@ -26,12 +27,12 @@ class CheckProgress(Bar):
     """Progress over the checks; the last one is named."""
 
     def __init__(self) -> None:
-        super().__init__("checks", len(CHECKS))
+        super().__init__("checks", None)
         self._seen: set[str] = set()
 
-    def advance(self, check: Check, result: Result) -> None:
+    def advance(self, check: NamedCheck, result: Result) -> None:
         self._seen.add(check.name)
-        self.update(completed=len(self._seen), description=check.name)
+        self.update(completed=len(self._seen), total=len(KNOWN), description=check.name)
 
 
 class StepProgress(Bar):
@@ -76,6 +77,7 @@ def _ratio(results: list[Result]) -> str:
 
 def render_catalogue(console: Console | None = None) -> None:
     """Layers, checks and faults, one line each."""
+    from emcheck.checks import CHECKS
     from emcheck.faults import FAULTS
     from emcheck.specs import REGISTRY
 

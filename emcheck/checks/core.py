@@ -20,6 +20,7 @@ from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import settings_kept
+from emcheck.known import make_known
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Result, Verdict
 from emcheck.specs.core import Trait
@@ -89,6 +90,7 @@ def check(
         if name in CHECKS:
             raise ValueError(f"expected a new name for a check, got {name!r} twice")
         CHECKS[name] = Check(name, family, function, needs, house, adapt, optional, couples)
+        make_known(name, family, CHECKS[name].summary)
         return function
 
     return register

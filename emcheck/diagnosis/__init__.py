@@ -25,7 +25,6 @@ from emcheck.diagnosis import starting as starting
 from emcheck.diagnosis import state as state
 from emcheck.diagnosis import stencils as stencils
 from emcheck.diagnosis import widths as widths
-from emcheck.diagnosis.core import Explanation as Explanation
 from emcheck.diagnosis.core import causes as causes
 from emcheck.diagnosis.core import diagnose as diagnose
 from emcheck.diagnosis.core import search as search

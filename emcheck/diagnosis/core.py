@@ -15,23 +15,7 @@ from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.scene import Finding
 from emcheck.guard import TimeLimit, foreign, time_limit
 from emcheck.guard.surroundings import settings_kept
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A cause that fits every measured example.
-
-    Args:
-        cause: a slug, one of those that the hypotheses declare.
-        text: one sentence for the author of the layer.
-        evidence: one line with the numbers.
-        checks: the failing checks that the cause accounts for.
-    """
-
-    cause: str
-    text: str
-    evidence: str
-    checks: tuple[str, ...]
+from emcheck.result import Explanation
 
 
 @dataclass(frozen=True)

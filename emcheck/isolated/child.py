@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from typing import Any
 import torch
 
 from emcheck.bounds import Measure
-from emcheck.checks import CHECKS, Check
+from emcheck.checks import CHECKS, Case, Check
 from emcheck.checks.trial import Trial
+from emcheck.diagnosis import Finding
 from emcheck.guard.limit import watchers
 from emcheck.guard.surroundings import Surroundings
-from emcheck.isolated.wire import Job, Message, finding_of, result_of, sent_finding, sent_report
+from emcheck.isolated.wire import Job, Message, result_of, sent_report
 from emcheck.kit import Examination
 from emcheck.kit.loading import layer_of, load_target, source_path
 from emcheck.processes import follow_parent
@@ -128,7 +129,7 @@ class _Child:
         job = Job.of(given["job"])
         _limit_memory(job.memory)
         examination = examination_of(job, self._notice)
-        examination.findings.extend(map(finding_of, given["findings"]))
+        examination.findings.extend(map(_finding_of, given["findings"]))
         self._examination = examination
         checks = [[check.name, check.family, check.summary] for check in examination.checks]
         return {"name": examination.name, "shape": examination.shape, "checks": checks}
@@ -148,7 +149,7 @@ class _Child:
         examination = self._examined
         before = len(examination.findings)
         results = examination.run(_noticed(CHECKS[check], self._notice))
-        findings = [sent_finding(finding) for finding in examination.findings[before:]]
+        findings = [_sent_finding(finding) for finding in examination.findings[before:]]
         return {"results": [asdict(result) for result in results], "findings": findings}
 
     def _report(self, results: Sequence[Message]) -> Message:
@@ -173,6 +174,18 @@ class _Child:
                 data = data[os.write(self._replies, data) :]
         except OSError:  # the layer closed the line: nobody hears this process any more
             os._exit(1)
+
+
+def _sent_finding(finding: Finding) -> Message:
+    """A finding as a message; the case as text, which ``Case.parse`` reads."""
+    result = asdict(finding.result)
+    return {"check": finding.check, "case": str(finding.case), "result": result}
+
+
+def _finding_of(message: Mapping[str, Any]) -> Finding:
+    """The finding that a message holds."""
+    result = result_of(message["result"])
+    return Finding(message["check"], Case.parse(message["case"]), result)
 
 
 def _noticed(check: Check, notice: Notice) -> Check:

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from emcheck.checks import CHECKS, Case, Check
-from emcheck.isolated.child import examination_of
+from emcheck.examined import REPORT_LIMIT, Examined, Progress, run_checks
 from emcheck.isolated.process import GRACE, Child, Died
 from emcheck.isolated.wire import Job, Message, report_of, result_of
-from emcheck.kit import REPORT_LIMIT, Progress, Report
-from emcheck.kit.checking import Examined, run_checks
-from emcheck.kit.loading import load_target, source_path
+from emcheck.known import KnownCheck, make_known
+from emcheck.report import Report
 from emcheck.result import Result, Verdict
 
 
@@ -72,7 +70,7 @@ class Spare:
 
 
 @contextmanager
-def opened(job: Job, spare: Spare | None = None) -> Iterator[Examined]:
+def opened(job: Job, spare: Spare | None = None) -> Iterator[Examined[Any]]:
     """The examination of a job, whose process is ended afterwards, or kept as ``spare``.
 
     On Windows, where a child inherits no descriptors, it is in this process.
@@ -81,6 +79,8 @@ def opened(job: Job, spare: Spare | None = None) -> Iterator[Examined]:
         ValueError: a target or a shape that is none, a process that dies at once.
     """
     if sys.platform == "win32":
+        from emcheck.isolated.child import examination_of
+
         yield examination_of(job)
         return
     examination = IsolatedExamination(job, spare)
@@ -99,6 +99,8 @@ def locate(targets: Sequence[str]) -> dict[str, str]:
         ValueError: one that cannot be imported, or that kills the process that does.
     """
     if sys.platform == "win32":
+        from emcheck.kit.loading import load_target, source_path
+
         for target in targets:
             load_target(target)
         return {target: source_path(target) for target in targets}
@@ -130,7 +132,7 @@ class IsolatedExamination:
         self._deaths, self._hopeless = 0, ""
         built = self._built()
         self._name, self._shape = built["name"], tuple(built["shape"])
-        self._checks = tuple(_known(*words) for words in built["checks"])
+        self._checks = tuple(make_known(*words) for words in built["checks"])
 
     @property
     def name(self) -> str:
@@ -141,10 +143,10 @@ class IsolatedExamination:
         return self._shape
 
     @property
-    def checks(self) -> tuple[Check, ...]:
+    def checks(self) -> tuple[KnownCheck, ...]:
         return self._checks
 
-    def run(self, check: Check) -> list[Result]:
+    def run(self, check: KnownCheck) -> list[Result]:
         """One result for each dtype; a single FAIL where the process dies.
 
         Raises:
@@ -244,7 +246,7 @@ class IsolatedExamination:
             raise ValueError(_said(death, death.doing or first)) from death
         return answer
 
-    def _unanswered(self, check: Check, death: Died) -> Result:
+    def _unanswered(self, check: KnownCheck, death: Died) -> Result:
         """A call that never returns and that no signal ends; after two of them it is enough."""
         self._late += 1
         told = _said(death, f"in check {check.name}")
@@ -253,22 +255,26 @@ class IsolatedExamination:
         result = replace(self._result(check, Verdict.NOT_RUN, told), unfinished=1)
         return self._placed(check, death, result)
 
-    def _fatal(self, check: Check, death: Died) -> Result:
+    def _fatal(self, check: KnownCheck, death: Died) -> Result:
         result = self._result(check, Verdict.FAIL, _said(death, f"in check {check.name}"))
         return self._placed(check, death, result)
 
-    def _placed(self, check: Check, death: Died, result: Result) -> Result:
+    def _placed(self, check: KnownCheck, death: Died, result: Result) -> Result:
         """The result on the case on which the process died."""
         if not death.doing:
             return result
+        from emcheck.checks import Case  # torch, which nothing else here needs
+
         case = Case.parse(death.doing)
         line = f'emcheck.reproduce(layer, "{check.name}", "{case}")'
         return replace(
             result, case=str(case), dtype=case.dtype_name, seed=case.seed, reproduce=line
         )
 
-    def _result(self, check: Check, verdict: Verdict, detail: str) -> Result:
+    def _result(self, check: KnownCheck, verdict: Verdict, detail: str) -> Result:
         """A result without numbers, on the first case."""
+        from emcheck.checks import Case
+
         case = Case(self.shape, seed=self._job.seed)
         failed = verdict is Verdict.FAIL
         return Result(
@@ -296,15 +302,3 @@ def _module(target: str) -> str:
 
 def _said(death: Died, when: str) -> str:
     return f"{death} {when}" + (f" ({death.where})" if death.where else "")
-
-
-def _known(name: str, family: str, summary: str) -> Check:
-    """The check of a name; one that the layer's own module registers is known here by its words."""
-    if name not in CHECKS:
-
-        def function(trial: object) -> Any:
-            raise NotImplementedError  # it runs in the child
-
-        function.__doc__ = summary
-        CHECKS[name] = Check(name, family, function, (), False, lambda case, subject: case)
-    return CHECKS[name]

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from emcheck.checks import Case
-from emcheck.contract import Event
-from emcheck.diagnosis import Explanation, Finding
-from emcheck.kit import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Report
-from emcheck.result import Result, Verdict
+from emcheck.examined import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
+from emcheck.report import Report
+from emcheck.result import Explanation, Result, Verdict
 
 #: What ``json`` reads and writes, NaN and infinities among the numbers.
 Message = dict[str, Any]
@@ -34,7 +32,7 @@ class Job:
     """
 
     target: str
-    shape: Event
+    shape: tuple[int, ...]
     registered: bool = False
     seed: int = 0
     examples: int = EXAMPLES
@@ -53,18 +51,6 @@ class Job:
 def result_of(message: Mapping[str, Any]) -> Result:
     """The result of which a message is the ``asdict``."""
     return Result(**_tuples(message) | {"verdict": Verdict(message["verdict"])})
-
-
-def sent_finding(finding: Finding) -> Message:
-    """A finding as a message; the case as text, which ``Case.parse`` reads."""
-    result = asdict(finding.result)
-    return {"check": finding.check, "case": str(finding.case), "result": result}
-
-
-def finding_of(message: Mapping[str, Any]) -> Finding:
-    """The finding that a message holds."""
-    result = result_of(message["result"])
-    return Finding(message["check"], Case.parse(message["case"]), result)
 
 
 def sent_report(report: Report) -> Message:

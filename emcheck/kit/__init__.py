@@ -1,14 +1,14 @@
 """Every check that applies to anybody's layer, without pytest."""
 
-from emcheck.kit.checking import Progress as Progress
+from emcheck.examined import EXAMPLES as EXAMPLES
+from emcheck.examined import REPORT_LIMIT as REPORT_LIMIT
+from emcheck.examined import TIME_LIMIT as TIME_LIMIT
+from emcheck.examined import Progress as Progress
 from emcheck.kit.checking import check_layer as check_layer
 from emcheck.kit.checking import reproduce as reproduce
 from emcheck.kit.examine import DTYPES as DTYPES
-from emcheck.kit.examine import EXAMPLES as EXAMPLES
-from emcheck.kit.examine import REPORT_LIMIT as REPORT_LIMIT
-from emcheck.kit.examine import TIME_LIMIT as TIME_LIMIT
 from emcheck.kit.examine import Examination as Examination
 from emcheck.kit.pytest_checks import parametrize_with_checks as parametrize_with_checks
-from emcheck.kit.report import Report as Report
 from emcheck.kit.target import Reference as Reference
 from emcheck.kit.target import Sample as Sample
+from emcheck.report import Report as Report

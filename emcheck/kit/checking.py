@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from emcheck.checks import CHECKS, Case, Check
-from emcheck.kit.examine import DTYPES, EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Examination
-from emcheck.kit.report import Report
+from emcheck.checks import CHECKS, Case
+from emcheck.examined import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Progress, run_checks
+from emcheck.kit.examine import DTYPES, Examination
 from emcheck.kit.target import Reference, Sample
+from emcheck.report import Report
 from emcheck.result import Result
-
-Progress = Callable[[Check, Result], None]
-
-
-class Examined(Protocol):
-    """A layer whose checks run one by one: an :class:`Examination`, here or in a process."""
-
-    @property
-    def name(self) -> str:
-        """What results are filed under."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The event."""
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """The checks that apply, in the order in which they run."""
-
-    def run(self, check: Check) -> list[Result]:
-        """The results of one check."""
-
-    def report(self, results: Sequence[Result]) -> Report:
-        """The results as a report, failures explained."""
-
-
-def run_checks(examined: Examined, progress: Progress | None = None) -> Report:
-    """Every check that applies; ``progress`` is called with each result."""
-    results = []
-    for check in examined.checks:
-        for result in examined.run(check):
-            results.append(result)
-            if progress is not None:
-                progress(check, result)
-    return examined.report(results)
 
 
 def check_layer(

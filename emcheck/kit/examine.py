@@ -17,29 +17,21 @@ from emcheck.adapters import Adapted
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
 from emcheck.checks.core import without_running
-from emcheck.diagnosis import Explanation, Finding, search
+from emcheck.diagnosis import Finding, search
+from emcheck.examined import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
 from emcheck.guard import TimeLimit, foreign, raised_by, time_limit
 from emcheck.guard.surroundings import Surroundings
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_expected
-from emcheck.kit.report import Report
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.ok import spoils
 from emcheck.randomness import seeded
-from emcheck.result import Result, Verdict, merge
+from emcheck.report import Report
+from emcheck.result import Explanation, Result, Verdict, merge
 
 DTYPES = (torch.float32, torch.float64)
-
-#: Cases for each check and dtype: one for each parameter style.
-EXAMPLES = 4
-
-#: Seconds for one check on one case: a hundred times what the slowest takes on a small layer.
-TIME_LIMIT = 10.0
-
-#: Seconds for a whole report: examples that have not begun by then are NOT RUN.
-REPORT_LIMIT = 120.0
 
 #: Time limits that one hypothesis about a layer may take.
 _DIAGNOSIS = 1.0

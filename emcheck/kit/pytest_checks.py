@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emcheck.checks import Check
-from emcheck.kit.checking import Examined
+from emcheck.examined import Examined
 from emcheck.kit.examine import Examination
-from emcheck.kit.report import Report
+from emcheck.report import Report
 from emcheck.result import Result, Verdict
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class LayerCheck:
 
     def __init__(
         self,
-        examined: Examined,
+        examined: Examined[Any],
         check: Check,
         target: object = None,
         options: Mapping[str, Any] | None = None,
@@ -46,7 +46,7 @@ class LayerCheck:
         __tracebackhide__ = True
         judge(self._examined(layer), self.check)
 
-    def _examined(self, layer: object) -> Examined:
+    def _examined(self, layer: object) -> Examined[Any]:
         if layer is None or layer is self._target:
             return self.examined
         return Examination(layer, self.examined.shape, **self._options)
@@ -100,7 +100,7 @@ def parametrize_with_checks(targets: Iterable[Target], **options: Any) -> pytest
     return pytest.mark.parametrize(("layer", "check"), parameters)
 
 
-def judge(examined: Examined, check: Check) -> list[Result]:
+def judge(examined: Examined[Any], check: Check) -> list[Result]:
     """Run one check as a test: it fails, skips with a reason, or is expected to fail.
 
     Raises:

@@ -7,10 +7,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from emcheck.diagnosis import Explanation
 from emcheck.extras import extra_named
 from emcheck.ok import is_ok, never_passed, spoils
-from emcheck.result import Result, Verdict
+from emcheck.result import Explanation, Result, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
