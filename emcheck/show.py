@@ -7,6 +7,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
+from emcheck import catalogue
 from emcheck.examined import NamedCheck
 from emcheck.known import KNOWN
 from emcheck.progress import Bar, Output
@@ -77,14 +78,8 @@ def _ratio(results: list[Result]) -> str:
 
 def render_catalogue(console: Console | None = None) -> None:
     """Layers, checks and faults, one line each."""
-    from emcheck.checks import CHECKS
-    from emcheck.faults import FAULTS
-    from emcheck.specs import REGISTRY
-
     console = console or Output()
-    layers = [(name, _first_line(cls.__doc__)) for name, cls in REGISTRY.items()]
-    checks = [(check.name, check.summary) for check in CHECKS.values()]
-    faults = [(fault.name, fault.summary) for fault in FAULTS.values()]
+    layers, checks, faults = catalogue.layers(), catalogue.checks(), catalogue.faults()
     for title, rows in (("layers", layers), ("checks", checks), ("seeded faults", faults)):
         table = Table(title=f"{len(rows)} {title}", box=None, title_justify="left", pad_edge=False)
         table.add_column(no_wrap=True, max_width=34)
@@ -93,7 +88,3 @@ def render_catalogue(console: Console | None = None) -> None:
             table.add_row(name, text.replace("``", "").replace("[", r"\["))
         console.print(table)
         console.print()
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().splitlines()[0].replace("``", "")

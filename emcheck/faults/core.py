@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+from emcheck.catalogue import snake_case
 from emcheck.checks import Case, Subject
 from emcheck.contract import InvertibleLayer
 from emcheck.layers._tools import per_sample
@@ -138,7 +138,7 @@ def fault(
     """
 
     def register(cls: F) -> F:
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        name = snake_case(cls.__name__)
         if name in FAULTS:
             raise ValueError(f"expected a new name for a fault, got {name!r} twice")
 
