@@ -84,6 +84,22 @@ def test_python_of_a_page_runs(name: str, as_before: pytest.MonkeyPatch) -> None
         exec(code, module.__dict__)
 
 
+def test_the_quick_start_prints_what_the_readme_shows(
+    as_before: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = README.python[0]
+    (shown,) = (b.text for b in README.blocks if b.line == start.line + start.text.count("\n") + 3)
+    module = types.ModuleType("quick_start")
+    as_before.setitem(sys.modules, module.__name__, module)
+    exec(start.text, module.__dict__)
+    assert _rounded(capsys.readouterr().out) == _rounded(shown)
+
+
+def _rounded(text: str) -> str:
+    """Numbers with four digits: the others depend on the processor."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.4g}", text)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_command_lines_parse(name: str) -> None:
     for block in PAGES[name].shell:
