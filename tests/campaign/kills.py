@@ -143,7 +143,9 @@ def _sweeps(folder: Path) -> Iterator[tuple[str, str]]:
             trouble = place.wait(child, lambda cells=cells: any(cells.glob("*.json")), "a cell")
             trouble = trouble or place.kill(child, signal.Signals[name])
         trouble = trouble or place.finish(place.start(*words))
-        found[name] = {path.name: _losses(path) for path in cells.glob("*.json")}
+        # A cell of equal time takes as many steps as the machine is fast.
+        kept = [path for path in cells.glob("*.json") if "=time" not in path.name]
+        found[name] = {path.name: _losses(path) for path in kept}
         if not trouble and found[name] != found["undisturbed"]:
             trouble = f"expected {found['undisturbed']}, got {found[name]}"
         yield f"{name} of a sweep", trouble
