@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, register_random, settings
 import benches
 import emcheck
 import studies
+from emcheck import diagnosis
 from emcheck.doctor import diagnose, trusted
 from emcheck.doctor.canary import Canary, read_canaries
 from emcheck.files import FileError, require_writable, write_file
@@ -66,6 +67,9 @@ for package in (emcheck, studies, benches):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith(("__main__", "conftest")):
             importlib.import_module(module.name)
+
+#: A fault inside of an explanation is an error here; a user's report only logs it.
+diagnosis.core.STRICT = True
 
 _torch_random = _TorchRandom()
 register_random(_torch_random)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ import torch
 from emcheck.checks.case import Subject
 from emcheck.diagnosis.evidence import Evidence
 from emcheck.diagnosis.scene import Finding
-from emcheck.guard import TimeLimit, foreign, time_limit
+from emcheck.guard import TimeLimit, foreign, is_own, one_line, time_limit
 from emcheck.guard.surroundings import settings_kept
 from emcheck.result import Explanation
 
@@ -157,15 +158,25 @@ _TIER = 10
 _MOST_LATE = 2
 
 
+#: Raise the exceptions of this package's own code instead of logging them; tests set it.
+STRICT = False
+
+
 def _guarded(known: Hypothesis, evidence: Evidence, seconds: float | None) -> list[Fit] | None:
     """What the test yields, None if it did not end.
 
-    A layer may raise anything, and then the cause does not fit.
+    A layer may raise anything, and then the cause does not fit. What this package raises is a
+    fault of its own: it is logged, and the other causes are tried.
     """
     try:
         with settings_kept(), time_limit(seconds) if seconds else nullcontext():
             return list(known.test(evidence))
     except TimeLimit:
         return None
-    except foreign():
+    except foreign() as error:
+        if is_own(error):
+            if STRICT:
+                raise
+            told = f"{type(error).__name__}: {one_line(error)}"
+            logging.getLogger("emcheck").warning("explanation failed: %s: %s", known.slugs[0], told)
         return []

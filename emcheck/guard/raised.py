@@ -11,6 +11,9 @@ from types import FrameType
 
 from emcheck.guard.limit import TimeLimit
 
+#: The folder of this package.
+_HERE = str(Path(__file__).parent.parent)
+
 
 class Interrupt(KeyboardInterrupt):
     """Ctrl-C; what a layer raises by itself is a plain ``KeyboardInterrupt``."""
@@ -50,13 +53,22 @@ def one_line(error: BaseException, most: int = 200) -> str:
     return told or type(error).__name__
 
 
+def is_own(error: BaseException) -> bool:
+    """Whether the code of this package raised it, and not a layer or a library that it called.
+
+    A ``ValueError`` is how this package refuses what a layer has returned, and no fault of its own.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = bool(frames) and frames[-1].filename.startswith(_HERE)
+    return ours and not isinstance(error, ValueError | NotImplementedError)
+
+
 def raised_by(error: BaseException) -> str:
     """``RuntimeError: no such key (mine.py, line 12, in forward)``: what was raised, and where."""
     told, name = one_line(error), type(error).__name__
     told = name if told == name else f"{name}: {told}"
     frames = traceback.extract_tb(error.__traceback__)
-    here = str(Path(__file__).parent.parent)
-    others = [f for f in frames if not f.filename.startswith((here, "<"))]
+    others = [f for f in frames if not f.filename.startswith((_HERE, "<"))]
     if not others or "site-packages" in others[-1].filename:
         others = [f for f in others if "site-packages" not in f.filename] or others[-1:]
     if not others:
