@@ -12,8 +12,8 @@ import pytest
 from benches import PROFILES, Plan, Workbench, make_plan
 from benches.record import complete, part_of, slim_benchmark, slim_machine
 from benches.timing import clock, free_memory
-from emcheck.files import FileError, require_writable
-from emcheck.machine import describe_machine, present_devices
+from emcheck._internal.files import FileError, require_writable
+from emcheck._internal.machine import describe_machine, present_devices
 
 #: Where a run without ``--benchmark-json`` writes.
 DEFAULT_FILE = Path("reports") / "data" / "benchmarks.json"

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from emcheck.files import write_file
+from emcheck._internal.files import write_file
 
 #: What is kept of pytest-benchmark's own description of a machine.
 _MACHINE = ("machine", "system", "python_implementation", "python_version", "emcheck")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benches.cells import Setup, Variant
 from emcheck.contract import Event
 from emcheck.oracle import Definition
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 
 #: The style of the parameters: a layer as it is after training.
 STYLE = "trained"

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command; Ctrl-C while it is being loaded is an interruption as any other."""
     try:
-        from emcheck.cli import main as run
+        from emcheck.cli.main import main as run
     except KeyboardInterrupt:
         print("emcheck: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -80,8 +80,8 @@ def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
 def _of_target(target: str, shape: str, seed: int, opened: ExitStack) -> list[LayerCheck]:
     """The checks of a target, which is in a process of its own until the session ends."""
     from emcheck import isolated
+    from emcheck._internal.words import parse_shape
     from emcheck.kit.pytest_checks import LayerCheck
-    from emcheck.words import parse_shape
 
     try:
         job = isolated.Job(target, parse_shape(shape), seed=seed)

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from emcheck.extras import extra_named
+from emcheck._internal.extras import extra_named
 from emcheck.ok import is_ok, never_passed, spoils
 from emcheck.result import Explanation, Result, Verdict
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from emcheck.files import write_file
-from emcheck.seal import sealed, unsealed
+from emcheck._internal.files import write_file
+from emcheck._internal.seal import sealed, unsealed
 
 #: What earlier runs passed, fixed while tests run; what this run passes, a line at a time.
 _BEFORE, _NOW = "before.jsonl", "now.jsonl"

@@ -20,10 +20,10 @@ import benches
 import emcheck
 import studies
 from emcheck import diagnosis
+from emcheck._internal.files import FileError, require_writable, write_file
+from emcheck._internal.machine import cores, describe_machine, present_devices
 from emcheck.doctor import diagnose, trusted
 from emcheck.doctor.canary import Canary, read_canaries
-from emcheck.files import FileError, require_writable, write_file
-from emcheck.machine import cores, describe_machine, present_devices
 from properties.journal import Journal
 from properties.summary import Summary
 
@@ -69,7 +69,7 @@ for package in (emcheck, studies, benches):
             importlib.import_module(module.name)
 
 #: A fault inside of an explanation is an error here; a user's report only logs it.
-diagnosis.core.STRICT = True
+diagnosis.rank.STRICT = True
 
 _torch_random = _TorchRandom()
 register_random(_torch_random)

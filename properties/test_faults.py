@@ -14,7 +14,7 @@ from emcheck.bounds import THRESHOLDS
 from emcheck.checks import CHECKS, Subject
 from emcheck.faults import FAULTS, Row, run_fault
 from emcheck.faults.core import Faulty, fault
-from emcheck.faults.usual import USUAL_ATOL, usual_test
+from emcheck.faults.round_trip_test import USUAL_ATOL, usual_test
 from emcheck.layers import Conv1x1, PermuteChannels
 from emcheck.result import Verdict
 

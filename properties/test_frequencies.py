@@ -15,7 +15,7 @@ from emcheck.layers import PeriodicConv2d
 from emcheck.solve import choose as choosing
 from emcheck.solve import frequencies
 from emcheck.solve.frequencies import slogdet_frequencies, solve_frequencies
-from emcheck.solve.team import python_team, run_team, torch_team
+from emcheck.solve.threads import python_team, run_team, torch_team
 
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 

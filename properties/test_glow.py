@@ -24,7 +24,7 @@ from emcheck.oracle.precision import as_extended
 from emcheck.result import Verdict
 from emcheck.solve.forward import for_convolution
 from emcheck.specs import REGISTRY, SPECS
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 
 #: Two levels of one step: 4x2x4 -> split -> 2x1x2 channels of 8; every part occurs.
 EVENT, LEVELS = (2, 4, 4), 2

@@ -21,7 +21,7 @@ from emcheck.oracle import as_extended
 from emcheck.result import Verdict
 from emcheck.specs import REGISTRY, SPECS
 from emcheck.specs.core import Trait
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 from studies import images
 from studies.images import SOURCES, load_image, load_patches
 

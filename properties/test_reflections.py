@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from emcheck.layers import Conv1x1QR
 from emcheck.layers.conv1x1_qr import SMALL
 from emcheck.solve import reflections
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 
 
 def layer_of(channels: int, seed: int, dtype: torch.dtype, size: float = 1.0) -> Conv1x1QR:

@@ -19,7 +19,7 @@ from emcheck.layers._tools import triangular_solve
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, as_extended
 from emcheck.solve import SOLVERS, Mask, live_taps, solve_masked
 from emcheck.solve import choose as choosing
-from emcheck.solve.team import python_team, run_team, torch_team
+from emcheck.solve.threads import python_team, run_team, torch_team
 
 Problem = tuple[Tensor, Tensor, Mask, bool, int]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from emcheck.checkout import REPORTS, needed
-from emcheck.commands import FAILED
-from emcheck.extras import require_suite
+from emcheck._internal.checkout import REPORTS, needed
+from emcheck._internal.extras import require_suite
+from emcheck.cli import FAILED
 from studies.density.cli import app as density
 
 #: Where the measurements of the suite are kept in a checkout.
@@ -98,8 +98,8 @@ def compare(
     device: Annotated[str, typer.Option(help="cpu; cuda: whole flows alone, there")] = "cpu",
 ) -> None:
     """Solvers and layers side by side: inverse over forward, ratio by ratio."""
-    from emcheck.show import StepProgress
-    from emcheck.words import parse_numbers
+    from emcheck._internal.words import parse_numbers
+    from emcheck.cli.show import StepProgress
     from studies.contests.run import run_contests
 
     counts = parse_numbers(threads, "thread counts like 1,2")
@@ -155,7 +155,7 @@ def survey(
     out: Annotated[Path, typer.Option(help="folder of survey.md")] = REPORTS,
 ) -> None:
     """The layers of released libraries; exit code 1 for a FAIL that no test confirms."""
-    from emcheck.show import StepProgress
+    from emcheck.cli.show import StepProgress
     from studies.survey import SURVEYED
     from studies.survey.report import load, write_survey
     from studies.survey.run import survey as run_survey

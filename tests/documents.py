@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from emcheck.cli import app
+from emcheck.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 

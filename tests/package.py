@@ -60,7 +60,7 @@ def complaints(wheel: Path, sdist: Path | None = None) -> list[str]:
     """What is missing from the archives, and what should not be there."""
     names = zipfile.ZipFile(wheel).namelist()
     found = [f"wheel: {name}" for name in names if name.startswith(_CHECKOUT)]
-    wanted = ["emcheck/py.typed", "emcheck/cli.py", "licenses/LICENSE"]
+    wanted = ["emcheck/py.typed", "emcheck/cli/main.py", "licenses/LICENSE"]
     found += [f"wheel lacks {name}" for name in wanted if not any(n.endswith(name) for n in names)]
     if sdist is not None:
         with tarfile.open(sdist) as archive:

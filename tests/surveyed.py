@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted, adapt
-from emcheck.randomness import seeded
 from studies.survey import LIBRARIES, Entry, entries
 
 #: What the libraries warn of when they are built or called.

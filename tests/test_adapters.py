@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted, adapt
-from emcheck.randomness import seeded
 from tests.surveyed import QUIET, adapted, draw, libraries, listed, outputs, same
 
 pytestmark = QUIET

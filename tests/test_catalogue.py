@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from emcheck import catalogue
 from emcheck.checks import CHECKS
+from emcheck.cli import catalogue
 from emcheck.faults import FAULTS
 from emcheck.specs import REGISTRY
 
@@ -29,8 +29,8 @@ def test_faults_are_those_of_the_registry() -> None:
 def test_quick_answers_load_no_torch() -> None:
     """Neither do the parent of ``emcheck check`` and the public package."""
     program = (
-        "import sys, emcheck, emcheck.cli, emcheck.isolated, emcheck.show\n"
-        "emcheck.show.render_catalogue()\n"
+        "import sys, emcheck, emcheck.cli.main, emcheck.isolated, emcheck.cli.show\n"
+        "emcheck.cli.show.render_catalogue()\n"
         "print(sorted({'torch', 'numpy', 'scipy', 'numba', 'mpmath'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

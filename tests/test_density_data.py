@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emcheck.randomness import stream
+from emcheck._internal.randomness import stream
 from studies.density.baselines import gaussian_bits, png_bits
 from studies.density.data import DATA_SETS, load
 from studies.density.nearest import nearest_patches

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from emcheck.cli import main
+from emcheck.cli.main import main
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
 from emcheck.oracle import condition_number, explicit_jacobian

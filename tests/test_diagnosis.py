@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from emcheck.checks import CHECKS, Case, Subject, run_check
-from emcheck.diagnosis import Explanation, Finding, causes, diagnose
+from emcheck.diagnosis import Finding, diagnose, known_causes
 from emcheck.faults import FAULTS
 from emcheck.faults.killing import _cases
 from emcheck.layers import Conv1x1, PeriodicConv2d
-from emcheck.result import Result, Verdict
+from emcheck.result import Explanation, Result, Verdict
 from emcheck.specs import REGISTRY, SPECS
 from tests.hidden import Hidden
 from tests.wrong_layers import WRONG, Gate, Inexplicable, Mixing, OneChannelOnly, Pair, Wrong
@@ -111,8 +111,8 @@ def test_most_of_what_is_seen_of_hidden_faults_is_explained() -> None:
 def test_every_expected_cause_can_be_named() -> None:
     for fault in FAULTS.values():
         assert fault.causes, fault.name
-        assert set(fault.causes) <= set(causes())
-    assert len(set(causes())) == len(causes())
+        assert set(fault.causes) <= set(known_causes())
+    assert len(set(known_causes())) == len(known_causes())
 
 
 def _of_layer(build: nn.Module, event: tuple[int, ...]) -> tuple[Subject, list[Finding]]:

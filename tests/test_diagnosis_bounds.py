@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from emcheck.checks import Case, Subject
 from emcheck.checks.trial import Trial
-from emcheck.diagnosis.contract import batch_statistics
-from emcheck.diagnosis.examples import LogdetExample
-from emcheck.diagnosis.initialization import common_stabiliser
-from emcheck.diagnosis.logdet_places import gate_offset
-from emcheck.diagnosis.precision import is_approximate
+from emcheck.diagnosis.causes.contract import batch_statistics
+from emcheck.diagnosis.causes.initialization import common_stabiliser
+from emcheck.diagnosis.causes.logdet_places import gate_offset
+from emcheck.diagnosis.causes.precision import is_approximate
+from emcheck.diagnosis.evidence.logdets import LogdetExample
 from emcheck.kit.modes import coupled as rows_coupled
 
 EPS32, EPS64 = 2.0**-23, 2.0**-52

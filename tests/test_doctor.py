@@ -20,7 +20,7 @@ from rich.console import Console
 from emcheck.doctor import CAPABILITIES, NAMES, Canary, diagnose, trusted
 from emcheck.doctor.child import judge, load
 from emcheck.doctor.process import Conditions, run
-from emcheck.doctor.registry import ADVICE, REGISTRY
+from emcheck.doctor.self_tests import ADVICE, REGISTRY
 from emcheck.doctor.show import render
 from emcheck.doctor.threads import VARIABLES, ThreadState
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from emcheck.files import FileError, growing, require_writable, write_all, write_file
+from emcheck._internal.files import FileError, growing, require_writable, write_all, write_file
 from studies.density.archives import _bytes
 from studies.density.checkpoint import PARTS, read_checkpoint, write_checkpoint
 from studies.pages.csv import csv_bytes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emcheck.cli import app
+from emcheck.cli.main import app
 from studies import cli
 from studies.pages.markdown import csv_link, figure, fold, table
 from studies.report import ReportError

@@ -14,7 +14,8 @@ import pytest
 
 from emcheck import Report, Result, Verdict, check_layer
 from emcheck.isolated import Job, isolated_report
-from emcheck.isolated.wire import finding_of, report_of, result_of, sent_finding, sent_report
+from emcheck.isolated.child import finding_of, sent_finding
+from emcheck.isolated.wire import report_of, result_of, sent_report
 from emcheck.kit import Examination
 from tests import killing_layers
 

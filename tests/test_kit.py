@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import emcheck
-from emcheck.cli import main
+from emcheck.cli.main import main
 from emcheck.layers import (
     AffineCoupling2d,
     AutoregressiveConv2d,

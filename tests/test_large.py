@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from emcheck._internal.parts import PART, dot, normal_parts, parts, root_mean_square
 from emcheck.checks import CHECKS, Case, run_check
 from emcheck.kit.target import make_subject
-from emcheck.parts import PART, dot, normal_parts, parts, root_mean_square
 from emcheck.result import Verdict
 
 #: A coupling whose network has about WIDTH^2 parameters; its Jacobian shows none of its width.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emcheck.files import FileError
+from emcheck._internal.files import FileError
 from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE, bar_frame
 from studies.pages.load import read_contests
 from studies.pages.statistics import fit_growth, ratio_interval, resampled_medians, spread

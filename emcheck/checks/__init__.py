@@ -1,6 +1,6 @@
 """The checks: one clause of the contract, one function, one column of the report."""
 
-from emcheck.checks import border as border
+from emcheck.checks import bad_input as bad_input
 from emcheck.checks import contract as contract
 from emcheck.checks import density as density
 from emcheck.checks import gradients as gradients

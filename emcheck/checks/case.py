@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emcheck._internal.copying import copy_layer
 from emcheck.contract import Event, InvertibleLayer
-from emcheck.copying import copy_layer
 from emcheck.oracle import Definition
 from emcheck.specs import SPECS, LayerSpec, Trait, options_of, spec_of
-from emcheck.specs.styles import STYLES
+from emcheck.specs.parameter_styles import STYLES
 
 #: Magnitude of the input as a power of two, by name and dtype: ordinary, wider than the data
 #: that an author tries, far from overflow only by what one layer can amplify, and below the
@@ -35,7 +35,7 @@ class Case:
     """One situation: the size of things by name, everything random from ``seed``.
 
     ``event`` is the shape of one sample, ``(C, H, W)`` for images; ``style`` one of
-    :data:`emcheck.specs.styles.STYLES`; ``scale`` one of :data:`SCALES`; ``options`` the
+    :data:`emcheck.specs.parameter_styles.STYLES`; ``scale`` one of :data:`SCALES`; ``options`` the
     constructor's keywords. ``str(case)`` and ``Case.parse`` are inverse to each other.
     """
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from emcheck import bounds
+from emcheck._internal.parts import norm, parts
 from emcheck.bounds import (
     DIFFERENCE_NOISE,
     DIFFERENCE_SPREAD,
@@ -36,7 +37,6 @@ from emcheck.checks.slopes import Output, Slopes
 from emcheck.checks.trial import Trial
 from emcheck.guard import one_line
 from emcheck.oracle import condition_number
-from emcheck.parts import norm, parts
 
 
 def _smooth(case: Case, subject: Subject) -> Case:

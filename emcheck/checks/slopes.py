@@ -10,8 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from emcheck._internal.parts import PART, dot, normal_parts, parts, root_mean_square
 from emcheck.checks.differences import Difference, central_difference, noise
-from emcheck.parts import PART, dot, normal_parts, parts, root_mean_square
 
 #: ``output(layer, x)`` is one of the four outputs of a layer, ``(B, ...)``.
 Output = Callable[[nn.Module, Tensor], Tensor]

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from emcheck._internal.copying import copy_layer
 from emcheck.adapters import Adapted
 from emcheck.bounds import Measure
 from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
-from emcheck.copying import copy_layer
 from emcheck.guard import foreign, one_line
 from emcheck.oracle import as_extended
 from emcheck.specs.core import Trait

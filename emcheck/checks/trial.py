@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from emcheck import bounds
+from emcheck._internal.copying import copy_layer
 from emcheck.bounds import MOST_EXPLICIT, THRESHOLDS, Arithmetic
 from emcheck.checks.calling import Pair, call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.unsupported import Unsupported
-from emcheck.copying import copy_layer
 from emcheck.oracle import (
     Definition,
     Probed,
@@ -26,7 +26,7 @@ from emcheck.oracle import (
     singular_extremes,
 )
 from emcheck.oracle.precision import Array
-from emcheck.specs.styles import move_parameters, optimise, step_parameters
+from emcheck.specs.parameter_styles import move_parameters, optimise, step_parameters
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ outcome into the set of capabilities that an oracle may lean on.
 """
 
 from emcheck.doctor.canary import Canary as Canary
-from emcheck.doctor.diagnosis import diagnose as diagnose
-from emcheck.doctor.registry import CAPABILITIES as CAPABILITIES
-from emcheck.doctor.registry import NAMES as NAMES
-from emcheck.doctor.registry import trusted as trusted
+from emcheck.doctor.run import diagnose as diagnose
+from emcheck.doctor.self_tests import CAPABILITIES as CAPABILITIES
+from emcheck.doctor.self_tests import NAMES as NAMES
+from emcheck.doctor.self_tests import trusted as trusted

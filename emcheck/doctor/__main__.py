@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from emcheck.doctor.diagnosis import diagnose
-from emcheck.doctor.registry import NAMES
+from emcheck._internal.progress import Output
+from emcheck.doctor.run import diagnose
+from emcheck.doctor.self_tests import NAMES
 from emcheck.doctor.show import render
-from emcheck.progress import Output
 
 
 def main() -> int:

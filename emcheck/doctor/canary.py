@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emcheck.files import write_file
+from emcheck._internal.files import write_file
 
 
 @dataclass(frozen=True)

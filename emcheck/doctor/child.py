@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from emcheck.doctor.case import Case
-from emcheck.doctor.registry import REGISTRY
+from emcheck.doctor.self_tests import REGISTRY
 from emcheck.doctor.threads import ThreadState, current, reproduce
 
 

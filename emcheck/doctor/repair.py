@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from emcheck.doctor.canary import Canary
 from emcheck.doctor.process import Conditions, run
-from emcheck.doctor.registry import ADVICE, REGISTRY
+from emcheck.doctor.self_tests import ADVICE, REGISTRY
 
 #: Seconds for one attempt, whatever the canary's own time limit: in good health it takes two
 #: to four, on a busy machine several times that, and a candidate may hang as the canary did.

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emcheck.doctor.canary import Canary
-from emcheck.doctor.registry import CAPABILITIES, REGISTRY, trusted
+from emcheck.doctor.self_tests import CAPABILITIES, REGISTRY, trusted
 
 
 def render(canaries: Sequence[Canary]) -> RenderableType:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from emcheck.catalogue import snake_case
+from emcheck._internal.words import snake_case
 from emcheck.checks import Case, Subject
 from emcheck.contract import InvertibleLayer
 from emcheck.layers._tools import per_sample

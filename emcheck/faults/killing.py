@@ -14,7 +14,7 @@ import torch
 from emcheck.bounds import THRESHOLDS
 from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.faults.core import FAULTS, Fault
-from emcheck.faults.usual import usual_test
+from emcheck.faults.round_trip_test import usual_test
 from emcheck.result import Result, Verdict, merge
 from emcheck.specs import SPECS
 

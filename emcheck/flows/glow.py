@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from emcheck._internal.randomness import stream
 from emcheck.contract import InvertibleLayer, validate_images, validate_positive
 from emcheck.flows.chain import Chain
 from emcheck.flows.mixing import MIXINGS, start_at_identity
 from emcheck.flows.recompute import recomputed
 from emcheck.layers import ActNorm2d, AffineCoupling2d, SplitPrior2d, Squeeze2d
-from emcheck.randomness import stream
 
 
 class Glow(InvertibleLayer):

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from emcheck._internal.processes import follow_parent
 from emcheck.bounds import Measure
 from emcheck.checks import CHECKS, Case, Check
 from emcheck.checks.trial import Trial
@@ -27,7 +28,6 @@ from emcheck.guard.surroundings import Surroundings
 from emcheck.isolated.wire import Job, Message, result_of, sent_report
 from emcheck.kit import Examination
 from emcheck.kit.loading import layer_of, load_target, source_path
-from emcheck.processes import follow_parent
 
 #: Called with what is about to be done, so that the parent knows it when the process dies.
 Notice = Callable[[str], None]
@@ -129,7 +129,7 @@ class _Child:
         job = Job.of(given["job"])
         _limit_memory(job.memory)
         examination = examination_of(job, self._notice)
-        examination.findings.extend(map(_finding_of, given["findings"]))
+        examination.findings.extend(map(finding_of, given["findings"]))
         self._examination = examination
         checks = [[check.name, check.family, check.summary] for check in examination.checks]
         return {"name": examination.name, "shape": examination.shape, "checks": checks}
@@ -149,7 +149,7 @@ class _Child:
         examination = self._examined
         before = len(examination.findings)
         results = examination.run(_noticed(CHECKS[check], self._notice))
-        findings = [_sent_finding(finding) for finding in examination.findings[before:]]
+        findings = [sent_finding(finding) for finding in examination.findings[before:]]
         return {"results": [asdict(result) for result in results], "findings": findings}
 
     def _report(self, results: Sequence[Message]) -> Message:
@@ -176,13 +176,13 @@ class _Child:
             os._exit(1)
 
 
-def _sent_finding(finding: Finding) -> Message:
+def sent_finding(finding: Finding) -> Message:
     """A finding as a message; the case as text, which ``Case.parse`` reads."""
     result = asdict(finding.result)
     return {"check": finding.check, "case": str(finding.case), "result": result}
 
 
-def _finding_of(message: Mapping[str, Any]) -> Finding:
+def finding_of(message: Mapping[str, Any]) -> Finding:
     """The finding that a message holds."""
     result = result_of(message["result"])
     return Finding(message["check"], Case.parse(message["case"]), result)

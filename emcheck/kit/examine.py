@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
@@ -27,7 +28,6 @@ from emcheck.kit.expected import mark_expected, validate_expected
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.ok import spoils
-from emcheck.randomness import seeded
 from emcheck.report import Report
 from emcheck.result import Explanation, Result, Verdict, merge
 

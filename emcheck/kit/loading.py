@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from emcheck._internal.words import import_from_here
 from emcheck.contract import Event
 from emcheck.guard import foreign, one_line
 from emcheck.specs import REGISTRY, SPECS
-from emcheck.words import import_from_here
 
 
 def load_target(target: str) -> Any:

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from emcheck._internal.copying import copy_layer
+from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted, NotALayer, adapt
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
 from emcheck.contract import Event
-from emcheck.copying import copy_layer
 from emcheck.guard import foreign, one_line
 from emcheck.guard.surroundings import settings_kept
 from emcheck.oracle import Definition, ReferenceDefinition
-from emcheck.randomness import seeded
 from emcheck.specs.core import Trait, options_of, spec_of
 
 #: ``reference(layer, x)`` or ``reference(x)``: the latent of ``x (B, *event)`` in float64.

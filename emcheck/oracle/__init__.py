@@ -6,6 +6,8 @@ from emcheck.oracle.definition import Definition as Definition
 from emcheck.oracle.definition import Running as Running
 from emcheck.oracle.jacobian import central_difference as central_difference
 from emcheck.oracle.jacobian import explicit_jacobian as explicit_jacobian
+from emcheck.oracle.lanczos import Probed as Probed
+from emcheck.oracle.lanczos import probe_jacobian as probe_jacobian
 from emcheck.oracle.linear import Componentwise as Componentwise
 from emcheck.oracle.linear import FourierDefinition as FourierDefinition
 from emcheck.oracle.linear import PointwiseDefinition as PointwiseDefinition
@@ -23,8 +25,6 @@ from emcheck.oracle.permutation import PermutationDefinition as PermutationDefin
 from emcheck.oracle.precision import as_extended as as_extended
 from emcheck.oracle.precision import slogdet as slogdet
 from emcheck.oracle.precision import to_numpy as to_numpy
-from emcheck.oracle.probes import Probed as Probed
-from emcheck.oracle.probes import probe_jacobian as probe_jacobian
 from emcheck.oracle.reference import ReferenceDefinition as ReferenceDefinition
 from emcheck.oracle.spectrum import condition_number as condition_number
 from emcheck.oracle.spectrum import singular_extremes as singular_extremes

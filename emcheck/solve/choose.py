@@ -27,7 +27,7 @@ from torch import Tensor
 from emcheck.solve import scalar, tiles
 from emcheck.solve.compiled import HAS_NUMBA
 from emcheck.solve.masks import Mask
-from emcheck.solve.watched import watched
+from emcheck.solve.transforms import watched
 
 Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 

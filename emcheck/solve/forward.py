@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from emcheck.solve.choose import compiled_on_cpu
 from emcheck.solve.masks import Link, Mask, diagonal, live_taps
-from emcheck.solve.watched import batched, differentiated, transformed
+from emcheck.solve.transforms import batched, differentiated, transformed
 
 
 def convolve_masked(

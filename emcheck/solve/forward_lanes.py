@@ -20,7 +20,7 @@ from torch import Tensor
 
 from emcheck.solve.compiled import KEEP
 from emcheck.solve.masks import Link, live_offsets
-from emcheck.solve.team import run_team
+from emcheck.solve.threads import run_team
 from emcheck.solve.vector import (
     BLOCK,
     INPUTS,

@@ -22,7 +22,7 @@ from emcheck.solve.complex_vector import (
     subtract_products,
     take_complex,
 )
-from emcheck.solve.team import run_team
+from emcheck.solve.threads import run_team
 from emcheck.solve.vector import LANES, as_pointer, take_next
 
 #: Bytes of the factors that one thread works with: half of a usual second-level cache.

@@ -16,7 +16,7 @@ from torch.nn.grad import conv2d_weight
 
 from emcheck.solve.choose import choose
 from emcheck.solve.masks import Mask, validate_mask
-from emcheck.solve.watched import watched
+from emcheck.solve.transforms import watched
 
 #: In words, since torch 2.4 cannot read annotations that are strings.
 _SCHEMA = "(Tensor weight, Tensor z, str mask, bool reverse, int dilation) -> Tensor"

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from emcheck.solve.compiled import KEEP
 from emcheck.solve.masks import Mask, live_offsets
-from emcheck.solve.team import run_team
+from emcheck.solve.threads import run_team
 from emcheck.solve.vector import (
     BLOCK,
     LANES,

@@ -8,7 +8,7 @@ from torch import nn
 from emcheck.layers._network import _SIZES
 from emcheck.oracle import to_numpy
 from emcheck.oracle.precision import Array
-from emcheck.specs.styles import normal, set_parameter
+from emcheck.specs.parameter_styles import normal, set_parameter
 
 
 def network_parameters(layer: nn.Module) -> list[tuple[Array, Array]]:

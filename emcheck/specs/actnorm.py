@@ -10,7 +10,7 @@ from emcheck.contract import Event
 from emcheck.layers.actnorm import ActNorm2d
 from emcheck.oracle import Componentwise, DiagonalLogdet, pointwise, to_numpy
 from emcheck.specs.core import SPECS, LayerSpec, Trait
-from emcheck.specs.styles import normal, random_diagonal, scale_parameters, set_parameter
+from emcheck.specs.parameter_styles import normal, random_diagonal, scale_parameters, set_parameter
 
 
 def _define(layer: nn.Module, event: Event) -> Componentwise:

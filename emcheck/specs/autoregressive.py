@@ -16,7 +16,12 @@ from emcheck.solve import (
     Mask,
 )
 from emcheck.specs.core import SPECS, LayerSpec, Trait
-from emcheck.specs.styles import off_diagonal, random_diagonal, scale_parameters, set_parameter
+from emcheck.specs.parameter_styles import (
+    off_diagonal,
+    random_diagonal,
+    scale_parameters,
+    set_parameter,
+)
 
 
 def masked_weight(layer: nn.Module, name: str, mask: Mask, reverse: bool) -> Array:

@@ -18,7 +18,7 @@ from emcheck.layers import (
 )
 from emcheck.oracle import ChainDefinition, Definition
 from emcheck.specs.core import SPECS, LayerSpec, Trait, spec_of
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 
 
 def _glow_step(channels: int, generator: torch.Generator | None) -> list[nn.Module]:

@@ -9,7 +9,7 @@ from emcheck.contract import Event
 from emcheck.layers.conv1x1 import Conv1x1
 from emcheck.oracle import DenseLogdet, PointwiseDefinition, to_numpy
 from emcheck.specs.core import SPECS, LayerSpec, Trait
-from emcheck.specs.styles import random_matrix, scale_parameters, set_parameter
+from emcheck.specs.parameter_styles import random_matrix, scale_parameters, set_parameter
 
 
 def _define(layer: nn.Module, event: Event) -> PointwiseDefinition:

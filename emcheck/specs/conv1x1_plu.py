@@ -14,7 +14,12 @@ from emcheck.layers.conv1x1_plu import Conv1x1PLU
 from emcheck.oracle import Componentwise, DiagonalLogdet, pointwise, to_numpy
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.specs.core import SPECS, LayerSpec, Trait
-from emcheck.specs.styles import off_diagonal, random_log_sizes, random_signs, set_parameter
+from emcheck.specs.parameter_styles import (
+    off_diagonal,
+    random_log_sizes,
+    random_signs,
+    set_parameter,
+)
 
 
 def _permutation_matrix(layer: nn.Module) -> Array:

@@ -11,7 +11,7 @@ from emcheck.layers.conv1x1_qr import Conv1x1QR
 from emcheck.oracle import DiagonalLogdet, PointwiseDefinition, householder, to_numpy
 from emcheck.oracle.precision import matmul
 from emcheck.specs.core import SPECS, LayerSpec, Trait
-from emcheck.specs.styles import (
+from emcheck.specs.parameter_styles import (
     normal,
     off_diagonal,
     random_diagonal,

@@ -11,7 +11,7 @@ from emcheck.layers.emerging import EmergingConv2d
 from emcheck.oracle import Componentwise, ConvFactor, DiagonalLogdet, to_numpy
 from emcheck.specs.autoregressive import log_diagonal, masked_weight, move_masked
 from emcheck.specs.core import SPECS, LayerSpec, Trait
-from emcheck.specs.styles import normal, scale_parameters, set_parameter
+from emcheck.specs.parameter_styles import normal, scale_parameters, set_parameter
 
 
 def _define(layer: nn.Module, event: Event) -> Componentwise:

@@ -10,7 +10,7 @@ from emcheck.flows.inverse import Inverse
 from emcheck.layers import ActNorm2d, AutoregressiveConv2d, EmergingConv2d, PeriodicConv2d
 from emcheck.oracle import InverseDefinition
 from emcheck.specs.core import SPECS, LayerSpec, Trait, spec_of
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 
 _INNER = {
     "autoregressive": AutoregressiveConv2d,

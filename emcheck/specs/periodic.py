@@ -11,7 +11,12 @@ from emcheck.contract import (
 from emcheck.layers.periodic import PeriodicConv2d
 from emcheck.oracle import FourierDefinition, to_numpy
 from emcheck.specs.core import SPECS, LayerSpec, Trait
-from emcheck.specs.styles import off_diagonal, random_matrix, scale_parameters, set_parameter
+from emcheck.specs.parameter_styles import (
+    off_diagonal,
+    random_matrix,
+    scale_parameters,
+    set_parameter,
+)
 
 
 def _define(layer: nn.Module, event: Event) -> FourierDefinition:

@@ -10,7 +10,7 @@ from emcheck.contract import Event
 from emcheck.layers.split_prior import SplitPrior2d
 from emcheck.oracle import EXPONENTIAL, CouplingDefinition, to_numpy
 from emcheck.specs.core import SPECS, LayerSpec
-from emcheck.specs.styles import normal, set_parameter
+from emcheck.specs.parameter_styles import normal, set_parameter
 
 
 def _define(layer: nn.Module, event: Event) -> CouplingDefinition:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emcheck.checkout import REPORTS
+from emcheck._internal.checkout import REPORTS
 from studies.claims.core import Claim, Evidence, Fact
 from studies.density.cell import RIVAL
 from studies.density.report.differences import CONTROLS, differences, verdict

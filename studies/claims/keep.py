@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emcheck.files import write_all
+from emcheck._internal.files import write_all
 from studies.claims.core import Claim, Evidence
 
 

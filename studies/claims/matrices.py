@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from emcheck._internal.randomness import stream
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 
 
 def gaussian(*key: object, shape: tuple[int, ...]) -> Array:

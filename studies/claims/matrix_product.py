@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from emcheck._internal.randomness import stream
 from emcheck.bounds import THRESHOLDS, Arithmetic, Measure, compare, dense_logdet
 from emcheck.contract import Event, InvertibleLayer
 from emcheck.layers import AutoregressiveConv2d, Conv1x1, EmergingConv2d, PeriodicConv2d
 from emcheck.oracle import masked, slogdet, to_numpy
 from emcheck.oracle.logdets import FourierLogdet
 from emcheck.oracle.precision import Array, matmul
-from emcheck.randomness import stream
 from studies.claims.core import Claim, Evidence, Fact, Row, rounding
 from studies.pages.patterns import pixel_major
 

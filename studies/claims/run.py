@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emcheck.show import StepProgress
+from emcheck.cli.show import StepProgress
 from studies.claims.core import Claim
 from studies.claims.keep import keep
 from studies.claims.show import render

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from emcheck.progress import Output
+from emcheck._internal.progress import Output
 from studies.claims.core import Claim, Evidence, show
 
 

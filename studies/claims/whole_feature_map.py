@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from emcheck._internal.randomness import stream
 from emcheck.bounds import THRESHOLDS, Arithmetic, compare, dense_logdet
 from emcheck.layers import PeriodicConv2d
 from emcheck.oracle import ConvFactor, slogdet
 from emcheck.oracle.logdets import FourierLogdet
 from emcheck.oracle.matrices import frequency_matrices
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 from studies.claims.core import Claim, Evidence, Fact, Row, rounding
 
 #: Side of the image of the supports, and the sizes of the curve.

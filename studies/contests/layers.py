@@ -29,7 +29,7 @@ from emcheck.layers import (
 )
 from emcheck.solve import SOLVERS
 from emcheck.solve.choose import Solver
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 from studies.contests import baselines
 
 Call = Callable[[], object]

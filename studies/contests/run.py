@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from emcheck.files import write_file
-from emcheck.machine import describe_machine, present_devices
+from emcheck._internal.files import write_file
+from emcheck._internal.machine import describe_machine, present_devices
 from studies.contests.flows import sampling, training_steps
 from studies.contests.layers import Contest, compete, contests, peak_memory
 from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE

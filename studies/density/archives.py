@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from emcheck._internal.randomness import stream
 from emcheck.guard import one_line
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 from studies.density.regions import Data
 
 #: Images that are kept back from training for validation.

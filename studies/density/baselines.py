@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy.linalg import cho_factor, solve_triangular
 
+from emcheck._internal.randomness import stream
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 from studies.density.regions import Data, dequantise
 
 #: Training patches that the Gaussian is fitted to.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from emcheck.files import write_file
+from emcheck._internal.files import write_file
 from emcheck.guard import one_line
 
 #: What every checkpoint holds.

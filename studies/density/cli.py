@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emcheck.checkout import REPORTS
+from emcheck._internal.checkout import REPORTS
 
 app = typer.Typer(no_args_is_help=True, help="Density modelling on real images.")
 
@@ -105,7 +105,7 @@ def sweep(
     root: _Root = None,
 ) -> None:
     """Train every cell of a plan; finished cells are kept and skipped."""
-    from emcheck.show import StepProgress
+    from emcheck.cli.show import StepProgress
     from studies.density.plans import plan_of
     from studies.density.sweep import sweep as run_sweep
 

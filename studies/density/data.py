@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emcheck.extras import extra_named
+from emcheck._internal.extras import extra_named
 from emcheck.oracle.precision import Array
 from studies.density.archives import load_cifar10, load_imagenet32
 from studies.density.regions import Data, of_images, of_photographs

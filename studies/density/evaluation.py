@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from emcheck._internal.randomness import stream
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 from studies.density.regions import Data, dequantise
 
 #: Patches of one pass.

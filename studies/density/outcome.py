@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from benches.timing import clock
+from emcheck._internal.randomness import stream
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 from studies.density.cell import live_parameters
 from studies.density.evaluation import PASS, held_out_bits
 from studies.density.nearest import nearest_patches

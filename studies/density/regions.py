@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emcheck._internal.randomness import stream
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 from studies.images import tiles
 
 #: Shares of an image's width, or of the images, for training, validation and test.

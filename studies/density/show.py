@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
-from emcheck.files import write_file
+from emcheck._internal.files import write_file
+from emcheck._internal.progress import Bar, Output
+from emcheck._internal.randomness import stream
 from emcheck.guard import one_line
 from emcheck.oracle.precision import Array
-from emcheck.progress import Bar, Output
-from emcheck.randomness import stream
 from studies.density.cell import Cell
 from studies.density.checkpoint import read_checkpoint
 from studies.density.regions import quantise

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emcheck.cluster import connected, ended
-from emcheck.files import write_all, write_file
+from emcheck._internal.cluster import connected, ended
+from emcheck._internal.files import write_all, write_file
+from emcheck._internal.machine import describe_machine
 from emcheck.guard import one_line
-from emcheck.machine import describe_machine
 from studies.density.baselines import baselines
 from studies.density.cell import Cell
 from studies.density.data import ABOUT, load

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from benches.timing import clock
+from emcheck._internal.randomness import stream
 from emcheck.flows import Glow
 from emcheck.oracle.precision import Array
-from emcheck.randomness import stream
 from studies.density.cell import Cell
 from studies.density.checkpoint import read_checkpoint, write_checkpoint
 from studies.density.conditioning import mixing_conditions

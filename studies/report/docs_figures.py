@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from emcheck._internal.files import write_all
 from emcheck.contract import Event
-from emcheck.files import write_all
 from emcheck.oracle.precision import Array
 from emcheck.specs import REGISTRY, SPECS
-from emcheck.specs.styles import move_parameters
+from emcheck.specs.parameter_styles import move_parameters
 from studies.pages.patterns import pattern_figure
 from studies.pages.style import house_style, to_svg
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emcheck.files import write_all
+from emcheck._internal.files import write_all
 from studies.claims.report import read_claims
 from studies.density.report.load import read_density
 from studies.pages.csv import csv_bytes

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from emcheck.commands import COULD_NOT_RUN, FAILED
-from emcheck.extras import require_suite
-from emcheck.processes import follow_parent
+from emcheck._internal.extras import require_suite
+from emcheck._internal.processes import follow_parent
+from emcheck.cli import COULD_NOT_RUN, FAILED
 
 #: Seconds that a stopped child has to end.
 _PATIENCE = 20

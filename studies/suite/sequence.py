@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emcheck import fingerprint
-from emcheck.files import write_all
-from emcheck.lock import locked
-from emcheck.machine import commit
-from emcheck.seal import sealed, unsealed
+from emcheck._internal import fingerprint
+from emcheck._internal.files import write_all
+from emcheck._internal.lock import locked
+from emcheck._internal.machine import commit
+from emcheck._internal.seal import sealed, unsealed
 from studies.suite.settings import Settings
 
 #: What a run keeps while it is not finished, in the checkout.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emcheck.checkout import needed
-from emcheck.commands import COULD_NOT_RUN, FAILED
-from emcheck.machine import cores
+from emcheck._internal.checkout import needed
+from emcheck._internal.machine import cores
+from emcheck.cli import COULD_NOT_RUN, FAILED
 from studies.suite.process import python
 from studies.suite.sequence import Context
 from studies.suite.settings import QUICK
@@ -41,7 +41,7 @@ def benches(context: Context) -> int:
 
 def smoke(context: Context) -> int:
     """The density experiment in a minute."""
-    from emcheck.show import StepProgress
+    from emcheck.cli.show import StepProgress
     from studies.density.smoke import run_smoke
 
     with StepProgress("density experiment") as progress:
@@ -54,7 +54,7 @@ def smoke(context: Context) -> int:
 
 def claims(context: Context) -> int:
     """Every claim measured anew, its evidence kept for the report."""
-    from emcheck.checkout import REPORTS
+    from emcheck._internal.checkout import REPORTS
     from studies.claims import CLAIMS
     from studies.claims.run import run_claims
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from emcheck.randomness import seeded
+from emcheck._internal.randomness import seeded
 
 #: A library and the module here that lists its layers.
 LIBRARIES = {

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from emcheck._internal.files import write_file
 from emcheck.checks import CHECKS
-from emcheck.files import write_file
 from studies.pages.markdown import code, escape, plural, table
 from studies.survey.entries import LIBRARIES
 from studies.survey.lines import KINDS, kind

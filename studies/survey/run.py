@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from emcheck._internal.files import growing
 from emcheck.checks import CHECKS
-from emcheck.files import growing
 from emcheck.guard import foreign, one_line
 from emcheck.kit import Report, check_layer
 from emcheck.result import Result, Verdict

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from emcheck.checkout import needed
+from emcheck._internal.checkout import needed
 from tests.campaign.workplace import KILLS, LONGEST, Workplace
 
 #: What the copy is made of.

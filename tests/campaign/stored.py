@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emcheck.files import require_writable, write_file
-from emcheck.matrix.case import MatrixCase
-from emcheck.matrix.store import read_records
-from emcheck.seal import sealed
+from emcheck._internal.files import require_writable, write_file
+from emcheck._internal.seal import sealed
+from emcheck.batch.case import MatrixCase
+from emcheck.batch.store import read_records
 from studies.density.archives import load_cifar10
 from studies.density.checkpoint import PARTS, read_checkpoint, write_checkpoint
 from studies.pages.load import read_properties

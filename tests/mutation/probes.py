@@ -32,7 +32,7 @@ UNIT_TESTS = (
     *TESTS_OF_BOUNDS,
     *("tests/test_checks_core.py", "tests/test_judgements_contract.py"),
     *("tests/test_judgements_values.py", "tests/test_judgements_state.py"),
-    *("properties/test_oracle.py", "properties/test_probes.py", "properties/test_faults.py"),
+    *("properties/test_oracle.py", "properties/test_lanczos.py", "properties/test_faults.py"),
     *("tests/test_kit.py",),
 )
 LEFT_OUT = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emcheck.files import write_all
+from emcheck._internal.files import write_all
 from studies.claims.report.load import read_told
 from studies.claims.report.page import page
 from studies.claims.report.words import WORDS

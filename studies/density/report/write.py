@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emcheck.files import write_all
+from emcheck._internal.files import write_all
 from studies.density.report.differences import differences
 from studies.density.report.figures import draw
 from studies.density.report.load import Density, read_density

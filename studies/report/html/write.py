@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from emcheck.files import write_file
+from emcheck._internal.files import write_file
 from studies.pages.errors import ReportError
 from studies.pages.load import content_of
 from studies.report.html.links import Links, data_uri, table_anchor

@@ -1,0 +1,135 @@
+"""``emcheck check``: one layer in a process of its own, or a matrix of cases on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emcheck._internal.words import parse_shape, require_module
+from emcheck.cli import FAILED
+
+if TYPE_CHECKING:
+    from emcheck.batch import Settings
+
+#: Where the results of a matrix are kept unless told otherwise.
+KEPT = Path("check-runs")
+
+
+def check(
+    targets: Annotated[
+        list[str], typer.Argument(help="module:factory, module:layer, a registered layer, or all")
+    ],
+    shape: Annotated[list[str], typer.Option(help="the event, for example 4,8,6; repeatable")],
+    seed: Annotated[int, typer.Option(help="of all random numbers; the first, with --seeds")] = 0,
+    examples: Annotated[int, typer.Option(help="cases for each check and dtype")] = 4,
+    time_limit: Annotated[float, typer.Option(help="seconds for one check on one example")] = 10.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="also torch.compile")] = False,
+    memory: Annotated[
+        float | None, typer.Option(help="GB that the layer may allocate; no limit unless named")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
+    seeds: Annotated[int | None, typer.Option(help="so many seeds: a matrix of cases")] = None,
+    dtypes: Annotated[
+        list[str] | None, typer.Option("--dtype", help="float32 or float64; both unless named")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="a check; all that apply unless named")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="processes for a matrix; every core unless named")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler for a matrix")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"results of a matrix, kept and gone on from ({KEPT})")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="drop the results in --out")] = False,
+) -> None:
+    """Every check that applies to one layer, or to a matrix of layers, shapes and seeds.
+
+    One target and one shape are checked here and now. With more of them, or with --seeds,
+    --dtype, --only, --workers, --scheduler or --out, each target, shape, dtype and seed is a case
+    of a matrix that a Dask cluster works through; interrupted, it goes on where it stopped.
+    """
+    several = len(targets) > 1 or len(shape) > 1 or targets == ["all"] or fresh
+    asked = (seeds, dtypes, only, workers, scheduler, out)
+    if not several and not any(value is not None and value != [] for value in asked):
+        _one(targets[0], shape[0], seed, examples, time_limit, compiled, memory, json)
+    from emcheck._internal.machine import cores
+    from emcheck.batch import Settings
+
+    _matrix(
+        targets,
+        shape,
+        dtypes or ("float32", "float64"),
+        range(seed, seed + (1 if seeds is None else seeds)),
+        Settings(examples, time_limit, compiled, tuple(only or ()), memory),
+        out or KEPT,
+        json,
+        scheduler=scheduler,
+        workers=cores() if workers is None else workers,
+        fresh=fresh,
+    )
+
+
+def _matrix(
+    targets: Sequence[str],
+    shapes: Sequence[str],
+    dtypes: Sequence[str],
+    seeds: Sequence[int],
+    settings: Settings,
+    out: Path,
+    json: Path | None,
+    **cluster: Any,
+) -> None:
+    from emcheck._internal.files import require_writable
+    from emcheck.batch import every_case, run_matrix
+    from emcheck.batch.show import CaseProgress, render_outcome, write_json
+    from emcheck.batch.targets import named
+
+    events = [parse_shape(text) for text in shapes]
+    if json is not None:
+        require_writable(json)
+    sources = named(targets)
+    cases, left_out = every_case(list(sources), events, dtypes, seeds)
+    for line in left_out:
+        print(f"left out: {line}")
+    with CaseProgress() as progress:
+        outcome = run_matrix(
+            cases, settings, out, sources=sources, told=progress.advance, **cluster
+        )
+    render_outcome(outcome)
+    if json is not None:
+        write_json(outcome, json)
+    raise typer.Exit(0 if outcome.ok else FAILED)
+
+
+def _one(
+    target: str,
+    shape: str,
+    seed: int,
+    examples: int,
+    time_limit: float,
+    compiled: bool,
+    memory: float | None,
+    json: Path | None,
+) -> None:
+    event = parse_shape(shape)
+    require_module(target)  # before torch is loaded
+    from emcheck._internal.files import require_writable, write_file
+    from emcheck.cli.show import CheckProgress, render_report
+    from emcheck.isolated import Job, isolated_report
+
+    job = Job(target, event, True, seed, examples, time_limit, compiled, memory=memory)
+    if json is not None:
+        require_writable(json)
+    with CheckProgress() as progress:
+        found = isolated_report(job, progress.advance)
+    render_report(found)
+    if json is not None:
+        write_file(json, found.to_json().encode())
+    raise typer.Exit(0 if found.ok else FAILED)

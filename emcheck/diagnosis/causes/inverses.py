@@ -1,0 +1,200 @@
+"""What a wrong inverse does instead of undoing forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import numpy as np
+
+from emcheck.bounds import APPROXIMATE
+from emcheck.diagnosis.consequences import INVERSE
+from emcheck.diagnosis.evidence.jacobians import Maps
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
+from emcheck.oracle.precision import Array
+
+#: Any of these says that the two directions do not belong together.
+UNDONE = ("inverse_undoes_forward", "forward_undoes_inverse", "inverse_backward_error")
+
+
+def broken_pairs(evidence: Evidence) -> list[Maps]:
+    """Maps whose directions do not undo each other, with an invertible inverse."""
+    return broken(evidence.maps)
+
+
+def broken(maps: Sequence[Maps]) -> list[Maps]:
+    return [m for m in maps if m.G is not None and not m.close(m.G @ m.F, np.eye(len(m.F)))]
+
+
+@hypothesis("rolled", rank=MECHANISM - 2, when=UNDONE, explains=INVERSE)
+def rolled(evidence: Evidence) -> Iterator[Fit]:
+    """The inverse returns the data moved by a constant number of pixels, around the border."""
+    moves = []
+    for m in evidence.maps:
+        event = m.case.event
+        if len(event) < 2:
+            return
+        axes = tuple(range(1, len(event)))
+        back, x = m.xh.reshape(event), m.x.reshape(event)
+        found = {
+            tuple(min(s, s - n, key=abs) for s, n in zip(shift, event[1:], strict=True))
+            for shift in product(*(range(n) for n in event[1:]))
+            if any(shift) and m.close(np.roll(back, shift, axes), x)
+        }
+        moves.append(found)
+    common = set.intersection(*moves) if len(moves) >= 2 else set()
+    if common:
+        shift = min(common, key=lambda s: (sum(map(abs, s)), s))
+        told = ", ".join(str(-s) for s in shift)
+        kernel = evidence.base.options.get("kernel_size")
+        centre = f" (kernel_size = {kernel}: r = {kernel // 2})" if kernel else ""
+        yield Fit(
+            "rolled",
+            f"The inverse returns the data shifted by ({told}) pixels: the kernel's centre is "
+            "moved by the wrong amount.",
+            f"roll(inverse(forward(x)), {shift}) = x in {len(moves)} of {len(moves)} cases{centre}",
+        )
+
+
+@hypothesis("permutation_not_inverted", rank=MECHANISM, when=UNDONE, explains=INVERSE)
+def permutation_kept(evidence: Evidence) -> Iterator[Fit]:
+    """``J_f J_g`` or ``J_g J_f`` is a permutation: P was applied where its transpose is due."""
+    broken = broken_pairs(evidence)
+    for order in ("forward after inverse", "inverse after forward"):
+        index = [_permutation(m, order) for m in broken]
+        if (
+            len(index) >= 1
+            and len(index) == len(evidence.maps)
+            and all(i is not None for i in index)
+        ):
+            m, moved = broken[0], index[0]
+            assert moved is not None
+            channels = _channels_of(moved, m)
+            yield Fit(
+                "permutation_not_inverted",
+                "The inverse applies the permutation P where its transpose (the inverse "
+                "permutation) is due.",
+                f"{order} is a permutation{channels} in {len(index)} of {len(index)} cases, "
+                "P^2 for a P that is not its own inverse",
+            )
+            return
+
+
+def _permutation(m: Maps, order: str) -> Array | None:
+    assert m.G is not None
+    P = m.F @ m.G if order == "forward after inverse" else m.G @ m.F
+    rounded = np.rint(P)
+    ones = (np.abs(rounded) == 1).sum(axis=0), (np.abs(rounded) == 1).sum(axis=1)
+    exact = np.isin(rounded, (0.0, 1.0)).all() and all((n == 1).all() for n in ones)
+    if not exact or not m.close(P, rounded) or np.array_equal(rounded, np.eye(len(P))):
+        return None
+    return np.asarray(rounded.argmax(axis=1))
+
+
+def _channels_of(index: Array, m: Maps) -> str:
+    pixels = len(index) // m.case.event[0]
+    moved = (index // pixels)[::pixels]
+    if np.array_equal(
+        index, np.repeat(moved, pixels) * pixels + np.tile(np.arange(pixels), len(moved))
+    ):
+        return f" of the channels, {moved.tolist()},"
+    return ""
+
+
+@hypothesis(
+    "transpose_as_inverse", "inverse_is_forward", rank=MECHANISM, when=UNDONE, explains=INVERSE
+)
+def transposed(evidence: Evidence) -> Iterator[Fit]:
+    """``J_g = J_f^T`` (right for an orthogonal start only), or ``J_g = J_f``."""
+    broken = broken_pairs(evidence)
+    if len(broken) < 2 or len(broken) < len(evidence.maps):
+        return
+    told = f"in {len(broken)} of {len(broken)} cases"
+    if all(m.G is not None and m.close(m.G, m.F.T) for m in broken):
+        text = "The inverse multiplies by the transpose: right for an orthogonal matrix only."
+        yield Fit("transpose_as_inverse", text, f"J_inverse = J_forward^T {told}")
+    elif all(m.G is not None and m.close(m.G, m.F) for m in broken):
+        text = "The inverse applies the forward map once more."
+        yield Fit("inverse_is_forward", text, f"J_inverse = J_forward {told}")
+
+
+@hypothesis("bias_not_undone", rank=MECHANISM, when=UNDONE, explains=INVERSE)
+def bias_kept(evidence: Evidence) -> Iterator[Fit]:
+    """The linear parts undo each other; what is left is a constant."""
+    constant = []
+    for m in evidence.maps:
+        if m.G is None or not m.close(m.G @ m.F, np.eye(len(m.F))) or m.close(m.xh, m.x):
+            return
+        if not np.abs(m.xh - m.x).max() > APPROXIMATE**5 * np.abs(m.x).max():
+            return  # a rounding, not a shift
+        constant.append(np.abs(m.xh - m.x).max())
+    if len(constant) >= 2:
+        yield Fit(
+            "bias_not_undone",
+            "The inverse does not undo the shift (bias): it is left out or has the wrong sign.",
+            f"J_inverse J_forward = I, but inverse(forward(x)) - x = {constant[0]:.6g} (largest "
+            f"entry) in {len(constant)} of {len(constant)} cases",
+        )
+
+
+@hypothesis("iteration_stopped_early", rank=MECHANISM, when=UNDONE, explains=INVERSE)
+def stopped_early(evidence: Evidence) -> Iterator[Fit]:
+    """``I - J_g J_f = M^m``: m steps of ``x + D^-1 (z - f(x))``, with ``M = I - D^-1 J_f``."""
+    for name, divide in (("D^-1 J, D its diagonal", True), ("J", False)):
+        steps = [_steps(m, divide) for m in evidence.maps]
+        known = [s for s in steps if s is not None]
+        if known and len(known) == len(steps) and len({s for s in known if s}) == 1:
+            count = max(known)
+            yield Fit(
+                "iteration_stopped_early",
+                f"The inverse is an iteration stopped early, after {count} "
+                f"step{'s' if count > 1 else ''}.",
+                f"I - J_inverse J = M^{count} with M = I - {name}, in {len(steps)} of "
+                f"{len(steps)} cases",
+            )
+            return
+
+
+def _steps(m: Maps, divide: bool) -> int | None:
+    """The power that fits; 0 where the iteration has converged, None where nothing fits."""
+    if m.G is None:
+        return None
+    n = len(m.F)
+    left = np.eye(n) - m.G @ m.F
+    if m.close(left + np.eye(n), np.eye(n)):
+        return 0
+    diagonal = np.diagonal(m.F)[:, None] if divide else np.ones((n, 1))
+    M = np.eye(n) - m.F / diagonal
+    power = np.eye(n)
+    for count in range(1, 200):
+        power = power @ M
+        if m.close(left + np.eye(n), power + np.eye(n)) and not m.close(left, np.zeros((n, n))):
+            return count
+    return None
+
+
+@hypothesis("stabiliser_in_denominator", rank=MECHANISM - 1, when=UNDONE, explains=INVERSE)
+def stabilised(evidence: Evidence) -> Iterator[Fit]:
+    """``J_g^-1 - J_f`` is diagonal with one number, where it is not 0: ``x / (s + eps)``."""
+    found = []
+    for m in broken_pairs(evidence):
+        excess = m.implied - m.F
+        diagonal = np.diagonal(excess)
+        rest = excess - np.diag(diagonal)
+        if not m.close(m.F + rest, m.F):
+            return
+        sizes = np.abs(diagonal)
+        eps = float(sizes.max())
+        spare = m.unit * float(np.abs(m.F).max())
+        if not ((np.abs(sizes - eps) <= spare) | (sizes <= spare)).all() or eps <= 64 * spare:
+            return
+        found.append((eps, spare))
+    if len(found) >= 2 and np.ptp([eps for eps, _ in found]) <= max(spare for _, spare in found):
+        eps = found[0][0]
+        yield Fit(
+            "stabiliser_in_denominator",
+            f"The inverse divides by the scale plus {eps:.3g}: a stabiliser in the denominator.",
+            f"J_inverse^-1 - J_forward is diagonal with the entry {eps:.6g} in {len(found)} of "
+            f"{len(found)} cases",
+        )

@@ -1,0 +1,195 @@
+"""The log-det times a wrong factor: a sign, the number of pixels, channels, samples, two."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from emcheck.bounds import BOTH_SIDES
+from emcheck.diagnosis.consequences import LOGDET, LOGDET_OF_ROWS
+from emcheck.diagnosis.evidence.logdets import LogdetExample
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.evidence.terms import pixel_letters
+from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
+
+#: Both directions, as they are named in what the author reads.
+SUBJECTS = {(True, True): "The log-det", (True, False): "The log-det of forward",
+            (False, True): "The log-det of inverse"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Factor:
+    """``got = value(example) * expected``; ``told`` ends the sentence "The log-det ..."."""
+
+    slug: str
+    told: str
+    formula: Callable[[float, float, float, float, float], float]
+    sign: float = 1.0
+
+    def value(self, example: LogdetExample) -> float:
+        C, *space = example.case.event
+        H, W = (space[-2], space[-1]) if len(space) > 1 else (1, 1)
+        return self.sign * self.formula(C, math.prod(space), H, W, example.case.batch)
+
+
+def _factors(rank: int) -> list[Factor]:
+    """The factors that are tried, the simplest first; ``P`` is the number of pixels."""
+    pixels = pixel_letters(rank)
+    n = f"C {pixels}" if rank > 1 else "D"
+    squares = "instead of H W: right for square images only"
+    return [
+        Factor("sign_flipped", "has the wrong sign", lambda C, P, H, W, B: -1.0),
+        Factor("factor_two_missing", "lacks the factor 2", lambda C, P, H, W, B: 0.5),
+        Factor("factor_two_extra", "has a factor 2 too much", lambda C, P, H, W, B: 2.0),
+        Factor(
+            "factor_pixels_missing",
+            f"lacks the factor {pixels}: it is that of one pixel",
+            lambda C, P, H, W, B: 1 / P,
+        ),
+        Factor("factor_pixels_extra", f"has a factor {pixels} too much", lambda C, P, H, W, B: P),
+        Factor("factor_height_missing", "lacks the factor H", lambda C, P, H, W, B: 1 / H),
+        Factor("factor_width_missing", "lacks the factor W", lambda C, P, H, W, B: 1 / W),
+        Factor("factor_height_extra", "has a factor H too much", lambda C, P, H, W, B: H),
+        Factor(
+            "factor_depth_missing",
+            "lacks the factor D, the depth of the volume",
+            lambda C, P, H, W, B: H * W / P,
+        ),
+        Factor("factor_width_extra", "has a factor W too much", lambda C, P, H, W, B: W),
+        Factor("square_images_only", f"has the factor H H {squares}", lambda C, P, H, W, B: H / W),
+        Factor("square_images_only", f"has the factor W W {squares}", lambda C, P, H, W, B: W / H),
+        Factor("per_dimension", f"is divided by {n}", lambda C, P, H, W, B: 1 / (C * P)),
+        Factor("factor_dimension_extra", f"has a factor {n} too much", lambda C, P, H, W, B: C * P),
+        Factor("factor_channels_missing", "lacks the factor C", lambda C, P, H, W, B: 1 / C),
+        Factor("factor_channels_extra", "has a factor C too much", lambda C, P, H, W, B: C),
+        Factor("factor_batch_missing", "is divided by the batch size", lambda C, P, H, W, B: 1 / B),
+        Factor("factor_batch_extra", "has a factor B too much", lambda C, P, H, W, B: B),
+        Factor(
+            "logarithm_to_base_two",
+            "is a logarithm to base 2 instead of e",
+            lambda C, P, H, W, B: 1 / math.log(2),
+        ),
+        Factor(
+            "logarithm_to_base_ten",
+            "is a logarithm to base 10 instead of e",
+            lambda C, P, H, W, B: 1 / math.log(10),
+        ),
+    ]
+
+
+def _with_wrong_sign(factor: Factor) -> Factor:
+    return replace(factor, told=f"{factor.told}, and its sign is wrong", sign=-1.0)
+
+
+SLUGS = tuple(dict.fromkeys(factor.slug for factor in _factors(3)))
+
+#: Any of these says that a log-det is wrong.
+WRONG = (
+    "logdet_matches_jacobian",
+    "inverse_logdet_matches_jacobian",
+    "logdet_matches_definition",
+    "logdets_cancel",
+    "chain_adds_up",
+    "density_integrates_to_one",
+)
+
+
+@hypothesis(*SLUGS, rank=MECHANISM, when=WRONG, explains=LOGDET | {"rows_are_independent"})
+def wrong_factor(evidence: Evidence) -> Iterator[Fit]:
+    """``got = f expected`` in every example, with ``f`` not 1 in at least two that count."""
+    plain = _factors(len(evidence.base.event))
+    fitting = [f for f in plain + [_with_wrong_sign(f) for f in plain[1:]] if _fits(evidence, f)]
+    if fitting:
+        factor = fitting[0]  # the simplest; further ones agree by chance, and are told
+        wrong = _wrong(evidence, factor)
+        examples = [e for found in wrong.values() for e in found]
+        which = SUBJECTS[True in wrong, False in wrong]
+        alike = "".join(f"; it also {other.told}: the same number here" for other in fitting[1:3])
+        yield Fit(factor.slug, f"{which} {factor.told}.", _numbers(examples, factor) + alike)
+
+
+def _fits(evidence: Evidence, factor: Factor) -> bool:
+    """Whether every direction is right or off by this factor, and at least one is off by it."""
+    fitting = _wrong(evidence, factor)
+    directions = {True: evidence.logdets, False: evidence.inverse_logdets}
+    return bool(fitting) and all(
+        key in fitting or _right(examples) for key, examples in directions.items()
+    )
+
+
+def _wrong(evidence: Evidence, factor: Factor) -> dict[bool, Sequence[LogdetExample]]:
+    """The directions (True for forward) that are wrong by this factor."""
+    directions = {True: evidence.logdets, False: evidence.inverse_logdets}
+    return {
+        key: examples
+        for key, examples in directions.items()
+        if not _right(examples) and _fits_all(examples, factor)
+    }
+
+
+def _right(examples: Sequence[LogdetExample]) -> bool:
+    return not any(e.off.any() for e in examples)
+
+
+def _fits_all(examples: Sequence[LogdetExample], factor: Factor) -> bool:
+    """Fits all, and at least two examples tell this factor from 1."""
+    telling = 0
+    for example in examples:
+        f = factor.value(example)
+        if not example.fits(f * example.expected):
+            return False
+        moved = np.abs((f - 1) * example.expected)
+        telling += bool((moved > BOTH_SIDES * example.bound * (1 + abs(f))).any())
+    return telling >= 2
+
+
+def _numbers(examples: Sequence[LogdetExample], factor: Factor) -> str:
+    example = max(examples, key=lambda e: float(np.abs(e.got - e.expected).max()))
+    n = int(np.argmax(np.abs(example.got - example.expected)))
+    count = sum(len(e.got) for e in examples)
+    sizes = len({e.case.event for e in examples})
+    f = factor.value(example)
+    return (
+        f"got = {f:.6g} * expected in {count} of {count} samples ({sizes} sizes); "
+        f"got {example.got[n]:.9g}, expected {example.expected[n]:.9g}"
+    )
+
+
+@hypothesis(
+    "summed_over_batch",
+    "averaged_over_batch",
+    rank=MECHANISM - 1,
+    when=(*WRONG, "rows_are_independent"),
+    explains=LOGDET_OF_ROWS,
+)
+def summed(evidence: Evidence) -> Iterator[Fit]:
+    """``got`` is the sum (mean) of the batch's log-dets, for every sample of it."""
+    for slug, reduce, told in (
+        ("summed_over_batch", np.sum, "summed over the batch and given to every sample"),
+        ("averaged_over_batch", np.mean, "averaged over the batch and given to every sample"),
+    ):
+        for examples, which in _directions(evidence):
+            several = [e for e in examples if len(e.got) > 1]
+            predicted = [np.full(len(e.got), reduce(e.expected)) for e in examples]
+            fits = all(e.fits(p) for e, p in zip(examples, predicted, strict=True))
+            if fits and sum(bool(e.off.any()) for e in several) >= 2:
+                example = several[0]
+                rows = " and ".join(f"{value:.6g}" for value in example.expected)
+                yield Fit(
+                    slug,
+                    f"{which} is {told}.",
+                    f"got {example.got[0]:.9g} for every sample, expected {rows}; "
+                    f"so in {len(several)} of {len(several)} batches, and right for a batch of 1",
+                )
+
+
+def _directions(evidence: Evidence) -> Iterator[tuple[Sequence[LogdetExample], str]]:
+    for examples, key in (
+        (evidence.logdets, (True, False)),
+        (evidence.inverse_logdets, (False, True)),
+    ):
+        if any(e.off.any() for e in examples):
+            yield examples, SUBJECTS[key]

@@ -1,0 +1,112 @@
+"""Directions that fit together once the entries are put into another order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations, permutations
+
+import torch
+from torch import Tensor
+
+from emcheck._internal.copying import copy_layer
+from emcheck.bounds import THRESHOLDS
+from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.case import Case
+from emcheck.diagnosis.causes.inverses import UNDONE
+from emcheck.diagnosis.consequences import INVERSE, LOGDET
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
+
+#: All orders of at most so many channels are tried, of more only the usual ones.
+_FEW = 4
+
+#: Of up to so many also every order of three blocks.
+_BLOCKS = 8
+
+
+def _orders(n: int) -> dict[str, list[int]]:
+    """Orders of ``n`` entries along one axis by what an author calls them."""
+    half, index = n // 2, list(range(n))
+    upper = n - half
+    named = {
+        "unchanged": index,
+        "reversed": index[::-1],
+        "with its halves exchanged": index[half:] + index[:half],
+        "interleaved instead of half after half": [i // 2 + (i % 2) * upper for i in range(n)],
+        "half after half instead of interleaved": index[::2] + index[1::2],
+        "with its odd entries first": index[1::2] + index[::2],
+    }
+    if n <= _FEW:
+        for chosen in permutations(index):
+            named.setdefault(f"in the order {list(chosen)}", list(chosen))
+    if _FEW < n <= _BLOCKS:
+        for cuts in combinations(range(1, n), 2):
+            blocks = [index[: cuts[0]], index[cuts[0] : cuts[1]], index[cuts[1] :]]
+            for arranged in permutations(blocks):
+                joined = [i for block in arranged for i in block]
+                named.setdefault(f"in the order {joined}", joined)
+    found: dict[str, list[int]] = {}
+    for name, order in named.items():
+        if order not in found.values():
+            found[name] = order
+    return found
+
+
+@hypothesis("order_differs", rank=MECHANISM + 1, when=UNDONE, explains=INVERSE | LOGDET)
+def order_differs(evidence: Evidence) -> Iterator[Fit]:
+    """``Q inverse(P forward(x)) = x`` for orders P and Q of one axis, not both unchanged."""
+    cases = [replace(case, event=evidence.base.event, batch=3) for case in evidence.spread[:3]]
+    kept = list(range(evidence.base.event[0]))
+    if any(_equal(evidence, _back(evidence, case, 1, kept), 1, kept) for case in cases):
+        return  # as it is the round trip is right
+    for axis in range(1, len(evidence.base.event) + 1):
+        orders = _orders(evidence.base.event[axis - 1])
+        for before, P in orders.items():
+            backs = [_back(evidence, case, axis, P) for case in cases]
+            for after, Q in orders.items():
+                if before == after == "unchanged":
+                    continue
+                if all(_equal(evidence, back, axis, Q) for back in backs):
+                    yield Fit("order_differs", _told(before, after, axis), _numbers(axis, P, Q))
+                    return
+
+
+def _back(evidence: Evidence, case: Case, axis: int, P: list[int]) -> tuple[Tensor, Tensor] | None:
+    """``x`` and ``inverse(P forward(x))``."""
+    trial = evidence.trial(case)
+    z, _ = call(copy_layer(trial.layer), trial.x)
+    if z.shape != trial.x.shape:
+        return None
+    return trial.x, call_inverse(copy_layer(trial.layer), _ordered(z, axis, P))[0]
+
+
+def _equal(evidence: Evidence, back: tuple[Tensor, Tensor] | None, axis: int, Q: list[int]) -> bool:
+    if back is None:
+        return False
+    x, xh = back[0], _ordered(back[1], axis, Q)
+    rounding = THRESHOLDS["T9"] * evidence.unit * float(x.abs().max())
+    return bool(((xh - x).abs() <= rounding).all())
+
+
+def _ordered(value: Tensor, axis: int, order: list[int]) -> Tensor:
+    return value.index_select(axis, torch.tensor(order))
+
+
+def _told(before: str, after: str, axis: int) -> str:
+    what = "channels" if axis == 1 else f"entries along axis {axis}"
+    if after == "unchanged":
+        return (
+            f"Forward hands its latent on in another order than the inverse expects: with the "
+            f"{what} {before} the inverse is right."
+        )
+    if before == "unchanged":
+        return f"The inverse returns its {what} in another order: {after} they are right."
+    return (
+        f"Both directions join the parts that they split in another order: with the {what} of "
+        f"the latent {before}, and of the result {after}, the round trip is exact."
+    )
+
+
+def _numbers(axis: int, P: list[int], Q: list[int]) -> str:
+    return f"Q inverse(P forward(x)) = x along axis {axis} in 3 of 3 cases, P = {P}, Q = {Q}"

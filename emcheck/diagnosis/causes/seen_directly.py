@@ -1,0 +1,169 @@
+"""What a check has seen is the cause itself: folding, lost entries, kept graphs, first rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from emcheck._internal.copying import copy_layer, derived_tensors
+from emcheck.bounds import COUPLED
+from emcheck.checks.calling import call, forward_of
+from emcheck.diagnosis.consequences import ANY
+from emcheck.diagnosis.evidence.attempt import attempt
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
+from emcheck.guard.surroundings import Surroundings
+
+
+@hypothesis("folds", rank=SEEN - 3, when=("map_does_not_fold",), explains=ANY)
+def folds(evidence: Evidence) -> Iterator[Fit]:
+    """The determinant of forward has both signs."""
+    found = [f for f in evidence.findings if f.check == "map_does_not_fold"]
+    trial = evidence.trial(found[0].case)
+    points = [scale * x for scale in (1, 4) for x in trial.x]
+    signs = [float(torch.linalg.slogdet(torch.from_numpy(trial.jacobian(x)))[0]) for x in points]
+    up, down = sum(s > 0 for s in signs), sum(s < 0 for s in signs)
+    if not up or not down:
+        return  # the check failed of something else
+    yield Fit(
+        "folds",
+        "The map folds space, so it is not one to one: the determinant of its Jacobian changes "
+        "its sign between points that forward connects without a jump.",
+        f"the determinant is positive at {up} and negative at {down} of {len(signs)} normal points",
+    )
+
+
+@hypothesis("loses_entries", rank=SEEN - 3, when=("shapes_and_dtypes",),
+            explains=frozenset({"shapes_and_dtypes"}))  # fmt: skip
+def loses_entries(evidence: Evidence) -> Iterator[Fit]:
+    """At another size forward returns fewer numbers than it was given."""
+    for finding in evidence.findings:
+        trial = evidence.trial(finding.case)
+        answer = attempt(partial(call, copy_layer(trial.layer), trial.x))
+        if finding.check != "shapes_and_dtypes" or answer is None:
+            continue
+        went, came = trial.x.numel(), answer[0].numel()
+        if came < went:
+            size = "x".join(map(str, finding.case.event))
+            lost = went - came
+            yield Fit(
+                "loses_entries",
+                f"At size {size} the layer drops {lost // len(trial.x)} numbers of each sample "
+                "without a word, where the size does not divide: refuse such a size.",
+                f"{went // len(trial.x)} numbers go in and {came // len(trial.x)} come out",
+            )
+            return
+
+
+@hypothesis(
+    "shared_storage",
+    rank=SEEN - 3,
+    when=("parameters_are_separate",),
+    explains=frozenset({"parameters_are_separate"}),
+)
+def shared_storage(evidence: Evidence) -> Iterator[Fit]:
+    """Changing one parameter in place changes another."""
+    layer = evidence.subject.original or evidence.subject.build(evidence.base)
+    named = [(n, p) for n, p in layer.named_parameters() if p.numel()]
+    for name, one in named:
+        for other, value in named:
+            if name < other and one.untyped_storage().data_ptr() == (
+                value.untyped_storage().data_ptr()
+            ):
+                yield Fit(
+                    "shared_storage",
+                    f"`{name}` and `{other}` are made of one tensor and share its storage: a "
+                    "training step of one moves the other.",
+                    f"both begin at the same address; {len(named)} parameters in all",
+                )
+                return
+
+
+@hypothesis(
+    "keeps_graph",
+    rank=SEEN - 3,
+    when=("training_steps_repeat",),
+    explains=frozenset({"training_steps_repeat", "no_dead_parameter"}),
+)
+def keeps_graph(evidence: Evidence) -> Iterator[Fit]:
+    """After a training call something that the layer keeps has a graph."""
+    trial = evidence.trial()
+    layer = trial.new_layer().train()
+    before = {name for name, _ in derived_tensors(layer)}
+    with torch.enable_grad():
+        forward_of(layer, trial.sample(25, batch=4))
+    names = [name for name, _ in derived_tensors(layer) if name not in before] or sorted(before)
+    if names:
+        told = " and ".join(f"`{name}`" for name in dict.fromkeys(names))
+        yield Fit(
+            "keeps_graph",
+            f"{told} keeps the graph of the batch that it was computed from: the next training "
+            "step walks back through it, which is freed by then. Use `.detach()`.",
+            "two training steps in a row: the second backward raises",
+        )
+
+
+@hypothesis("first_sample_for_all", rank=SEEN - 2, when=("rows_are_independent",), explains=ANY)
+def first_sample_for_all(evidence: Evidence) -> Iterator[Fit]:
+    """Only the first sample of a batch moves the others."""
+    trial = evidence.trial(replace(evidence.base, batch=4))
+    x, other = trial.x, trial.sample(71)
+    z, _ = call(copy_layer(trial.layer), x)
+    size = float(z.abs().max())
+    moved = []
+    for n in range(len(x)):
+        changed = x.clone()
+        changed[n] = other[n]
+        apart = (call(copy_layer(trial.layer), changed)[0] - z).abs().flatten(1).amax(dim=1)
+        apart[n] = 0
+        moved.append(float(apart.max()) / size)
+    if moved[0] > COUPLED and max(moved[1:]) <= COUPLED:
+        yield Fit(
+            "first_sample_for_all",
+            "Every sample of a batch is computed with something of the first sample (row 0): "
+            "its context or statistics are used for all.",
+            f"another first sample moves the others by {moved[0]:.3g} of their size, another "
+            f"second, third or fourth one by {max(moved[1:]):.1g}",
+        )
+
+
+@hypothesis("spectral_step", rank=SEEN - 2, when=("calls_are_pure",), explains=ANY)
+def running_values(evidence: Evidence) -> Iterator[Fit]:
+    """A call moves buffers of a parametrization or of a normalisation by its own design."""
+    trial = evidence.trial()
+    layer = trial.new_layer()
+    before = {n: v.clone() for n, v in layer.named_buffers()}
+    call(layer, trial.x)
+    after = dict(layer.named_buffers())
+    names = [n for n, v in before.items() if n in after and not torch.equal(v, after[n])]
+    spectral = [n for n in names if n.endswith(("_u", "_v")) or "parametrizations" in n]
+    if names and len(spectral) == len(names) and math.isfinite(float(trial.x.sum())):
+        told = " and ".join(f"`{name}`" for name in names)
+        yield Fit(
+            "spectral_step",
+            f"Spectral normalisation takes a step of its power iteration at every training call "
+            f"({told}): forward and inverse use different weights. Judge and use it in eval mode.",
+            f"one call in training mode changes {told}",
+        )
+
+
+@hypothesis("changes_settings", rank=SEEN - 9, when=ANY, explains=ANY)
+def changes_settings(evidence: Evidence) -> Iterator[Fit]:
+    """A call changes a setting on which results depend, for everybody in the process."""
+    trial, inside = evidence.trial(), Surroundings()
+    with inside.standard():
+        trial.layer(trial.x.clone())
+    names = [name for name in inside.changed if name in ("gradients", "inference mode")]
+    if "settings_are_kept" in evidence.failing:
+        names = list(inside.changed)
+    if names:
+        yield Fit(
+            "changes_settings",
+            f"A call changes {' and '.join(names)} for the whole process, and does not put it "
+            "back: use a context manager, such as `torch.no_grad()`.",
+            f"after one call of forward {names[0]} {'is' if len(names) == 1 else 'are'} another",
+        )

@@ -1,0 +1,1 @@
+"""Measurements on a failing layer, which the causes are tested against."""

@@ -1,0 +1,93 @@
+"""Measurements that several hypotheses share, made when first asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from emcheck._internal.copying import copy_layer
+from emcheck.bounds import THRESHOLDS, Arithmetic, dense_logdet
+from emcheck.checks.calling import call, call_inverse
+from emcheck.diagnosis.evidence.attempt import attempt
+from emcheck.diagnosis.evidence.gradients import Slope, slopes
+from emcheck.diagnosis.evidence.jacobians import Maps, measure_maps
+from emcheck.diagnosis.evidence.logdets import LogdetExample, logdet_examples
+from emcheck.diagnosis.evidence.scene import LARGEST, Scene
+from emcheck.diagnosis.evidence.sizes import SizeVerdict, size_verdicts
+
+#: Rows of an image with pixels that a kernel of size 7 (or 5, 3) does not tie to the border.
+_WIDE = (8, 6, 4)
+
+OUTPUTS = ("latent", "logdet", "inverse", "inverse logdet")
+
+
+class Evidence(Scene):
+    """What can be measured about a failing layer, each measurement made when first asked for."""
+
+    @cached_property
+    def logdets(self) -> tuple[LogdetExample, ...]:
+        """Log-dets of forward next to those of the explicit Jacobian."""
+        return logdet_examples(self, inverse=False)
+
+    @cached_property
+    def inverse_logdets(self) -> tuple[LogdetExample, ...]:
+        return logdet_examples(self, inverse=True)
+
+    @cached_property
+    def maps(self) -> tuple[Maps, ...]:
+        """Jacobians of both directions, and of the definition where there is one."""
+        return measure_maps(self, self.spread[:3])
+
+    @cached_property
+    def wide_maps(self) -> tuple[Maps, ...]:
+        """The same for images large enough to have pixels far from the border."""
+        C, *space = self.base.event
+        if len(space) != 2:
+            return ()
+        step, C = self.subject.multiple(self.base), min(C, self.subject.fewest_channels(self.base))
+        for side in _WIDE:
+            event = (C, -(-side // step) * step, -(-(side + 1) // step) * step)
+            if math.prod(event) <= 2 * LARGEST:
+                break
+        cases = [replace(self.base, event=event, seed=self.base.seed + n, batch=1) for n in (1, 2)]
+        return measure_maps(self, [case for case in cases if self.accepts(case)]) or self.maps
+
+    @cached_property
+    def sizes(self) -> tuple[SizeVerdict, ...]:
+        """At which sizes the failing kinds of checks pass and fail."""
+        return size_verdicts(self)
+
+    @cached_property
+    def slopes(self) -> tuple[Slope, ...]:
+        """Gradients of the four outputs by autograd next to central differences."""
+        return slopes(self)
+
+    def outputs(self, layer: nn.Module, x: Tensor, z: Tensor) -> dict[str, Tensor]:
+        """The four outputs by name; an output whose call raises is left out."""
+        found: dict[str, Tensor] = {}
+        for names, run, given in ((OUTPUTS[:2], call, x), (OUTPUTS[2:], call_inverse, z)):
+            answer = attempt(partial(run, layer, given.clone()))
+            found.update(zip(names, answer or (), strict=False))
+        return found
+
+    def alike(self, a: Tensor, b: Tensor) -> bool:
+        """Equal up to rounding, relative to the largest entry (rule T9, normwise)."""
+        size = max(float(a.abs().max()), float(b.abs().max()))
+        return bool(((a - b).abs() <= self.unit * size).all())
+
+    @cached_property
+    def unit(self) -> float:
+        """``n kappa u`` of the base case with the threshold of T9."""
+        condition = max((m.condition for m in self.maps), default=1.0)
+        n = math.prod(self.base.event)
+        return THRESHOLDS["T9"] * dense_logdet(n, condition, 1, 0.0, Arithmetic.of(torch.float64))
+
+    @cached_property
+    def sample_pair(self) -> tuple[Tensor, Tensor]:
+        """Data of the base case and a latent to invert."""
+        trial = self.trial()
+        return trial.x, call(copy_layer(trial.layer), trial.sample(3))[0]

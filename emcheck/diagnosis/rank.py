@@ -1,0 +1,182 @@
+"""After a FAIL: hypotheses are tried on fresh evidence, and those that fit are named."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from emcheck.checks.case import Subject
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.evidence.scene import Finding
+from emcheck.guard import TimeLimit, foreign, is_own, one_line, time_limit
+from emcheck.guard.surroundings import settings_kept
+from emcheck.result import Explanation
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a hypothesis says when it fits.
+
+    Args:
+        cause: one of the slugs that the hypothesis declares.
+        text: one sentence for the author of the layer.
+        evidence: one line with the numbers.
+        checks: what it accounts for; None for everything the hypothesis declares.
+    """
+
+    cause: str
+    text: str
+    evidence: str
+    checks: frozenset[str] | None = None
+
+
+Test = Callable[[Evidence], Iterable[Fit]]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A test of one or several related causes.
+
+    Args:
+        slugs: the causes it can name.
+        rank: the lower, the more specific; decides between causes that explain as much.
+        when: checks of which at least one must have failed for the test to be run.
+        explains: checks whose failure follows from the cause.
+        test: yields the causes that fit.
+        ends_search: nothing else can be tried once it fits, since calls hang.
+    """
+
+    slugs: tuple[str, ...]
+    rank: int
+    when: frozenset[str]
+    explains: frozenset[str]
+    test: Test
+    ends_search: bool = False
+
+
+HYPOTHESES: list[Hypothesis] = []
+
+#: Ranks: what was seen directly; a mechanism that fits all numbers; where it is right; a symptom.
+SEEN, MECHANISM, WHERE, SYMPTOM = 0, 10, 20, 30
+
+
+def hypothesis(
+    *slugs: str,
+    rank: int,
+    when: Iterable[str],
+    explains: frozenset[str] | None = None,
+    ends_search: bool = False,
+) -> Callable[[Test], Test]:
+    """Register a test; ``explains`` is ``when`` if not given.
+
+    Raises:
+        ValueError: a slug that is taken.
+    """
+
+    def register(test: Test) -> Test:
+        taken = {slug for known in HYPOTHESES for slug in known.slugs} & set(slugs)
+        if taken:
+            raise ValueError(f"expected new causes, got {sorted(taken)} twice")
+        triggers = when if isinstance(when, frozenset) else frozenset(when)
+        covers = triggers if explains is None else explains
+        HYPOTHESES.append(Hypothesis(slugs, rank, triggers, covers, test, ends_search))
+        return test
+
+    return register
+
+
+def known_causes() -> tuple[str, ...]:
+    """Every cause that can be named."""
+    return tuple(slug for known in HYPOTHESES for slug in known.slugs)
+
+
+def diagnose(subject: Subject, findings: Sequence[Finding]) -> tuple[Explanation, ...]:
+    """Explanations that fit, best first, empty if none does; see :func:`search`."""
+    return search(subject, findings)[0]
+
+
+def search(
+    subject: Subject, findings: Sequence[Finding], seconds: float | None = None
+) -> tuple[tuple[Explanation, ...], bool]:
+    """Explanations that fit, best first, and whether every hypothesis was tried to its end.
+
+    What explains more of the failing checks comes first, then what is more specific. The
+    layer is only ever built anew or copied; torch's global generator is put back as it was.
+
+    Args:
+        subject: what failed.
+        findings: its FAILs.
+        seconds: for one hypothesis; after two that did not end, or once a cause is named that
+            makes calls hang, the search stops. None: no limit.
+    """
+    evidence = Evidence(subject, findings)
+    if not evidence.failing:
+        return (), True
+    found: list[tuple[int, int, int, Explanation]] = []
+    late = 0
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), np.errstate(all="ignore"):
+        torch.manual_seed(0)
+        warnings.simplefilter("ignore")
+        for order, known in sorted(enumerate(HYPOTHESES), key=lambda entry: entry[1].rank):
+            if not known.when & evidence.failing:
+                continue
+            if late >= _MOST_LATE:
+                break
+            fits = _guarded(known, evidence, seconds)
+            late += fits is None
+            for fit in fits or ():
+                covered = (known.explains if fit.checks is None else fit.checks) & evidence.failing
+                if covered:
+                    told = Explanation(fit.cause, fit.text, fit.evidence, tuple(sorted(covered)))
+                    found.append((-len(covered), known.rank, order, told))
+            if fits and known.ends_search:
+                break
+    found.sort(key=lambda entry: entry[:3])
+    kept = [entry for entry in found if _adds(entry, found[0])]
+    return tuple(entry[3] for entry in kept), not late
+
+
+def _adds(
+    entry: tuple[int, int, int, Explanation], best: tuple[int, int, int, Explanation]
+) -> bool:
+    """Whether an explanation is as direct as the best one, or accounts for something more."""
+    more = set(entry[3].checks) - set(best[3].checks)
+    return bool(more) or entry[1] // _TIER <= best[1] // _TIER
+
+
+#: Ranks of one kind: seen directly, a mechanism, where, a symptom.
+_TIER = 10
+
+
+#: Hypotheses that may run out of time before the search stops.
+_MOST_LATE = 2
+
+
+#: Raise the exceptions of this package's own code instead of logging them; tests set it.
+STRICT = False
+
+
+def _guarded(known: Hypothesis, evidence: Evidence, seconds: float | None) -> list[Fit] | None:
+    """What the test yields, None if it did not end.
+
+    A layer may raise anything, and then the cause does not fit. What this package raises is a
+    fault of its own: it is logged, and the other causes are tried.
+    """
+    try:
+        with settings_kept(), time_limit(seconds) if seconds else nullcontext():
+            return list(known.test(evidence))
+    except TimeLimit:
+        return None
+    except foreign() as error:
+        if is_own(error):
+            if STRICT:
+                raise
+            told = f"{type(error).__name__}: {one_line(error)}"
+            logging.getLogger("emcheck").warning("explanation failed: %s: %s", known.slugs[0], told)
+        return []
