@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--emcheck-shape", action="append", default=[], metavar="C,H,W",
         help="the event of the target, for example 4,8,6; one, or one for each target",
     )  # fmt: skip
-    group.addoption("--emcheck-seed", type=int, default=0, help="of all random numbers")
+    group.addoption("--emcheck-seed", type=int, default=0, help="random seed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

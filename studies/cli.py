@@ -31,17 +31,20 @@ def add_commands(app: typer.Typer) -> None:
 
 def run(
     profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "dev",
-    workers: Annotated[int, typer.Option(help="processes of the properties; 0: every core")] = 0,
+    workers: Annotated[
+        int, typer.Option(help="number of test processes; 0: one for each core")
+    ] = 0,
     bench_profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
     threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="keep nothing of a stopped run")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="start anew, without what a stopped run has kept")
+    ] = False,
 ) -> None:
-    """Canaries, properties, benchmarks, density smoke run, claims, the report, in quick form.
+    """Run the suite: self-test, properties, benchmarks, density smoke run, claims, report.
 
-    ``--profile ci --bench-profile full`` is the reference run.
-
-    After an interruption the same command goes on where it stopped: finished stages and passed
-    tests are kept as long as sources, commit, versions and settings are the same.
+    This is the quick form; ``--profile ci --bench-profile full`` is the reference run. After an
+    interruption the same command resumes: finished stages and passed tests are kept as long as
+    sources, commit, versions and settings are the same.
     """
     root = needed("emcheck run")
     require_suite()
@@ -69,7 +72,7 @@ def _report_of_run() -> int:
 def properties(
     profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
 ) -> None:
-    """Every layer against every check, and every check against its faults."""
+    """Test every layer with every check, and every check with its faults."""
     from studies.suite import Settings
     from studies.suite.stages import run_properties
 
@@ -78,8 +81,8 @@ def properties(
 
 def bench(
     profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
-    threads: Annotated[int, typer.Option(help="OMP_NUM_THREADS; 0 keeps the default")] = 0,
-    json: Annotated[Path | None, typer.Option(help="where the measurements go")] = None,
+    threads: Annotated[int, typer.Option(help="value of OMP_NUM_THREADS; 0 keeps the default")] = 0,
+    json: Annotated[Path | None, typer.Option(help="file of the measurements")] = None,
 ) -> None:
     """Time every layer, operation and size; each is checked before it is timed."""
     from studies.suite.settings import Settings, chosen
@@ -92,12 +95,12 @@ def bench(
 def compare(
     processes: Annotated[int, typer.Option(help="processes for each thread count")] = 5,
     threads: Annotated[str, typer.Option(help="thread counts, for example 1,2")] = "1,2",
-    out: Annotated[Path, typer.Option(help="where the measurements go")] = REPORTS
+    out: Annotated[Path, typer.Option(help="file of the measurements")] = REPORTS
     / "data"
     / "contests.jsonl",
     device: Annotated[str, typer.Option(help="cpu; cuda: whole flows alone, there")] = "cpu",
 ) -> None:
-    """Solvers and layers side by side: inverse over forward, ratio by ratio."""
+    """Time solvers and layers side by side: inverse over forward."""
     from emcheck._internal.words import parse_numbers
     from emcheck.cli.show import StepProgress
     from studies.contests.run import run_contests
@@ -139,10 +142,10 @@ def report(
 
 
 def claims(
-    names: Annotated[list[str] | None, typer.Argument(help="all of them unless named")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="all by default")] = None,
     out: Annotated[Path, typer.Option(help="folder of the evidence")] = REPORTS / "data" / "claims",
 ) -> None:
-    """The reader's doubts, settled: statement, evidence and verdict of each claim."""
+    """Measure the claims of the report: statement, evidence and verdict."""
     from studies.claims import chosen
     from studies.claims.run import run_claims
 
@@ -150,11 +153,11 @@ def claims(
 
 
 def survey(
-    libraries: Annotated[list[str] | None, typer.Argument(help="all of them unless named")] = None,
-    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    libraries: Annotated[list[str] | None, typer.Argument(help="all by default")] = None,
+    seed: Annotated[int, typer.Option(help="random seed")] = 0,
     out: Annotated[Path, typer.Option(help="folder of survey.md")] = REPORTS,
 ) -> None:
-    """The layers of released libraries; exit code 1 for a FAIL that no test confirms."""
+    """Check the layers of released libraries; exit code 1 if a FAIL is not confirmed."""
     from emcheck.cli.show import StepProgress
     from studies.survey import SURVEYED
     from studies.survey.report import load, write_survey

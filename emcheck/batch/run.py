@@ -132,7 +132,7 @@ class _Run:
     def finish(self) -> dict[MatrixCase, str]:
         """Everything side by side; then, one by one, what may have killed its worker.
 
-        Beside a case that kills a worker others die innocently: alone, guilt is certain.
+        A case that kills its worker takes others with it; run alone, it is the only suspect.
         """
         while self.backlog or self.alone:
             if self.backlog:

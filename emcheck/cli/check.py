@@ -22,38 +22,43 @@ def check(
     targets: Annotated[
         list[str], typer.Argument(help="module:factory, module:layer, a registered layer, or all")
     ],
-    shape: Annotated[list[str], typer.Option(help="the event, for example 4,8,6; repeatable")],
-    seed: Annotated[int, typer.Option(help="of all random numbers; the first, with --seeds")] = 0,
-    examples: Annotated[int, typer.Option(help="cases for each check and dtype")] = 4,
-    time_limit: Annotated[float, typer.Option(help="seconds for one check on one example")] = 10.0,
-    compiled: Annotated[bool, typer.Option("--compile", help="also torch.compile")] = False,
+    shape: Annotated[
+        list[str], typer.Option(help="shape of one sample, for example 4,8,6; repeatable")
+    ],
+    seed: Annotated[int, typer.Option(help="random seed (the first one with --seeds)")] = 0,
+    examples: Annotated[int, typer.Option(help="number of cases for each check and dtype")] = 4,
+    time_limit: Annotated[float, typer.Option(help="seconds for one check on one case")] = 10.0,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="also compare with torch.compile")
+    ] = False,
     memory: Annotated[
-        float | None, typer.Option(help="GB that the layer may allocate; no limit unless named")
+        float | None, typer.Option(help="GB that the layer may allocate; unlimited by default")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="also write the report here")] = None,
-    seeds: Annotated[int | None, typer.Option(help="so many seeds: a matrix of cases")] = None,
+    json: Annotated[Path | None, typer.Option(help="also write the report to this file")] = None,
+    seeds: Annotated[int | None, typer.Option(help="number of seeds, counted from --seed")] = None,
     dtypes: Annotated[
-        list[str] | None, typer.Option("--dtype", help="float32 or float64; both unless named")
+        list[str] | None, typer.Option("--dtype", help="float32 or float64; both by default")
     ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="a check; all that apply unless named")
-    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="run only this check; repeatable")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="processes for a matrix; every core unless named")
+        int | None, typer.Option(help="number of worker processes; one for each core by default")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="address of a Dask scheduler for a matrix")
+        str | None, typer.Option(help="address of a running Dask scheduler")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help=f"results of a matrix, kept and gone on from ({KEPT})")
+        Path | None, typer.Option(help=f"folder of results; a stopped run resumes from it ({KEPT})")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="drop the results in --out")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="delete the results in --out first")
+    ] = False,
 ) -> None:
-    """Every check that applies to one layer, or to a matrix of layers, shapes and seeds.
+    """Check one layer, or a matrix of layers, shapes and seeds.
 
-    One target and one shape are checked here and now. With more of them, or with --seeds,
-    --dtype, --only, --workers, --scheduler or --out, each target, shape, dtype and seed is a case
-    of a matrix that a Dask cluster works through; interrupted, it goes on where it stopped.
+    Every check that applies is run. One target and one shape are checked at once. With more of
+    them, or with --seeds, --dtype, --only, --workers, --scheduler or --out, each target, shape,
+    dtype and seed is a case of a matrix; a Dask cluster works through it, and a stopped run resumes
+    where it stopped.
     """
     several = len(targets) > 1 or len(shape) > 1 or targets == ["all"] or fresh
     asked = (seeds, dtypes, only, workers, scheduler, out)

@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode="markdown",  # lines of a docstring are joined
     help="Numerical verification and benchmarks for invertible layers.",
 )
 
@@ -92,7 +93,7 @@ app.command()(check)
 
 @app.command("list")
 def list_() -> None:
-    """The layers, the checks and the seeded faults."""
+    """List the layers, the checks and the seeded faults."""
     from emcheck.cli.show import render_catalogue
 
     render_catalogue()
@@ -100,8 +101,8 @@ def list_() -> None:
 
 @app.command()
 def doctor(
-    timeout: Annotated[float, typer.Option(help="seconds for each canary")] = 120.0,
-    json: Annotated[Path | None, typer.Option(help="also write what they say here")] = None,
+    timeout: Annotated[float, typer.Option(help="seconds for each test")] = 120.0,
+    json: Annotated[Path | None, typer.Option(help="also write the results to this file")] = None,
 ) -> None:
     """Test this installation's linear algebra, FFT and convolution."""
     from emcheck._internal.progress import Output
@@ -109,7 +110,7 @@ def doctor(
     from emcheck.doctor.show import render
 
     console = Output()
-    with console.status("canaries"):
+    with console.status("self-test"):
         canaries = diagnose(timeout=timeout)
     console.print(render(canaries))
     if json is not None:

@@ -138,7 +138,7 @@ class Examination:
         return mark_expected(results, self.expected)
 
     def _subject(self, check: Check, dtype: torch.dtype) -> Subject:
-        """What a check sees: the mode as given or another, and what is silent in a dtype."""
+        """The layer as this check sees it: its mode, and which direction does not answer."""
         loud = check.name in self.found.loud_in
         subject = self.found.loud if loud else self.found.subject
         told = self.found.silent.get(("inverse", dtype))

@@ -1,4 +1,4 @@
-"""Whether anybody looks on: a derivative, a functional transform or the compiler."""
+"""Whether a call is recorded or transformed: by autograd, a functional transform, the compiler."""
 
 from __future__ import annotations
 

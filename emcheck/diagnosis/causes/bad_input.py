@@ -52,7 +52,7 @@ def nan_handling(evidence: Evidence) -> Iterator[Fit]:
     "empty_batch_shape", rank=SEEN, when=("empty_batch",), explains=frozenset({"empty_batch"})
 )
 def empty(evidence: Evidence) -> Iterator[Fit]:
-    """What a batch of none comes back as."""
+    """What an empty batch comes back as."""
     trial = evidence.trial()
     z, _ = call(copy_layer(trial.layer), trial.x)
     out, logdet = call(copy_layer(trial.layer), trial.x[:0])

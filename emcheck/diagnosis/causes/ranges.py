@@ -177,7 +177,7 @@ def _by_parameters(evidence: Evidence, case: Case) -> Fit | None:
 def _by_data(evidence: Evidence, case: Case) -> Fit | None:
     """``f(s x)`` is NaN, infinite or 0 where ``s f(x)`` is none of these.
 
-    Of a layer that grows like its input only: an exponential leaves every range by right.
+    Only for a layer that grows like its input: an exponential may overflow and be correct.
     """
     base = replace(case, scale="unit", dtype=torch.float64, style="trained")
     trial = evidence.trial(base)

@@ -82,10 +82,8 @@ def _numbers(right: list[SizeVerdict], wrong: list[SizeVerdict]) -> str:
         shown = ", ".join("x".join(map(str, v.case.event[1:])) for v in found[:5])
         return shown + (", ..." if len(found) > 5 else "")
 
-    return (
-        f"right at {len(right)} sizes ({listed(right)}), wrong at {len(wrong)} "
-        f"({listed(wrong)}): {wrong[0].wrong[0]}"
-    )
+    told = f"right at {listed(right)} only" if len(right) < 6 else f"right at {listed(right)}"
+    return f"{told}, wrong at {len(wrong)} other sizes ({listed(wrong)}): {wrong[0].wrong[0]}"
 
 
 @hypothesis("one_channel_only", rank=WHERE + 2, when=_WRONG, explains=_ALL)

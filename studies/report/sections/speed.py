@@ -21,7 +21,7 @@ from studies.report.timings import headline_view
 
 _HOW = (
     "A ratio of times in one process, the median over processes, from the smallest to the "
-    "largest over sizes; the *bar* is what it should reach, the *aim* would be excellent. The "
+    "largest over sizes; *bar*: required; *aim*: stretch goal. The "
     "forward is the faster of a cropped and a masked 3x3 convolution, *inverse* is the solver "
     "alone, *with log-det* the whole layer."
 )
