@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import pkgutil
 import signal
@@ -22,6 +21,7 @@ import studies
 from emcheck import diagnosis
 from emcheck._internal.files import FileError, require_writable, write_file
 from emcheck._internal.machine import cores, describe_machine, present_devices
+from emcheck._internal.seal import sealed
 from emcheck.doctor import diagnose, trusted
 from emcheck.doctor.canary import Canary, read_canaries
 from properties.journal import Journal
@@ -224,7 +224,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    write_file(path, "".join(json.dumps(record) + "\n" for record in records).encode())
+    write_file(path, "".join(map(sealed, records)).encode())
 
 
 @pytest.fixture

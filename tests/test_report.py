@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from emcheck._internal.files import FileError
+from emcheck._internal.seal import sealed
 from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE, bar_frame
-from studies.pages.load import read_contests
+from studies.pages.load import read_contests, read_properties
 from studies.pages.statistics import fit_growth, ratio_interval, resampled_medians, spread
 from studies.report import ReportError, default_inputs, write_report
 
@@ -173,11 +174,13 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]
 
 def test_every_link_of_the_summary_resolves(reported: tuple[Path, list[Path], Path]) -> None:
     out, _, _ = reported
-    links = re.findall(r"\]\(([^)]+)\)", (out / "summary.md").read_text())
+    pages = ("summary.md", "details.md")
+    text = "".join((out / page).read_text() for page in pages)
+    links = set(re.findall(r"\]\(([^)]+)\)", text))
     assert len(links) > 20
     assert [link for link in links if not (out / link).is_file()] == []
-    written = {path for path in snapshot(out) if path != "summary.md"}
-    assert written == set(links)
+    assert set(snapshot(out)) | set(pages) == links | set(pages)
+    assert len((out / "summary.md").read_text().splitlines()) <= 250
 
 
 def test_the_summary_opens_with_the_verdict_and_its_denominators(
@@ -259,10 +262,12 @@ def test_what_another_machine_measured_is_not_missing(tmp_path: Path) -> None:
         )
         for device in ("cpu", "cuda")
     ]
-    page = write_report([host, gpu], checks, tmp_path / "out").read_text(encoding="utf-8")
+    path = write_report([host, gpu], checks, tmp_path / "out")
+    page = path.read_text(encoding="utf-8")
     assert "no CUDA device" not in page
     assert page.count("no MPS (Apple GPU) device") == 1
-    assert re.search(r"\| `cpu` \| (\d+) \|.*\n\| `cuda` \| \1 \|", page)
+    details = (path.parent / "details.md").read_text(encoding="utf-8")
+    assert re.search(r"\| `cpu` \| (\d+) \|.*\n\| `cuda` \| \1 \|", details)
 
 
 def test_same_input_gives_the_same_bytes(
@@ -531,10 +536,11 @@ def test_bars_are_judged_by_the_median_ratio(tmp_path: Path, inverse: float, met
 
 def test_contests_alone_make_a_report(tmp_path: Path) -> None:
     contests = _contests(tmp_path / "contests.jsonl", 0.5)
-    page = write_report([], None, tmp_path / "out", contests).read_text(encoding="utf-8")
-    assert "## Side by side" in page
-    assert "bars met" in page
-    rows = [line for line in page.splitlines() if line.startswith("| QR")]
+    page = write_report([], None, tmp_path / "out", contests)
+    assert "bars met" in page.read_text(encoding="utf-8")
+    details = (page.parent / "details.md").read_text(encoding="utf-8")
+    assert "## Side by side" in details
+    rows = [line for line in details.splitlines() if line.startswith("| QR")]
     cells = ["QR", "12x16x16", "32", "3.25 s", "125 ms", "100 µs"]
     assert [cell.strip() for cell in rows[0].strip("|").split("|")] == cells
     assert len(rows) == 1  # not among the times
@@ -605,3 +611,14 @@ def test_few_rounds_give_a_range_and_no_interval() -> None:
     low, high = ratio_interval([2.0] * 9, [1.0] * 9)
     assert (low, high) == (2.0, 2.0)
     assert np.isnan(ratio_interval([2.0] * 3, [1.0] * 9)[0])
+
+
+def test_a_changed_record_is_told(tmp_path: Path) -> None:
+    """A flipped digit is still JSON, and still of the schema."""
+    (record, *_) = property_records()
+    path = tmp_path / "properties.jsonl"
+    path.write_text(sealed(record))
+    assert read_properties(path).of(record["kind"])
+    path.write_text(sealed(record).replace(f'"seconds": {record["seconds"]}', '"seconds": 301.6'))
+    with pytest.raises(ReportError, match=r"line 1: expected the record that was written"):
+        read_properties(path)

@@ -26,15 +26,30 @@ def unsealed(line: str | bytes) -> dict[str, Any]:
         ValueError: it is torn, was changed, was never sealed, or is of another version.
     """
     record = json.loads(line)
-    seal = record.pop(_SEAL, None) if isinstance(record, dict) else None
-    if not isinstance(seal, str):
+    if not is_sealed(record):
         raise ValueError("a line without seal")
+    return opened(record)
+
+
+def is_sealed(record: object) -> bool:
+    """Whether what JSON has read is an object with a seal."""
+    return isinstance(record, dict) and isinstance(record.get(_SEAL), str)
+
+
+def opened(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A sealed object without its seal.
+
+    Raises:
+        ValueError: it was changed, or is of another version.
+    """
+    content = {key: value for key, value in record.items() if key != _SEAL}
+    seal = str(record[_SEAL])
     version, _, checksum = seal.partition(":")
     if version != str(_VERSION):
         raise ValueError(f"a line of format {version}, of which this version knows only {_VERSION}")
-    if checksum != _checksum(record):
+    if checksum != _checksum(content):
         raise ValueError("a line that does not agree with its checksum")
-    return dict(record)
+    return content
 
 
 def _checksum(record: Mapping[str, Any]) -> str:

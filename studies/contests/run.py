@@ -21,6 +21,7 @@ import torch
 
 from emcheck._internal.files import write_file
 from emcheck._internal.machine import describe_machine, present_devices
+from emcheck._internal.seal import sealed
 from studies.contests.flows import sampling, training_steps
 from studies.contests.layers import Contest, compete, contests, peak_memory
 from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE
@@ -68,7 +69,7 @@ def run_contests(
     if device == "cpu":
         records += _first_calls(min(processes, FIRST_CALLS), min(threads))
     advance(len(jobs) + 1, len(jobs) + 1)
-    lines = "".join(json.dumps(row) + "\n" for row in [header, *records])
+    lines = "".join(map(sealed, [header, *records]))
     write_file(out, lines.encode())
     return out
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from emcheck._internal.seal import is_sealed, opened
 from emcheck.result import Verdict
 from studies.pages.errors import ReportError
 
@@ -149,9 +150,12 @@ def _no_constant(literal: str) -> NoReturn:
 
 
 def parse_json(content: str, where: str) -> Any:
-    """JSON as the standard has it: the literals NaN and Infinity are refused."""
+    """JSON as the standard has it: the literals NaN and Infinity are refused.
+
+    Where an object carries a seal (:mod:`emcheck._internal.seal`), it has to agree with it.
+    """
     try:
-        return json.loads(content, parse_constant=_no_constant)
+        found = json.loads(content, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         at = f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
         start = content.strip()[:40]
@@ -160,3 +164,7 @@ def parse_json(content: str, where: str) -> Any:
         raise ReportError(f"{where}: expected {error}") from None
     except RecursionError:
         raise ReportError(f"{where}: expected a record, got JSON nested too deeply") from None
+    try:
+        return opened(found) if is_sealed(found) else found
+    except ValueError as error:
+        raise ReportError(f"{where}: expected the record that was written, got {error}") from None

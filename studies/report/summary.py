@@ -1,4 +1,4 @@
-"""summary.md: a front of two minutes, then how to read it, then the long tables."""
+"""summary.md, a front of two minutes and how to read it; details.md, the long tables."""
 
 from __future__ import annotations
 
@@ -33,11 +33,17 @@ BEHIND = (kills, contests, times, price, growth, verdicts, ratios, images)
 
 
 def summary(frames: Frames) -> str:
-    """The whole page."""
+    """What is read: at most 250 lines."""
     tables = "\n".join(f"- {csv_link(name)}" for name in sorted(csv_tables(frames)))
     parts = ["# emcheck report", headline(frames, judge(frames))]
     parts += [section(frames) for section in FRONT]
     parts += ["---", HOW_TO_READ, *(section(frames) for section in GROUNDS)]
-    parts += ["## The long tables", *(section(frames) for section in BEHIND)]
+    parts.append("The evidence in full, table by table: [details.md](details.md).")
     parts.append(f"## All tables\n\n{tables}")
     return "\n\n".join(parts) + "\n"
+
+
+def details(frames: Frames) -> str:
+    """What stands behind it: long tables, folded."""
+    title = "# The long tables\n\nThe evidence behind [summary.md](summary.md)."
+    return "\n\n".join([title, *(section(frames) for section in BEHIND)]) + "\n"

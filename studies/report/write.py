@@ -13,7 +13,7 @@ from studies.pages.errors import ReportError
 from studies.pages.load import read_benchmarks, read_contests, read_properties
 from studies.report.figures import draw_all
 from studies.report.frames import build, csv_tables
-from studies.report.summary import summary
+from studies.report.summary import details, summary
 from studies.survey.reading import read_survey
 
 DATA = Path("reports") / "data"
@@ -38,7 +38,7 @@ def write_report(
     survey: Path | None = None,
     claims: Path | None = None,
 ) -> Path:
-    """Write summary.md, tables/*.csv and figures/*.svg below ``out``.
+    """Write summary.md, details.md, tables/*.csv and figures/*.svg below ``out``.
 
     The same input gives the same bytes. Everything is built before the first file is
     touched, so an error leaves an earlier report as it was; files of an earlier report that
@@ -79,6 +79,7 @@ def write_report(
         contents[f"tables/{name}.csv"] = csv_bytes(frame)
     for name, svg in draw_all(frames).items():
         contents[f"figures/{name}.svg"] = svg
+    contents["details.md"] = details(frames).encode()
     contents["summary.md"] = summary(frames).encode()
     write_all(out, contents)
     return out / "summary.md"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from emcheck._internal.seal import is_sealed, opened
 from studies.survey.run import COULD_NOT_RUN
 from studies.survey.told import Row
 
 #: What a layer can be, in the order of the tables.
-KINDS = ("ok", "ok, no values", "FAIL", COULD_NOT_RUN)
+KINDS = ("ok", "ok, values not compared", "FAIL", COULD_NOT_RUN)
 
 
 def load(path: Path) -> tuple[Row, list[Row]]:
@@ -20,10 +21,10 @@ def load(path: Path) -> tuple[Row, list[Row]]:
         OSError: it cannot be read.
     """
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        header, rows = lines[0], lines[1:]
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        header, *rows = [opened(line) if is_sealed(line) else line for line in found]
         known = header["kind"] == "survey" and all(row["kind"] == "layer" for row in rows)
-    except (json.JSONDecodeError, IndexError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"expected lines of a survey in {path}, got {error!r}") from error
     if not known:
         raise ValueError(f"expected lines of a survey in {path}, got other records")
@@ -34,5 +35,5 @@ def kind(row: Row) -> str:
     """``FAIL`` (or a value check that applies never passed), or the verdict; ok in two kinds."""
     if row["verdict"] == "ok":
         judged = row["families"].get("values", {}).get("PASS")
-        return "ok" if judged else "ok, no values"
+        return "ok" if judged else "ok, values not compared"
     return "FAIL" if row["verdict"] == "NOT OK" else str(row["verdict"])

@@ -24,8 +24,8 @@ _TESTS = "tests/test_survey_findings*.py"
 
 _LEGEND = (
     "`ok`: everything that applies passed. `FAIL`: at least one check failed. `-`: nothing of the "
-    "family applies or could be run; `ok, no values`: there was no inverse, or none that is exact, "
-    "to compare values with. A star: a check was left out because the layer does not "
+    "family applies or could be run; `ok, values not compared`: there was no inverse, or none that "
+    "is exact, to compare values with. A star: a check was left out because the layer does not "
     "offer what it needs, such as an exact inverse. The diagnosis is what the kit named first; "
     "it was formed without knowledge of the code."
 )
@@ -57,9 +57,9 @@ def _introduction(header: Row, rows: Sequence[Row]) -> str:
     released = sum(row["library"] in LIBRARIES for row in rows)
     return (
         f"`emcheck survey` ran every check that applies on {plural(released, 'layer')} of "
-        f"released libraries and on a replica, written from the mathematics, of two defects "
-        f"described for the paper's own code ({len(rows) - released} layers, mended ones among "
-        f"them): {examples:,} examples in float32 and float64, seed {header['seed']}, torch "
+        f"released libraries and on {len(rows) - released} re-implementations: two defects that "
+        f"were reported of the paper's own code, and corrected versions; {examples:,} examples in "
+        f"float32 and float64, seed {header['seed']}, torch "
         f"{header['torch']}, Python {header['python']}, on the CPU. Each layer was built by a "
         "function, so that the checks about fresh state are complete, and looked at with initial "
         "and with moved parameters. The cause of every FAIL is confirmed by a few lines in "
@@ -70,7 +70,15 @@ def _introduction(header: Row, rows: Sequence[Row]) -> str:
 
 
 def _summary(header: Row, rows: Sequence[Row]) -> str:
-    head = ("library", "version", "layers", "ok", "ok, no values", "with FAIL", COULD_NOT_RUN)
+    head = (
+        "library",
+        "version",
+        "layers",
+        "ok",
+        "ok, values not compared",
+        "with FAIL",
+        COULD_NOT_RUN,
+    )
     body = []
     for library, version in header["libraries"].items():
         mine = [row for row in rows if row["library"] == library]

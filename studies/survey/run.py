@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from emcheck._internal.files import growing
+from emcheck._internal.seal import sealed
 from emcheck.checks import CHECKS
 from emcheck.guard import foreign, one_line
 from emcheck.kit import Report, check_layer
@@ -146,4 +146,4 @@ def _version(library: str) -> str:
 
 
 def _append(file: Any, record: dict[str, Any]) -> None:
-    file.write(json.dumps(record).encode() + b"\n")
+    file.write(sealed(record).encode())

@@ -16,7 +16,13 @@ from studies.report.html.links import Links, data_uri, table_anchor
 from studies.report.html.page import Page, render
 
 #: The pages in their order, each with its name in the navigation.
-PAGES = {"summary": "Summary", "claims": "Claims", "density": "Density", "survey": "Survey"}
+PAGES = {
+    "summary": "Summary",
+    "claims": "Claims",
+    "density": "Density",
+    "survey": "Survey",
+    "details": "Details",
+}
 
 #: Name of the file below the folder of the report.
 DEFAULT = "report.html"
