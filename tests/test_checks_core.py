@@ -681,3 +681,14 @@ def test_a_bound_of_the_largest_number_is_kept() -> None:
         *torch.zeros(2, 1, 2, dtype=torch.float64)
     )
     assert bound.tolist() == [[most, 1.0]]
+
+
+def test_a_limit_around_a_check_is_not_the_check_s() -> None:
+    """A check without a limit of its own lets that of its caller through."""
+
+    def build(case: Case) -> nn.Module:
+        time.sleep(5)
+        raise AssertionError
+
+    with pytest.raises(TimeLimit), time_limit(0.1):
+        run_check(CHECKS["shapes_and_dtypes"], Subject("slow", build, own=False), Case((2,)))

@@ -181,6 +181,8 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
     except Unsupported as reason:
         return replace(result, verdict=Verdict.UNSUPPORTED, detail=str(reason))
     except TimeLimit as limit:
+        if seconds is None:  # the limit of whoever called, not of this check
+            raise
         told = f"{_running(limit) or 'the check'} did not end within {seconds:g} s"
         return replace(result, verdict=Verdict.NOT_RUN, detail=told, examples=0, unfinished=1)
     except foreign() as error:  # a layer may raise anything, and that is an answer
