@@ -74,7 +74,7 @@ diagnosis.rank.STRICT = True
 _torch_random = _TorchRandom()
 register_random(_torch_random)
 
-for name, examples in {"dev": 5, "ci": 22, "deep": 300}.items():
+for name, examples in {"dev": 5, "ci": 10, "reference": 22, "deep": 300}.items():
     settings.register_profile(
         name,
         max_examples=examples,

@@ -13,6 +13,8 @@ from emcheck._internal.extras import require_suite
 from emcheck.cli import FAILED
 from studies.density.cli import app as density
 
+PROFILES = "Hypothesis profile: dev, ci, reference or deep"
+
 #: Where the measurements of the suite are kept in a checkout.
 DATA = "reports/data"
 
@@ -30,7 +32,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def run(
-    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "dev",
+    profile: Annotated[str, typer.Option(help=PROFILES)] = "dev",
     workers: Annotated[
         int, typer.Option(help="number of test processes; 0: one for each core")
     ] = 0,
@@ -42,8 +44,8 @@ def run(
 ) -> None:
     """Run the suite: self-test, properties, benchmarks, density smoke run, claims, report.
 
-    This is the quick form; ``--profile ci --bench-profile full`` is the reference run. After an
-    interruption the same command resumes: finished stages and passed tests are kept as long as
+    This is the quick form; ``--profile reference --bench-profile full`` is the reference run. After
+    an interruption the same command resumes: finished stages and passed tests are kept as long as
     sources, commit, versions and settings are the same.
     """
     root = needed("emcheck run")
@@ -70,7 +72,7 @@ def _report_of_run() -> int:
 
 
 def properties(
-    profile: Annotated[str, typer.Option(help="Hypothesis profile: dev, ci or deep")] = "ci",
+    profile: Annotated[str, typer.Option(help=PROFILES)] = "ci",
 ) -> None:
     """Test every layer with every check, and every check with its faults."""
     from studies.suite import Settings

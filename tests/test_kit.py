@@ -133,7 +133,7 @@ def test_check_command_fails_with_one() -> None:
         (("check", "tests.test_kit:good_layer", "--shape", "2,4,4"), "(B, 3, H, W)"),
         (("bench", "--profile", "huge"), "one of quick, full, got 'huge'"),
         (("bench", "--threads", "-1"), "0 or more, got -1"),
-        (("properties", "--profile", "huge"), "one of dev, ci, deep, got 'huge'"),
+        (("properties", "--profile", "huge"), "one of dev, ci, reference, deep, got 'huge'"),
         (("run", "--bench-profile", "huge"), "one of quick, full, got 'huge'"),
         (("bench", "--threads", "many"), "Invalid value for '--threads'"),
         (("invert",), "No such command 'invert'"),

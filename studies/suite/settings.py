@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: The profile of few examples, in which tests of a machinery of processes are left out as well.
+#: The profile of few examples.
 QUICK = "dev"
 
 
@@ -14,7 +14,7 @@ class Settings:
     """The options of ``emcheck run``.
 
     Args:
-        profile: of Hypothesis: dev, ci or deep.
+        profile: of Hypothesis: dev, ci, reference or deep.
         workers: processes of the properties; 0 for every core.
         bench_profile: quick or full.
         threads: of the benches; 0 keeps the default.
@@ -29,7 +29,7 @@ class Settings:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        chosen("--profile", self.profile, ("dev", "ci", "deep"))
+        chosen("--profile", self.profile, ("dev", "ci", "reference", "deep"))
         chosen("--bench-profile", self.bench_profile, ("quick", "full"))
         for name in ("workers", "threads"):
             if getattr(self, name) < 0:

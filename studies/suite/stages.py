@@ -9,7 +9,6 @@ from emcheck._internal.machine import cores
 from emcheck.cli import COULD_NOT_RUN, FAILED
 from studies.suite.process import python
 from studies.suite.sequence import Context
-from studies.suite.settings import QUICK
 
 #: Where the stage leaves what the canaries said.
 _CANARIES = "canaries.jsonl"
@@ -66,9 +65,6 @@ def run_properties(profile: str, workers: int = 0, *options: str) -> int:
     words = ["pytest", "properties", f"--hypothesis-profile={profile}", *options]
     workers = workers or cores()
     words += [f"-n{workers}", "--dist=worksteal"] if workers > 1 else ["-n0"]
-    if profile == QUICK:
-        words += ["-m", "not slow"]
-        print("quick form: tests marked slow (clusters, wheels ...) need --profile ci", flush=True)
     return python(*words, cwd=needed("emcheck properties"), environment={})
 
 
