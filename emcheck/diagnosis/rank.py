@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from emcheck.checks.case import Subject
+from emcheck.checks import CHECKS, Subject
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.evidence.scene import Finding
 from emcheck.guard import TimeLimit, foreign, is_own, one_line, time_limit
@@ -76,7 +76,7 @@ def hypothesis(
     """Register a test; ``explains`` is ``when`` if not given.
 
     Raises:
-        ValueError: a slug that is taken.
+        ValueError: a slug that is taken, or a check that is none.
     """
 
     def register(test: Test) -> Test:
@@ -85,6 +85,9 @@ def hypothesis(
             raise ValueError(f"expected new causes, got {sorted(taken)} twice")
         triggers = when if isinstance(when, frozenset) else frozenset(when)
         covers = triggers if explains is None else explains
+        unknown = (triggers | covers) - set(CHECKS)
+        if unknown:
+            raise ValueError(f"expected names of checks, got {sorted(unknown)}")
         HYPOTHESES.append(Hypothesis(slugs, rank, triggers, covers, test, ends_search))
         return test
 
