@@ -6,13 +6,15 @@ import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from emcheck.checks import CHECKS, Case, Subject, run_check
-from emcheck.diagnosis import Finding, diagnose, known_causes
+from emcheck.diagnosis import Finding, diagnose, known_causes, rank
 from emcheck.faults import FAULTS
 from emcheck.faults.killing import _cases
 from emcheck.layers import Conv1x1, PeriodicConv2d
@@ -197,3 +199,20 @@ def test_a_layer_that_raises_is_not_explained() -> None:
     check = CHECKS["logdet_matches_jacobian"]
     subject = Subject("Raises", build)
     assert diagnose(subject, [Finding(check.name, case, run_check(check, subject, case))]) == ()
+
+
+def test_a_bug_of_a_hypothesis_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in a test, one logged line for a user, and never silence."""
+    where, scope = Path(rank.__file__).parent / "broken.py", dict[str, Any]()
+    exec(compile("def broken(evidence):\n    yield 1 / 0", str(where), "exec"), scope)
+    broken = replace(rank.HYPOTHESES[0], when=frozenset(CHECKS), test=scope["broken"])
+    monkeypatch.setattr(rank, "HYPOTHESES", [broken])
+    subject, findings = _subject("pixels_forgotten", True), _findings("pixels_forgotten", True)
+    with pytest.raises(ZeroDivisionError):
+        rank.search(subject, findings)
+    monkeypatch.setattr(rank, "STRICT", False)
+    assert rank.search(subject, findings) == ((), True)
+    told = f"explanation failed: {broken.slugs[0]}: ZeroDivisionError: division by zero"
+    assert caplog.messages == [told]

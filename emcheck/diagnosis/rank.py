@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import torch
 from emcheck.checks import CHECKS, Subject
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.evidence.scene import Finding
-from emcheck.guard import TimeLimit, foreign, is_own, one_line, time_limit
+from emcheck.guard import TimeLimit, foreign, one_line, raised_in, time_limit
 from emcheck.guard.surroundings import settings_kept
 from emcheck.result import Explanation
 
@@ -177,7 +178,7 @@ def _guarded(known: Hypothesis, evidence: Evidence, seconds: float | None) -> li
     except TimeLimit:
         return None
     except foreign() as error:
-        if is_own(error):
+        if raised_in(error, Path(__file__).parent):
             if STRICT:
                 raise
             told = f"{type(error).__name__}: {one_line(error)}"

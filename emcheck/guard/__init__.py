@@ -9,6 +9,6 @@ from emcheck.guard.limit import TimeLimit as TimeLimit
 from emcheck.guard.limit import time_limit as time_limit
 from emcheck.guard.raised import Interrupt as Interrupt
 from emcheck.guard.raised import foreign as foreign
-from emcheck.guard.raised import is_own as is_own
 from emcheck.guard.raised import one_line as one_line
 from emcheck.guard.raised import raised_by as raised_by
+from emcheck.guard.raised import raised_in as raised_in

@@ -53,14 +53,14 @@ def one_line(error: BaseException, most: int = 200) -> str:
     return told or type(error).__name__
 
 
-def is_own(error: BaseException) -> bool:
-    """Whether the code of this package raised it, and not a layer or a library that it called.
+def raised_in(error: BaseException, folder: Path) -> bool:
+    """Whether the code of a folder raised it, and not a layer or a library that it called.
 
     A ``ValueError`` is how this package refuses what a layer has returned, and no fault of its own.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    ours = bool(frames) and frames[-1].filename.startswith(_HERE)
-    return ours and not isinstance(error, ValueError | NotImplementedError)
+    there = bool(frames) and frames[-1].filename.startswith(str(folder))
+    return there and not isinstance(error, ValueError | NotImplementedError)
 
 
 def raised_by(error: BaseException) -> str:
