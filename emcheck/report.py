@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emcheck._internal.extras import extra_named
 from emcheck.ok import is_ok, never_passed, spoils
-from emcheck.result import Explanation, Result, Verdict
+from emcheck.result import Ending, Explanation, Result, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def _groups(results: list[Result]) -> list[list[Result]]:
     """Results that tell one finding: one check in several dtypes, one exception in many checks."""
     found: dict[tuple[Verdict, str], list[Result]] = {}
     for result in results:
-        raised = result.detail.startswith("raised ") and result.verdict is Verdict.FAIL
+        raised = result.ending is Ending.RAISED and result.verdict is Verdict.FAIL
         key = result.detail if raised else result.check
         found.setdefault((result.verdict, key), []).append(result)
     return list(found.values())

@@ -24,6 +24,20 @@ class Verdict(str, Enum):
         return self.value
 
 
+class Ending(str, Enum):
+    """How a check ended on an example."""
+
+    JUDGED = "judged"
+    RAISED = "raised"
+    LATE = "late"
+    INVERSE_LATE = "inverse late"
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time was up."""
+        return self in (Ending.LATE, Ending.INVERSE_LATE)
+
+
 #: Worst first: the verdict of several examples together is the first that occurs. What did not
 #: run outranks what passed: an example that is missing is told, not covered by the others.
 SEVERITY = (
@@ -48,7 +62,8 @@ class Result:
     were too ill-conditioned to judge, ``unfinished`` those that began and gave no answer (out
     of time, not implemented there); ``rule`` names the bound in :mod:`emcheck.bounds`.
     ``got``, ``expected`` and ``bound`` are the numbers of the worst entry (NaN for a yes or
-    no), and ``reproduce`` is one line of Python that repeats a failure.
+    no), ``reproduce`` is one line of Python that repeats a failure, and ``ending`` tells an
+    exception and a time limit from an answer.
     """
 
     check: str
@@ -70,11 +85,12 @@ class Result:
     expected: float = math.nan
     bound: float = math.nan
     reproduce: str = ""
+    ending: Ending = Ending.JUDGED
 
     def to_record(self) -> dict[str, Any]:
         """A flat dictionary of JSON types (non-finite numbers become strings)."""
         record = asdict(self)
-        record["verdict"] = self.verdict.value
+        record |= {"verdict": self.verdict.value, "ending": self.ending.value}
         for key in ("ratio", "threshold", "condition", "got", "expected", "bound"):
             value = record[key]
             record[key] = value if math.isfinite(value) else str(value)

@@ -22,7 +22,7 @@ from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import settings_kept
 from emcheck.known import make_known
 from emcheck.oracle.precision import Array, as_extended
-from emcheck.result import Result, Verdict
+from emcheck.result import Ending, Result, Verdict
 from emcheck.specs.core import Trait
 
 Function = Callable[[Trial], Measure]
@@ -183,14 +183,18 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
     except TimeLimit as limit:
         if seconds is None:  # the limit of whoever called, not of this check
             raise
-        told = f"{_running(limit) or 'the check'} did not end within {seconds:g} s"
-        return replace(result, verdict=Verdict.NOT_RUN, detail=told, examples=0, unfinished=1)
+        running = _running(limit)
+        told = f"{running or 'the check'} did not end within {seconds:g} s"
+        late = Ending.INVERSE_LATE if running == "inverse" else Ending.LATE
+        result = replace(result, verdict=Verdict.NOT_RUN, examples=0, unfinished=1)
+        return replace(result, detail=told, ending=late)
     except foreign() as error:  # a layer may raise anything, and that is an answer
         if isinstance(error, NotImplementedError) and not subject.own:
             unsupported = replace(result, verdict=Verdict.UNSUPPORTED, unfinished=1)
             return replace(unsupported, detail=f"not implemented: {one_line(error)}")
         detail = f"raised {type(error).__name__}: {one_line(error)}"
-        return replace(result, verdict=_failure(check, subject), detail=detail, ratio=math.inf)
+        failed = replace(result, verdict=_failure(check, subject), ratio=math.inf)
+        return replace(failed, detail=detail, ending=Ending.RAISED)
     verdict = Verdict.PASS
     if measure.ill_conditioned and not measure.ok:
         verdict = Verdict.ILL_CONDITIONED

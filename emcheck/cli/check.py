@@ -107,9 +107,9 @@ def _matrix(
         outcome = run_matrix(
             cases, settings, out, sources=sources, told=progress.advance, **cluster
         )
-    render_outcome(outcome)
     if json is not None:
         write_json(outcome, json)
+    render_outcome(outcome)
     raise typer.Exit(0 if outcome.ok else FAILED)
 
 
@@ -134,7 +134,7 @@ def _one(
         require_writable(json)
     with CheckProgress() as progress:
         found = isolated_report(job, progress.advance)
-    render_report(found)
-    if json is not None:
+    if json is not None:  # first: a pipe that nobody reads ends this process
         write_file(json, found.to_json().encode())
+    render_report(found)
     raise typer.Exit(0 if found.ok else FAILED)

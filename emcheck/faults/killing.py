@@ -15,7 +15,7 @@ from emcheck.bounds import THRESHOLDS
 from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.faults.core import FAULTS, Fault
 from emcheck.faults.round_trip_test import usual_test
-from emcheck.result import Result, Verdict, merge
+from emcheck.result import Ending, Result, Verdict, merge
 from emcheck.specs import SPECS
 
 #: Cases for the check named to kill, for the others, and for those that cost the most.
@@ -44,13 +44,14 @@ class Row:
     twin_verdict: Verdict
     detail: str = ""
     twin_detail: str = ""
+    crashed: bool = False
     usual: Verdict = Verdict.NOT_RUN
     usual_twin: Verdict = Verdict.NOT_RUN
 
     @property
     def kills(self) -> bool:
         """Whether this is the named check, it said FAIL, and the fault did not just crash it."""
-        crashed = self.detail.startswith("raised ") and not FAULTS[self.fault].raises
+        crashed = self.crashed and not FAULTS[self.fault].raises
         return self.check == self.killer and self.verdict is Verdict.FAIL and not crashed
 
     def to_record(self) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def run_fault(fault: Fault, seed: int, checks: Iterable[str] | None = None) -> l
                 threshold=result.threshold,
                 twin_verdict=twin.verdict,
                 detail=result.detail,
+                crashed=result.ending is Ending.RAISED,
                 twin_detail=twin.detail,
                 usual=usual,
                 usual_twin=usual_twin,

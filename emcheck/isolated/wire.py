@@ -12,7 +12,7 @@ from typing import Any
 
 from emcheck.examined import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
 from emcheck.report import Report
-from emcheck.result import Explanation, Result, Verdict
+from emcheck.result import Ending, Explanation, Result, Verdict
 
 #: What ``json`` reads and writes, NaN and infinities among the numbers.
 Message = dict[str, Any]
@@ -50,7 +50,8 @@ class Job:
 
 def result_of(message: Mapping[str, Any]) -> Result:
     """The result of which a message is the ``asdict``."""
-    return Result(**_tuples(message) | {"verdict": Verdict(message["verdict"])})
+    states = {"verdict": Verdict(message["verdict"]), "ending": Ending(message["ending"])}
+    return Result(**_tuples(message) | states)
 
 
 def sent_report(report: Report) -> Message:

@@ -15,7 +15,7 @@ from emcheck.checks import Case, Check, Subject, run_check
 from emcheck.contract import Event
 from emcheck.kit.discovery import Discovery
 from emcheck.kit.sizes import SMALL
-from emcheck.result import Result, Verdict
+from emcheck.result import Ending, Result, Verdict
 from emcheck.specs.core import options_of
 
 #: Parameter styles in turn; ill-conditioned draws are drawn again, milder.
@@ -176,7 +176,7 @@ _REFUSAL = re.compile(
 
 def _within_domain(result: Result) -> Result:
     """The result on wide data: a layer that refuses them in clear words is not wrong."""
-    raised = result.verdict is Verdict.FAIL and result.detail.startswith("raised ")
+    raised = result.verdict is Verdict.FAIL and result.ending is Ending.RAISED
     if not raised or not _REFUSAL.search(result.detail):
         return result
     told = f"outside the domain: wide data are refused ({result.detail})"

@@ -29,7 +29,7 @@ from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.ok import spoils
 from emcheck.report import Report
-from emcheck.result import Explanation, Result, Verdict, merge
+from emcheck.result import Ending, Explanation, Result, Verdict, merge
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -161,9 +161,9 @@ class Examination:
             subject = replace(subject, broken={**subject.broken, **broken})
             if check.hindered(subject) == (Verdict.NOT_RUN, told):
                 late = without_running(check, subject, case, Verdict.NOT_RUN, told)
-                return case, replace(late, unfinished=1)
+                return case, replace(late, unfinished=1, ending=Ending.INVERSE_LATE)
         case, result = run_mildly(check, subject, case, self.time_limit)
-        if result.unfinished and result.detail.startswith("inverse did not"):
+        if result.unfinished and result.ending is Ending.INVERSE_LATE:
             self._hung.add(place)
         return case, result
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from emcheck.checks import Case, Check, Subject, run_check
 from emcheck.contract import Event
-from emcheck.result import Result, Verdict
+from emcheck.result import Ending, Result, Verdict
 
 #: Examples that one failure may cost to shrink: counted, so that a slow machine says the same.
 _TRIES = 12
@@ -50,7 +50,7 @@ def shrink(
 
 def _kind(result: Result) -> str:
     """What went wrong, without its numbers."""
-    if result.detail.startswith("raised "):
+    if result.ending is Ending.RAISED:
         return re.sub(r"[\d., ()\[\]x]+", " ", result.detail)
     return result.rule
 

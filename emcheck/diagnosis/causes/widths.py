@@ -19,6 +19,7 @@ from emcheck.diagnosis.consequences import ANY, FORWARD, INVERSE, LOGDET_OF_ROWS
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, SEEN, Fit, hypothesis
 from emcheck.oracle.precision import Array
+from emcheck.result import Ending
 
 
 @hypothesis("outside_domain", rank=SEEN - 6, when=(*UNDONE, *WRONG), explains=ANY)
@@ -190,13 +191,14 @@ def does_not_end(evidence: Evidence) -> Iterator[Fit]:
     late = [
         found
         for found in evidence.findings
-        if (found.result.unfinished and "did not end" in found.result.detail)
+        if (found.result.unfinished and found.result.ending.is_late)
         or "did not return within" in found.result.detail
     ]
     if not late:
         return
     first = late[0].result
-    direction = "The inverse" if first.detail.startswith("inverse") else "A call"
+    backwards = first.ending is Ending.INVERSE_LATE or first.detail.startswith("inverse")
+    direction = "The inverse" if backwards else "A call"
     yield Fit(
         "does_not_end",
         f"{direction} does not end for some parameters or data: an iteration that does not "
