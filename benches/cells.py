@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from emcheck.contract import Event, InvertibleLayer
-from emcheck.specs import REGISTRY, SPECS
+from emcheck.specs import REGISTRY, spec_for
 from emcheck.specs.core import LayerSpec
 
 OPERATIONS = ("forward", "inverse", "log_det")
@@ -61,12 +61,12 @@ def variants(registry: Registry = REGISTRY) -> list[Variant]:
     """
     found = []
     for name, cls in registry.items():
-        found.append(Variant(name, SPECS[cls], (), True))
-        for key, values in SPECS[cls].options.items():
+        found.append(Variant(name, spec_for(cls), (), True))
+        for key, values in spec_for(cls).options.items():
             for value in values[1:]:
                 if isinstance(value, str | bool):
                     changed = ((key, value),)
-                    found.append(Variant(f"{name}({key}={value})", SPECS[cls], changed, False))
+                    found.append(Variant(f"{name}({key}={value})", spec_for(cls), changed, False))
     return found
 
 

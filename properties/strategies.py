@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from emcheck.checks import Case
 from emcheck.contract import InvertibleLayer
-from emcheck.specs import SPECS
+from emcheck.specs import spec_for
 
 #: Trained-like and mixed-sign parameters most often: faults hide at initial values.
 STYLES = ("trained", "mixed", "initial", "trained", "mixed", "ill")
@@ -19,7 +19,7 @@ MOST_PIXELS = 7
 @st.composite
 def cases(draw: st.DrawFn, layer_class: type[InvertibleLayer], device: str = "cpu") -> Case:
     """A case for a registered layer on a device, from what its spec says."""
-    spec = SPECS[layer_class]
+    spec = spec_for(layer_class)
     options = {name: draw(st.sampled_from(values)) for name, values in spec.options.items()}
     multiple = spec.multiple(options)
     blocks = st.integers(1, max(1, MOST_PIXELS // multiple))

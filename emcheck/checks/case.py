@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from emcheck._internal.copying import copy_layer
 from emcheck.contract import Event, InvertibleLayer
 from emcheck.oracle import Definition
-from emcheck.specs import SPECS, LayerSpec, Trait, options_of, spec_of
+from emcheck.specs import LayerSpec, Trait, options_of, spec_for, spec_of
 from emcheck.specs.parameter_styles import STYLES
 
 #: Magnitude of the input as a power of two, by name and dtype: ordinary, wider than the data
@@ -174,7 +174,7 @@ class Subject:
     @classmethod
     def of_class(cls, name: str, layer_class: type[InvertibleLayer]) -> Subject:
         """A registered layer, built for each case."""
-        spec = SPECS[layer_class]
+        spec = spec_for(layer_class)
 
         def build(case: Case) -> nn.Module:
             return spec.build(case.event[0], **case.options, generator=case.generator(0))

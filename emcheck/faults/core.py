@@ -12,7 +12,7 @@ from emcheck._internal.words import snake_case
 from emcheck.checks import Case, Subject
 from emcheck.contract import InvertibleLayer
 from emcheck.layers._tools import per_sample
-from emcheck.specs import SPECS, LayerSpec
+from emcheck.specs import LayerSpec, spec_for
 
 L = TypeVar("L", bound=InvertibleLayer)
 F = TypeVar("F", bound=type[InvertibleLayer])
@@ -97,7 +97,7 @@ class Fault:
 
     def twin_subject(self) -> Subject:
         """The correct layer in the same states."""
-        return self._as_subject(self.twin.__name__, SPECS[self.twin].build)
+        return self._as_subject(self.twin.__name__, spec_for(self.twin).build)
 
     def _as_subject(self, name: str, build: Callable[..., nn.Module]) -> Subject:
         def built(case: Case) -> nn.Module:
@@ -106,7 +106,7 @@ class Fault:
                 self.prepare(unwrap(layer))
             return layer
 
-        spec = self.spec or SPECS[self.twin]
+        spec = self.spec or spec_for(self.twin)
         return Subject(name, built, spec=spec, own=True, unwrap=unwrap)
 
 
@@ -144,7 +144,7 @@ def fault(
 
         def build(channels: int, **options: Any) -> nn.Module:
             if issubclass(cls, Faulty):
-                return cls(SPECS[twin].build(channels, **options))
+                return cls(spec_for(twin).build(channels, **options))
             return cls(channels, **options)
 
         FAULTS[name] = Fault(
@@ -156,7 +156,7 @@ def fault(
             summary=(cls.__doc__ or "").strip().splitlines()[0],
             options=dict(options or {}),
             case=dict(case or {}),
-            spec=replace(SPECS[twin], make_singular=make_singular) if make_singular else None,
+            spec=replace(spec_for(twin), make_singular=make_singular) if make_singular else None,
             prepare=prepare,
             raises=raises,
             causes=(cause,) if isinstance(cause, str) else cause,

@@ -16,7 +16,7 @@ from emcheck.checks import CHECKS, Case, Subject, run_check
 from emcheck.faults.core import FAULTS, Fault
 from emcheck.faults.round_trip_test import usual_test
 from emcheck.result import Ending, Result, Verdict, merge
-from emcheck.specs import SPECS
+from emcheck.specs import spec_for
 
 #: Cases for the check named to kill, for the others, and for those that cost the most.
 NAMED, OTHERS, SLOW = 8, 2, {"compiled_agrees": 1, "density_integrates_to_one": 1}
@@ -129,7 +129,7 @@ def _cases(fault: Fault, check: str, seed: int) -> Iterator[Case]:
     stream = random.Random(f"{seed} {_situation(fault)}")
     count = NAMED if check == fault.check else SLOW.get(check, OTHERS)
     for n in range(count):
-        drawn = {key: stream.choice(values) for key, values in SPECS[fault.twin].options.items()}
+        drawn = {key: stream.choice(values) for key, values in spec_for(fault.twin).options.items()}
         options = {**drawn, **fault.options}
         multiple = int(options.get("factor", 1))
         C, H, W = _EVENTS[n % len(_EVENTS)]

@@ -14,6 +14,7 @@ from emcheck.specs.core import SPECS as SPECS
 from emcheck.specs.core import LayerSpec as LayerSpec
 from emcheck.specs.core import Trait as Trait
 from emcheck.specs.core import options_of as options_of
+from emcheck.specs.core import spec_for as spec_for
 from emcheck.specs.core import spec_of as spec_of
 
 for _module in pkgutil.iter_modules(__path__):

@@ -74,6 +74,18 @@ def spec_of(layer: nn.Module) -> LayerSpec | None:
     return next((SPECS[cls] for cls in type(layer).__mro__ if cls in SPECS), None)
 
 
+def spec_for(cls: type[InvertibleLayer]) -> LayerSpec:
+    """The spec of a class, or of the one it derives from.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for base in cls.__mro__:
+        if base in SPECS:
+            return SPECS[base]
+    raise KeyError(f"{cls.__name__} has no spec: expected a module of emcheck.specs that adds one")
+
+
 def options_of(layer: nn.Module) -> dict[str, Any]:
     """The values of the spec's options that a built layer carries as attributes."""
     spec = spec_of(layer)
