@@ -254,8 +254,9 @@ def entries_left_out(evidence: Evidence) -> Iterator[Fit]:
             samples += here
             slopes += [_diagonal_in_time(J, e.case.event) for J, _, _, _ in here]
             events += [e.case.event] * len(here)
-        if len(samples) < 3 or any(s is None for s in slopes):
-            continue
+        sized = zip(slopes, events, strict=True)
+        if len(samples) < 3 or any(s is None or len(s) != math.prod(one) for s, one in sized):
+            continue  # of a layer that takes more numbers than its event says
         for number, (told, _) in enumerate(_parts(events[0])):
             parts = [list(_parts(event)) for event in events]
             if any(len(p) <= number or p[number][0] != told for p in parts):
