@@ -49,6 +49,9 @@ def start_not_saved(evidence: Evidence) -> Iterator[Fit]:
 def start_from_one_sample(evidence: Evidence) -> Iterator[Fit]:
     """A first batch of one sample gives NaN parameters, one of two does not."""
     unstarted, spoilt = evidence.subject.unstarted, {}
+    own = evidence.subject.unwrap(evidence.trial().layer)
+    if unstarted is None and not hasattr(own, "initialize"):
+        return
     for batch in (1, 2):
         trial = evidence.trial(replace(evidence.base, batch=batch, style="initial"))
         if unstarted is None:
