@@ -180,7 +180,7 @@ def test_a_layer_that_refuses_costs_its_own_cases_only(
 @pytest.mark.slow
 def test_killed_workers_and_a_killed_run_lose_nothing(tmp_path: Path) -> None:
     """SIGKILL for the command, then, as it goes on, for one of its workers."""
-    layers, shapes, seeds = ("PermuteChannels", "ActNorm2d"), ("2,2,3",), 80
+    layers, shapes, seeds = ("PermuteChannels", "ActNorm2d"), ("2,2,3",), 40
     words = scale.command(tmp_path, layers, shapes, seeds, workers=1)
     with scale.started(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
         before = scale.wait_for(tmp_path, 20, child)
@@ -191,12 +191,12 @@ def test_killed_workers_and_a_killed_run_lose_nothing(tmp_path: Path) -> None:
     first = set(scale.kept(tmp_path)[0])
     found = scale.run_with_a_death(tmp_path, layers, shapes, seeds, at=len(first) + 60)
     assert found.code == 0, found.output
-    assert len(found.rows) == 320
+    assert len(found.rows) == 160
     assert set(found.rows.values()) == {1}
     assert found.content["before"] == len(first) >= before
-    assert (found.content["expected"], found.content["done"]) == (320, 320)
+    assert (found.content["expected"], found.content["done"]) == (160, 160)
     assert found.content["lost"] == {}
-    assert found.results >= 320 * 3
+    assert found.results >= 160 * 3
     assert max(map(len, found.output.splitlines())) <= 80 + len(str(tmp_path))
     assert "Traceback" not in found.output
 
@@ -381,9 +381,9 @@ def test_a_running_scheduler_and_a_layer_that_refuses(tmp_path: Path) -> None:
         cases, _ = every_case(["PermuteChannels"], [(2, 2, 2)], ["float32"], range(3))
         outcome = run_matrix(cases, FEW, tmp_path / "good", scheduler=address)
         assert outcome.ok
-        cases, _ = every_case([f"{HERE}:Scale"], [(2,), (3,)], ["float64"], range(50))
+        cases, _ = every_case([f"{HERE}:Scale"], [(2,), (3,)], ["float64"], range(8))
         outcome = run_matrix(cases, FEW, tmp_path / "bad", scheduler=address)
         assert not outcome.ok
         assert {case.event for case in outcome.tally.refused} == {(3,)}
-        assert len(outcome.tally.done) == 100
+        assert len(outcome.tally.done) == 16
     assert json.loads((tmp_path / "good" / "matrix.json").read_text())["--examples"] == "1"
