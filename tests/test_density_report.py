@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -221,3 +222,14 @@ def test_flows_on_a_gpu_have_their_ratios(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "sweep" / "flows-cuda.jsonl").unlink()
     text = write_density(tmp_path / "sweep", tmp_path / "out").read_text(encoding="utf-8")
     assert "On a GPU" not in text
+
+
+def test_a_cell_that_was_changed_is_told(tmp_path: Path) -> None:
+    kept = Path(__file__).parent.parent / "reports" / "data" / "density"
+    shutil.copytree(kept, tmp_path / "density")
+    cell = next(iter(sorted((tmp_path / "density" / "cells").glob("*.json"))))
+    text = cell.read_text()
+    cell.write_text(re.sub(r'"steps": 1', '"steps": 9', text, count=1))
+    assert cell.read_text() != text
+    with pytest.raises(ReportError, match="does not agree with its checksum"):
+        read_density(tmp_path / "density")

@@ -14,9 +14,13 @@ _SEAL = "seal"
 
 
 def sealed(record: Mapping[str, Any]) -> str:
-    """The record as one line with its end; the last entry is ``"seal": "version:checksum"``."""
-    seal = f"{_VERSION}:{_checksum(record)}"
-    return json.dumps({**record, _SEAL: seal}) + "\n"
+    """The record as one line with its end."""
+    return json.dumps(with_seal(record)) + "\n"
+
+
+def with_seal(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record, and as its last entry ``"seal": "version:checksum"``."""
+    return {**record, _SEAL: f"{_VERSION}:{_checksum(record)}"}
 
 
 def unsealed(line: str | bytes) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from emcheck._internal.files import write_all
+from emcheck._internal.seal import with_seal
 from studies.claims.core import Claim, Evidence
 
 
@@ -51,6 +52,6 @@ def _plain(value: Any) -> Any:
 def keep(claim: Claim, evidence: Evidence, folder: Path) -> Path:
     """Write ``folder/<letter>-<name>.json``; the same evidence gives the same bytes."""
     name = f"{claim.letter}-{claim.name}.json"
-    text = json.dumps(to_json(claim, evidence), indent=1, allow_nan=False)
+    text = json.dumps(with_seal(to_json(claim, evidence)), indent=1, allow_nan=False)
     write_all(folder, {name: (text + "\n").encode()})
     return folder / name

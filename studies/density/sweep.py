@@ -12,6 +12,7 @@ from typing import Any
 from emcheck._internal.cluster import connected, ended
 from emcheck._internal.files import write_all, write_file
 from emcheck._internal.machine import describe_machine
+from emcheck._internal.seal import with_seal
 from emcheck.guard import one_line
 from studies.density.baselines import baselines
 from studies.density.cell import Cell
@@ -96,7 +97,8 @@ def _collect(
     for what, value, error in ended(client, tasks):
         folder, name = ("cells", what.name) if isinstance(what, Cell) else ("baselines", what)
         if error is None:
-            content = json.dumps(value, indent=1, sort_keys=True) + "\n"
+            kept = json.loads(json.dumps(value, sort_keys=True))  # in the order of the file
+            content = json.dumps(with_seal(kept), indent=1) + "\n"
             write_all(out / folder, {f"{name}.json": content.encode()}, durable=True)
         else:
             lost.append(f"{name}: {type(error).__name__}: {one_line(error, most=120)}")
