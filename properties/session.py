@@ -188,7 +188,11 @@ _ACTIVE = Summary()
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say how much ran and how close it came; write the JSON lines of a whole run."""
+    """Say how much ran and how close it came; write the JSON lines where they are wanted.
+
+    That is in ``--emcheck-results``, or, of a whole ``emcheck run``, for its report. Whoever tests
+    a change does not overwrite the reference run.
+    """
     summary = config.stash[_SUMMARY]
     summary.records += _ACTIVE.records
     seconds = time.monotonic() - config.stash[_STARTED]
@@ -202,10 +206,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in summary.lines():
         terminalreporter.write_line(line)
     target = config.getoption("--emcheck-results")
-    if target is None and not summary.is_whole:
-        terminalreporter.write_line(
-            "part of the suite: results are not kept (--emcheck-results FILE)"
-        )
+    if target is None and (journal is None or not summary.is_whole):
+        terminalreporter.write_line("results are not kept (--emcheck-results FILE)")
         return
     header = {
         "kind": "run",

@@ -157,6 +157,13 @@ def test_mistakes_on_the_command_line_are_one_line(
     assert told in shown.err
 
 
+def test_modules_of_the_user_may_be_named_like_ours(tmp_path: Path) -> None:
+    (tmp_path / "studies.py").write_text("raise SystemExit(7)\n")
+    done = _emcheck("run", "--profile=huge", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected --profile to be one of" in done.stderr
+
+
 def test_list_names_every_layer() -> None:
     done = _emcheck("list")
     assert done.returncode == 0, done.stderr

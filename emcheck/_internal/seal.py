@@ -30,24 +30,26 @@ def unsealed(line: str | bytes) -> dict[str, Any]:
         ValueError: it is torn, was changed, was never sealed, or is of another version.
     """
     record = json.loads(line)
-    if not is_sealed(record):
+    if not _is_sealed(record):
         raise ValueError("a line without seal")
-    return opened(record)
+    content: dict[str, Any] = without_seal(record)
+    return content
 
 
-def is_sealed(record: object) -> bool:
-    """Whether what JSON has read is an object with a seal."""
-    return isinstance(record, dict) and isinstance(record.get(_SEAL), str)
+def _is_sealed(found: object) -> bool:
+    return isinstance(found, dict) and isinstance(found.get(_SEAL), str)
 
 
-def opened(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A sealed object without its seal.
+def without_seal(found: Any) -> Any:
+    """What JSON has read, without its seal; what carries none is returned as it is.
 
     Raises:
         ValueError: it was changed, or is of another version.
     """
-    content = {key: value for key, value in record.items() if key != _SEAL}
-    seal = str(record[_SEAL])
+    if not _is_sealed(found):
+        return found
+    content = {key: value for key, value in found.items() if key != _SEAL}
+    seal = found[_SEAL]
     version, _, checksum = seal.partition(":")
     if version != str(_VERSION):
         raise ValueError(f"a line of format {version}, of which this version knows only {_VERSION}")

@@ -134,6 +134,7 @@ if ROOT is None:
     for _name in STUDIES:
         _refused(_name)
 else:
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
+    sys.path.insert(0, str(ROOT))  # before a module of the user's that is named like one of ours
     importlib.import_module("studies.cli").add_commands(app)
+    if not set(sys.argv[1:2]) & set(STUDIES):  # behind those that a target may need
+        sys.path.append(sys.path.pop(0))

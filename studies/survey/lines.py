@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from emcheck._internal.seal import is_sealed, opened
+from emcheck._internal.seal import without_seal
 from studies.survey.run import COULD_NOT_RUN
 from studies.survey.told import Row
 
@@ -22,7 +22,7 @@ def load(path: Path) -> tuple[Row, list[Row]]:
     """
     try:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        header, *rows = [opened(line) if is_sealed(line) else line for line in found]
+        header, *rows = map(without_seal, found)
         known = header["kind"] == "survey" and all(row["kind"] == "layer" for row in rows)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"expected lines of a survey in {path}, got {error!r}") from error

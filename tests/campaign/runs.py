@@ -50,7 +50,8 @@ def runs(folder: Path) -> Iterator[tuple[str, str]]:
     """What was killed, and why its end is bad, empty if it is good."""
     place, finished = Workplace(folder), list[str]()
     _copy(folder)
-    alone = ("pytest", "properties", "--hypothesis-profile=dev", "-n2")
+    alone = ("pytest", "properties", "--hypothesis-profile=dev", "-n2",
+             f"--emcheck-results={_DATA}")  # fmt: skip
     for killed_by in KILLS[:2]:  # pytest has its own words for Ctrl-C
         child = place.start(*alone)
         trouble = place.wait(child, lambda: "created: 2/2" in place.said, "workers")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from emcheck._internal.seal import is_sealed, opened
+from emcheck._internal.seal import without_seal
 from emcheck.oracle.precision import Array
 from studies.pages.errors import ReportError
 from studies.pages.load import Contests, read_contests
@@ -85,8 +85,7 @@ def _read_flows(path: Path) -> Contests:
 
 def _read(path: Path) -> Record:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content = opened(content) if is_sealed(content) else content
+        content = without_seal(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ReportError(f"{path}: expected JSON of a sweep, got {error}") from None
     if not isinstance(content, dict):
