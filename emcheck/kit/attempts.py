@@ -31,7 +31,7 @@ def answer_of_inverse(subject: Subject, case: Case) -> Any:
     """What the inverse returns as it is, or the exception that it raises."""
     trial = Trial(subject, case)
     try:
-        with warnings.catch_warnings(), torch.no_grad(), time_limit(10.0):
+        with settings_kept(), warnings.catch_warnings(), torch.no_grad(), time_limit(10.0):
             warnings.simplefilter("ignore")
             return with_logdet(trial.layer.inverse(trial.latent))  # type: ignore[operator]
     except TimeLimit:

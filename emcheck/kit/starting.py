@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from emcheck.checks import Case, Subject
 from emcheck.checks.core import identical
 from emcheck.guard import TimeLimit, foreign, time_limit
+from emcheck.guard.surroundings import settings_kept
 
 
 def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tuple[str, ...]]:
@@ -29,7 +30,7 @@ def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tupl
     if subject.own:
         return subject, ()
     try:
-        with warnings.catch_warnings(), time_limit(seconds):
+        with settings_kept(), warnings.catch_warnings(), time_limit(seconds):
             warnings.simplefilter("ignore")
             names = _set_by_first_batch(subject, case)
     except TimeLimit:
