@@ -19,6 +19,7 @@ def test_the_campaign_is_whole() -> None:
     assert counts.total() >= LEAST, counts
     names = Counter((given.kind, given.name) for given in inputs())
     assert not [name for name, count in names.items() if count > 1]
+    assert not [name for name in names if " at 0x" in name[1]], "a name differs from run to run"
 
 
 @pytest.mark.parametrize("given", [*inputs()], ids=lambda given: f"{given.kind}: {given.name}"[:60])

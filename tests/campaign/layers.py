@@ -60,7 +60,7 @@ def _given(options: dict[str, Any], shape: Any = (3,)) -> Callable[[Path], objec
 
 _SHAPES: tuple[Any, ...] = (
     (), 0, -1, 3, "3", "4,8,6", None, (0,), (-3,), (3, 0), (2.0,), (2.5, 3), ("3",), (None,),
-    (True,), (1, 2, 3, 4, 5), [], [[3]], {3}, {}, (10**30,), (2**20, 2**20), object(), lambda: 3,
+    (True,), (1, 2, 3, 4, 5), [], [[3]], {3}, {}, (10**30,), (2**20, 2**20), object, len,
     (float("nan"),), (float("inf"),), ((3,),), b"3", range(0), (3j,),
 )  # fmt: skip
 
