@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from emcheck.known import Clause
 from emcheck.report import Report
 from emcheck.result import Result
 
@@ -28,6 +29,10 @@ class NamedCheck(Protocol):
     @property
     def family(self) -> str:
         """The column group of the summary."""
+
+    @property
+    def clause(self) -> Clause:
+        """What of the contract it judges."""
 
     @property
     def summary(self) -> str:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from emcheck._internal.extras import extra_named
-from emcheck.ok import is_ok, never_passed, spoils
+from emcheck.known import KNOWN
+from emcheck.ok import SPOILING, is_ok, never_passed, spoils
 from emcheck.result import Ending, Explanation, Result, Verdict
 
 if TYPE_CHECKING:
@@ -156,6 +157,9 @@ def _told(alike: list[Result]) -> list[str]:
     dtypes = ", ".join(dict.fromkeys(one.dtype for one in alike))
     lines = [f"  {result.verdict:<15} {result.check} [{dtypes}]"]
     lines += [f"    {line}" for line in (*numbers_of(result), result.detail) if line]
+    if result.verdict in SPOILING:
+        rule = f", rule {result.rule}" if result.rule not in ("", "EXACT") else ""
+        lines.append(f"    contract: {KNOWN[result.check].clause}{rule}")
     if len(checks) > 1:
         lines.append(f"    {len(checks)} checks raised this: {', '.join(checks)}")
     if result.reproduce:

@@ -41,6 +41,9 @@ if "OMP_NUM_THREADS" not in os.environ:
 #: The two folders of tests; a whole run is one of them or both.
 _FOLDERS = {Path(__file__).parent, Path(__file__).parent.parent / "tests"}
 
+#: Markers of tests that a plain run leaves out.
+LEFT_OUT = ("system", "exhaustive")
+
 #: Under this name a worker of xdist is told what the canaries said.
 _SAID = "emcheck_canaries"
 
@@ -105,13 +108,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """A whole run uses every core (``-n 0``: one); a selection starts faster in one process."""
     option = config.option
-    selected = option.keyword or option.markexpr or option.collectonly or option.usepdb
+    selected = option.keyword or option.collectonly or option.usepdb
     selected = selected or config.getoption("emcheck_target", None)
     whole = {Path(argument).resolve() for argument in config.args} <= _FOLDERS
     chosen = option.numprocesses is not None or option.dist != "no"
     if whole and not selected and not chosen and not hasattr(config, "workerinput"):
         option.numprocesses, option.dist = cores(), "worksteal"
         option.tx = ["popen"] * option.numprocesses
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """What a plain run leaves out, and how to run it."""
+    if config.option.markexpr:
+        return None
+    return f"left out: tests marked {' or '.join(LEFT_OUT)} (pytest -m '{' or '.join(LEFT_OUT)}')"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked so, unless ``-m`` is given or a test is named by its id."""
+    if config.option.markexpr:
+        return
+    named = [argument.partition("[")[0] for argument in config.args if "::" in argument]
+    left = [
+        item
+        for item in items
+        if any(item.get_closest_marker(mark) for mark in LEFT_OUT)
+        and not any(item.nodeid.startswith(name) for name in named)
+    ]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -39,7 +39,7 @@ def passed(copy: Path, selected: str) -> int:
     return int(count)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_layer_is_two_files_and_one_line(copy: Path) -> None:
     layer, spec, line, *_ = Page(ROOT / "docs" / "adding-a-layer.md").python
     (copy / "emcheck" / "layers" / "bidiagonal.py").write_text(layer.text)
@@ -49,7 +49,7 @@ def test_a_layer_is_two_files_and_one_line(copy: Path) -> None:
     assert passed(copy, "Bidiagonal1x1 or registered or registry or spec") > 50
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_check_is_a_function_and_its_fault(copy: Path) -> None:
     check, fault, *_ = Page(ROOT / "docs" / "adding-a-check.md").python
     for package, block in (("checks", check), ("faults", fault)):

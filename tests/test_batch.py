@@ -177,7 +177,7 @@ def test_a_layer_that_refuses_costs_its_own_cases_only(
         run_on(Cluster(set(), refused=[0, 1, 2]), tmp_path / "all", monkeypatch, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_killed_workers_and_a_killed_run_lose_nothing(tmp_path: Path) -> None:
     """SIGKILL for the command, then, as it goes on, for one of its workers."""
     layers, shapes, seeds = ("PermuteChannels", "ActNorm2d"), ("2,2,3",), 40
@@ -201,7 +201,7 @@ def test_killed_workers_and_a_killed_run_lose_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in found.output
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_case_that_kills_its_process_is_told_and_the_rest_finishes(tmp_path: Path) -> None:
     cases, _ = every_case([f"{HERE}:deadly"], [(2,)], ["float64"], range(0, 400, 100))
     outcome = run_matrix(cases, FEW, tmp_path, workers=1)
@@ -372,7 +372,7 @@ def test_a_local_cluster_leaves_the_environment_as_it_was(monkeypatch: pytest.Mo
     assert dict(os.environ) == before
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_running_scheduler_and_a_layer_that_refuses(tmp_path: Path) -> None:
     from distributed import LocalCluster
 

@@ -157,7 +157,7 @@ def test_a_false_claim_is_a_failure_and_a_missing_one_is_not(tmp_path: Path) -> 
     assert read_told(tmp_path)[0].verdict == "Not measured: no file."
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_the_page_is_whole_and_the_same_twice(tmp_path: Path) -> None:
     first, second = (write_claims(KEPT, tmp_path / name) for name in ("one", "two"))
     assert first.read_bytes() == second.read_bytes()

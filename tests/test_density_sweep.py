@@ -47,7 +47,7 @@ def fails(cell: Cell, checkpoint: Path, root: Path | None) -> dict[str, Any]:
     return {"cell": cell.to_json(), "diverged": "not trained"}
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_dead_worker_costs_its_own_cell_only(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     lost = sweep(
@@ -64,7 +64,7 @@ def test_a_dead_worker_costs_its_own_cell_only(tmp_path: Path) -> None:
     assert {cell.seed: (tmp_path / cell.name).stat().st_size for cell in CELLS} == runs
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_failing_cell_is_told_and_the_others_finish(tmp_path: Path) -> None:
     worse = replace(CELLS[0], seed=7)
     lost = sweep([*CELLS, worse], tmp_path, run=fails)
@@ -104,7 +104,7 @@ def test_a_diverged_cell_is_a_result(tmp_path: Path) -> None:
     assert "diverged at step" in record["diverged"]
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a Dask scheduler, got"):
         sweep(CELLS, tmp_path, scheduler="tcp://127.0.0.1:1", run=fails)

@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(digits: Any, tmp_pat
         assert torch.equal(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_killed_process_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     """SIGKILL in the middle of a run of the command line."""
     command = [
@@ -201,7 +201,7 @@ def test_processes_share_a_batch() -> None:
         Group(0, 3).validate(16)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
     """``torchrun`` with gloo: the same global batch, the same loss to 1e-5 relative."""
     arguments = [

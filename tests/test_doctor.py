@@ -134,7 +134,7 @@ def test_every_canary_has_a_fault_and_every_capability_advice() -> None:
     assert set(ADVICE) == set(CAPABILITIES) == {e.capability for e in REGISTRY.values()}
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("cause", ["call", "environment"])
 def test_the_real_fault_is_caught_and_repaired(
     cause: str, capsys: pytest.CaptureFixture[str]

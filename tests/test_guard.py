@@ -251,7 +251,7 @@ class Hungry(Scale):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [

@@ -9,7 +9,7 @@ import pytest
 from tests.package import complaints, install, use, wheel_here
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_the_wheel_works_without_a_checkout(tmp_path: Path) -> None:
     wheel = wheel_here(tmp_path / "dist")
     assert complaints(wheel) == []

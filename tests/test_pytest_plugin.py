@@ -102,7 +102,7 @@ def test_expected_failures_are_xfailed_with_their_reason(tmp_path: Path) -> None
     assert "expected: doubled" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_an_unexpected_pass_fails_and_an_unknown_name_is_an_error(tmp_path: Path) -> None:
     source = TESTS.replace("EXPECTED", BOTH.replace("}", ', "calls_are_pure": "never"}'))
     (tmp_path / "test_mine.py").write_text(source, encoding="utf-8")

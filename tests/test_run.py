@@ -251,7 +251,7 @@ def pytest_terminal_summary(terminalreporter, config):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("processes", [0, 2])
 def test_tests_that_passed_before_a_kill_are_kept(tmp_path: Path, processes: int) -> None:
     (tmp_path / "test_few.py").write_text(TESTS)

@@ -22,6 +22,7 @@ from emcheck.checks.core import (
 )
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
+from emcheck.known import Clause
 
 
 def _layouts(x: Tensor) -> dict[str, Tensor]:
@@ -44,7 +45,7 @@ def _layouts(x: Tensor) -> dict[str, Tensor]:
     return layouts
 
 
-@check("contract")
+@check("contract", Clause.PURITY)
 def memory_layouts_agree(trial: Trial) -> Measure:
     """channels_last, transposed, sliced and expanded inputs give the same values."""
     of_z, of_logdet = trial.forward_bound(trial.x)
@@ -86,7 +87,7 @@ def _rows(layout: str, laid: Tensor) -> list[int]:
     return [0] * len(laid) if layout == "expanded" else list(range(len(laid)))
 
 
-@check("contract", house=True)
+@check("contract", Clause.SHAPES, house=True)
 def empty_batch(trial: Trial) -> Measure:
     """An empty batch gives shapes ``(0, ...)`` and a log-det ``(0,)``."""
     z, logdet = call(trial.layer, trial.x[:0])
@@ -115,7 +116,7 @@ def _wrong_inputs(trial: Trial) -> dict[str, Tensor]:
     return wrong
 
 
-@check("contract", house=True, adapt=several)
+@check("contract", Clause.ERRORS, house=True, adapt=several)
 def errors_are_clear(trial: Trial) -> Measure:
     """Wrong rank, channels, size or dtype raise ValueError with what was expected and got."""
     for direction, method in reversed(directions(trial, trial.layer)):
@@ -133,7 +134,7 @@ def errors_are_clear(trial: Trial) -> Measure:
     return yes(True)
 
 
-@check("contract", adapt=several)
+@check("contract", Clause.ROWS, adapt=several)
 def nan_stays_in_its_sample(trial: Trial) -> Measure:
     """NaN in a sample reaches that sample's image and no other, in both directions."""
     if not trial.subject.is_defined and not bool(trial.forward[0].isfinite().all()):
@@ -172,7 +173,7 @@ def _with_nan(
         raise Unsupported(f"NaN is refused: {told}") from error
 
 
-@check("contract", "make_singular")
+@check("contract", Clause.ERRORS, "make_singular")
 def singular_parameters_are_named(trial: Trial) -> Measure:
     """A structurally singular parameter raises a clear error or gives -inf (clause 8)."""
     layer = trial.new_layer()

@@ -23,6 +23,7 @@ from emcheck.checks.core import (
     yes,
 )
 from emcheck.checks.trial import Trial
+from emcheck.known import Clause
 
 
 def several(case: Case, subject: Subject) -> Case:
@@ -30,7 +31,7 @@ def several(case: Case, subject: Subject) -> Case:
     return replace(case, batch=max(case.batch, 2), scale="unit")
 
 
-@check("contract", adapt=several, couples=True)
+@check("contract", Clause.ROWS, adapt=several, couples=True)
 def rows_are_independent(trial: Trial) -> Measure:
     """Row i does not depend on the rest of the batch, nor on its order (clause 5)."""
     if trial.subject.coupled:
@@ -65,7 +66,7 @@ def _rows_of_inverse(trial: Trial) -> list[Measure]:
     return measures
 
 
-@check("contract")
+@check("contract", Clause.SHAPES)
 def shapes_and_dtypes(trial: Trial) -> Measure:
     """``z (B, *event_out)`` and the log-det in the dtype and on the device of the input."""
     layer, x, strict = trial.layer, trial.x, trial.subject.own
@@ -112,7 +113,7 @@ def _one_like_two(trial: Trial, z: Tensor, logdet: Any) -> Measure:
     return yes(True)
 
 
-@check("contract", house=True)
+@check("contract", Clause.LOGDET_SHAPE, house=True)
 def logdet_per_sample(trial: Trial) -> Measure:
     """``logdet (B,)``: one entry for each sample, in both directions (clause 2)."""
     with torch.no_grad():
@@ -132,7 +133,7 @@ def logdet_per_sample(trial: Trial) -> Measure:
     return yes(True)
 
 
-@check("contract")
+@check("contract", Clause.PURITY)
 def calls_are_pure(trial: Trial) -> Measure:
     """Neither the input nor a parameter or buffer is changed by a call (clause 6).
 
@@ -180,7 +181,7 @@ def directions(trial: Trial, layer: nn.Module) -> list[tuple[str, Callable[[Tens
     return found
 
 
-@check("contract")
+@check("contract", Clause.PURITY)
 def calls_are_deterministic(trial: Trial) -> Measure:
     """The same input gives the same output, bit for bit, in both directions (clause 6)."""
     first, again = [*trial.forward], [*call(trial.layer, trial.x)]

@@ -20,7 +20,7 @@ from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import settings_kept
-from emcheck.known import make_known
+from emcheck.known import Clause, make_known
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Ending, Result, Verdict
 from emcheck.specs.core import Trait
@@ -34,6 +34,7 @@ class Check:
 
     Args:
         family: the column group of the report.
+        clause: what of the contract it judges.
         needs: traits of the layer, names of what its spec must offer, or capabilities.
         house: binding for this project's layers, a NOTE for others.
         adapt: from a drawn case to one this check can use.
@@ -43,6 +44,7 @@ class Check:
 
     name: str
     family: str
+    clause: Clause
     function: Function
     needs: tuple[Trait | str, ...]
     house: bool
@@ -77,6 +79,7 @@ CHECKS: dict[str, Check] = {}
 
 def check(
     family: str,
+    clause: Clause,
     *needs: Trait | str,
     house: bool = False,
     adapt: Callable[[Case, Subject], Case] = lambda case, subject: case,
@@ -89,8 +92,8 @@ def check(
         name = function.__name__
         if name in CHECKS:
             raise ValueError(f"expected a new name for a check, got {name!r} twice")
-        CHECKS[name] = Check(name, family, function, needs, house, adapt, optional, couples)
-        make_known(name, family, CHECKS[name].summary)
+        CHECKS[name] = Check(name, family, clause, function, needs, house, adapt, optional, couples)
+        make_known(name, family, clause, CHECKS[name].summary)
         return function
 
     return register

@@ -14,6 +14,7 @@ from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, check
 from emcheck.checks.trial import Trial
+from emcheck.known import Clause
 from emcheck.oracle import condition_number
 from emcheck.oracle.precision import Array
 
@@ -39,7 +40,7 @@ def _tiny_event(case: Case, subject: Subject) -> Case:
     return replace(moved, options=options, batch=1)
 
 
-@check("density", "definition", "exact_inverse", "exact_logdet", adapt=_tiny_event)
+@check("density", Clause.LOGDET, "definition", "exact_inverse", "exact_logdet", adapt=_tiny_event)
 def density_integrates_to_one(trial: Trial) -> Measure:
     """``integral N(f(x)) |det J(x)| dx = 1`` on a tiny event, by the trapezoid rule.
 

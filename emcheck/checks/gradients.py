@@ -36,6 +36,7 @@ from emcheck.checks.differences import Quality
 from emcheck.checks.slopes import Output, Slopes
 from emcheck.checks.trial import Trial
 from emcheck.guard import one_line
+from emcheck.known import Clause
 from emcheck.oracle import condition_number
 
 
@@ -48,13 +49,13 @@ def _smooth(case: Case, subject: Subject) -> Case:
     return subject.clip(smooth, 3, 4)
 
 
-@check("gradients", adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, adapt=_smooth)
 def gradient_of_latent(trial: Trial) -> Measure:
     """Gradients of ``z`` for x and every parameter equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[0], trial.x)
 
 
-@check("gradients", "exact_logdet", adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, "exact_logdet", adapt=_smooth)
 def gradient_of_logdet(trial: Trial) -> Measure:
     """Gradients of the log-det alone equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[1], trial.x)
@@ -62,6 +63,7 @@ def gradient_of_logdet(trial: Trial) -> Measure:
 
 @check(
     "gradients",
+    Clause.GRADIENTS,
     "inverse_logdet",
     "inverse_gradient",
     "exact_inverse",
@@ -121,7 +123,7 @@ def trainable(layer: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in layer.named_parameters() if p.requires_grad and p.numel()}
 
 
-@check("gradients", "inverse", "inverse_gradient", "exact_inverse", adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, "inverse", "inverse_gradient", "exact_inverse", adapt=_smooth)
 def gradient_of_inverse(trial: Trial) -> Measure:
     """Gradients through ``inverse`` equal the implicit formula ``J^-T g`` (clause 7).
 
@@ -189,7 +191,7 @@ def _two_channels(case: Case, subject: Subject) -> Case:
     return replace(smooth, event=(max(smooth.event[0], 2), *smooth.event[1:]))
 
 
-@check("gradients", adapt=_two_channels)
+@check("gradients", Clause.GRADIENTS, adapt=_two_channels)
 def no_dead_parameter(trial: Trial) -> Measure:
     """Every parameter that requires a gradient gets a nonzero one somewhere (clause 7)."""
     if trial.case.event[0] == 1 and trial.subject.own:
@@ -216,7 +218,7 @@ def _ordinary(case: Case, subject: Subject) -> Case:
     return replace(_smooth(case, subject), scale="unit")
 
 
-@check("gradients", "transforms", adapt=_ordinary)
+@check("gradients", Clause.GRADIENTS, "transforms", adapt=_ordinary)
 def jvp_agrees(trial: Trial) -> Measure:
     """Forward-mode derivatives equal the Jacobian times the direction, in both directions."""
     v = trial.sample(9, batch=1)
@@ -261,7 +263,7 @@ def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
     return Measure(bounds.ratio(off, scale), "T9", kappa, detail=detail)
 
 
-@check("gradients", "transforms", adapt=_ordinary)
+@check("gradients", Clause.GRADIENTS, "transforms", adapt=_ordinary)
 def vmap_agrees(trial: Trial) -> Measure:
     """``vmap`` over an extra dimension equals a loop, in both directions."""
     layer, stack = trial.layer, torch.stack([trial.x, trial.sample(9)])

@@ -24,6 +24,7 @@ from emcheck.checks.core import (
 )
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
+from emcheck.known import Clause
 from emcheck.oracle import as_extended, singular_extremes, slogdet
 from emcheck.oracle.precision import Array
 from emcheck.specs.core import Trait
@@ -36,14 +37,14 @@ def _small_if_ill(case: Case, subject: Subject) -> Case:
     return subject.clip(case, 3, 3)
 
 
-@check("logdet", "exact_logdet", adapt=_small_if_ill)
+@check("logdet", Clause.LOGDET, "exact_logdet", adapt=_small_if_ill)
 def logdet_matches_jacobian(trial: Trial) -> Measure:
     """``forward`` returns log|det| of its explicit Jacobian (clause 3; rule T9)."""
     z, logdet = trial.forward
     return against_jacobian(trial, trial.x, z, logdet, inverse=False)
 
 
-@check("logdet", "inverse_logdet", "exact_logdet", adapt=_small_if_ill)
+@check("logdet", Clause.LOGDET, "inverse_logdet", "exact_logdet", adapt=_small_if_ill)
 def inverse_logdet_matches_jacobian(trial: Trial) -> Measure:
     """``inverse`` returns log|det| of the inverse's explicit Jacobian (clause 3; rule T9)."""
     z = trial.latent
@@ -182,7 +183,7 @@ def _against_probes(trial: Trial, x: Tensor, logdet: float, inverse: bool) -> Me
     return bounds.compare(logdet, found.logdet, bound, "PROBE", kappa, detail="by random probes")
 
 
-@check("logdet", "definition", "exact_logdet")
+@check("logdet", Clause.LOGDET, "definition", "exact_logdet")
 def logdet_matches_definition(trial: Trial) -> Measure:
     """``forward`` returns the closed form (rules T4, T6, T7; running error if nonlinear)."""
     assert trial.definition is not None
@@ -190,7 +191,7 @@ def logdet_matches_definition(trial: Trial) -> Measure:
     return trial.definition.logdet_error(as_extended(trial.x), logdet, trial.arithmetic)
 
 
-@check("logdet", "inverse_logdet", "exact_logdet")
+@check("logdet", Clause.LOGDET, "inverse_logdet", "exact_logdet")
 def logdets_cancel(trial: Trial) -> Measure:
     """The log-dets of a round trip sum to zero (clause 3)."""
     (z, there), (returned, back) = trial.forward, trial.back
@@ -241,7 +242,7 @@ def _drift(trial: Trial, x: Tensor, xh: Tensor) -> Array:
     return np.array(moved)
 
 
-@check("logdet", Trait.LINEAR)
+@check("logdet", Clause.LOGDET, Trait.LINEAR)
 def logdet_is_constant_in_x(trial: Trial) -> Measure:
     """The log-det of a linear layer does not depend on ``x``."""
     other = call(trial.layer, trial.sample(5))[1]
@@ -249,7 +250,7 @@ def logdet_is_constant_in_x(trial: Trial) -> Measure:
     return agree_tensors(trial.forward[1], other, bound)
 
 
-@check("logdet", Trait.ZERO_PADDED)
+@check("logdet", Clause.LOGDET, Trait.ZERO_PADDED)
 def logdet_scales_with_pixels(trial: Trial) -> Measure:
     """The log-det of a zero-padded convolution is ``H W`` times that of one pixel."""
     _, H, W = trial.case.event
@@ -258,7 +259,7 @@ def logdet_scales_with_pixels(trial: Trial) -> Measure:
     return agree(as_extended(trial.forward[1]), H * W * as_extended(pixel), bound)
 
 
-@check("logdet")
+@check("logdet", Clause.LOGDET)
 def log_det_alone_agrees(trial: Trial) -> Measure:
     """``log_det(x)`` is the log-det that ``forward(x)`` returns, where a layer has it."""
     if not hasattr(trial.layer, "log_det"):

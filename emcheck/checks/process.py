@@ -7,9 +7,10 @@ from emcheck.checks.calling import inverse_of
 from emcheck.checks.core import check, yes
 from emcheck.checks.trial import Trial
 from emcheck.guard.surroundings import Surroundings, changed_so_far
+from emcheck.known import Clause
 
 
-@check("state", house=True)
+@check("state", Clause.PURITY, house=True)
 def settings_are_kept(trial: Trial) -> Measure:
     """Building and calling a layer changes no setting of the whole process.
 

@@ -20,6 +20,7 @@ from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
+from emcheck.known import Clause
 from emcheck.oracle import as_extended
 from emcheck.specs.core import Trait
 
@@ -35,7 +36,7 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
     return all(map(identical, a, b))
 
 
-@check("state")
+@check("state", Clause.PURITY)
 def state_dict_restores(trial: Trial) -> Measure:
     """A fresh layer with the saved state_dict gives the same outputs, bit for bit.
 
@@ -66,7 +67,7 @@ def _unstarted(trial: Trial) -> nn.Module | None:
     return trial.subject.unstarted(case).to(device=case.device, dtype=case.dtype)
 
 
-@check("state", house=True)
+@check("state", Clause.PURITY, house=True)
 def copies_and_pickles_agree(trial: Trial) -> Measure:
     """``deepcopy`` and ``pickle`` give layers with the same outputs."""
     expected = _outputs(trial.layer, trial)
@@ -90,7 +91,7 @@ def _pickled(layer: nn.Module) -> nn.Module:
     return restored
 
 
-@check("state")
+@check("state", Clause.PURITY)
 def nothing_goes_stale(trial: Trial) -> Measure:
     """After parameters change in place, results are those of a layer that never saw the old ones.
 
@@ -139,7 +140,7 @@ def _follows_dtype(trial: Trial, used: nn.Module) -> bool:
     return _equal(tuple(outputs[0]), tuple(outputs[1]))
 
 
-@check("state", "modes")
+@check("state", Clause.PURITY, "modes")
 def train_and_eval_agree(trial: Trial) -> Measure:
     """``train()`` and ``eval()`` give the same outputs."""
     layer = trial.new_layer()
@@ -147,7 +148,7 @@ def train_and_eval_agree(trial: Trial) -> Measure:
     return yes(_equal(trained, _outputs(layer.eval(), trial)), "train and eval differ")
 
 
-@check("state", house=True)
+@check("state", Clause.PURITY, house=True)
 def parameters_are_separate(trial: Trial) -> Measure:
     """No two parameters share memory: a training step of one would move the other (clause 6)."""
     layer = trial.subject.original or trial.subject.build(trial.case)
@@ -173,7 +174,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
     return ranges[0][0] <= ranges[1][1] and ranges[1][0] <= ranges[0][1]
 
 
-@check("state")
+@check("state", Clause.PURITY)
 def training_steps_repeat(trial: Trial) -> Measure:
     """A second training step finds nothing of the graph of the first (clause 6)."""
     layer = trial.new_layer().train()
@@ -195,7 +196,7 @@ def training_steps_repeat(trial: Trial) -> Measure:
     return yes(True)
 
 
-@check("state", "start")
+@check("state", Clause.PURITY, "start")
 def first_batch_is_safe(trial: Trial) -> Measure:
     """A first batch of one sample leaves every parameter finite, or is refused (clause 6)."""
     layer, x = _unstarted(trial), trial.sample(27, batch=1)
@@ -224,7 +225,7 @@ def _one_graph(case: Case, subject: Subject) -> Case:
     return subject.clip(small, 2, 3)
 
 
-@check("state", adapt=_one_graph, optional=True)
+@check("state", Clause.PURITY, adapt=_one_graph, optional=True)
 def compiled_agrees(trial: Trial) -> Measure:
     """``torch.compile`` gives the same values (graph capture and AOT; no code generation).
 
@@ -259,7 +260,7 @@ def _enough_data(case: Case, subject: Subject) -> Case:
     return replace(case, scale="unit", batch=max(case.batch, 4))
 
 
-@check("state", Trait.INITIALIZES, adapt=_enough_data)
+@check("state", Clause.PURITY, Trait.INITIALIZES, adapt=_enough_data)
 def initialization_normalizes(trial: Trial) -> Measure:
     """``initialize(x)`` gives mean 0 and variance 1 per channel, in either mode, for good."""
     measures = []

@@ -14,6 +14,7 @@ from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, agree, agree_tensors, check, identical, worst, yes
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign
+from emcheck.known import Clause
 from emcheck.oracle import as_extended, singular_extremes
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.specs.core import Trait
@@ -25,7 +26,7 @@ def _float64(case: Case, subject: Subject) -> Case:
     return replace(case, dtype=torch.float64, scale="unit")
 
 
-@check("structure", "order", adapt=_float64)
+@check("structure", Clause.DEFINITION, "order", adapt=_float64)
 def jacobian_is_triangular(trial: Trial) -> Measure:
     """The Jacobian is lower triangular in the declared order, exactly."""
     spec = trial.subject.spec
@@ -38,7 +39,7 @@ def jacobian_is_triangular(trial: Trial) -> Measure:
     return yes(not len(above), where)
 
 
-@check("structure", Trait.LINEAR, "definition", adapt=_float64)
+@check("structure", Clause.DEFINITION, Trait.LINEAR, "definition", adapt=_float64)
 def jacobian_matches_definition(trial: Trial) -> Measure:
     """The Jacobian equals the matrix by index formula: nonzero exactly on its support."""
     definition = trial.definition
@@ -53,7 +54,7 @@ def jacobian_matches_definition(trial: Trial) -> Measure:
     return compare(J, expected, bound, "AGREE")
 
 
-@check("structure", Trait.PERIODIC, adapt=_float64)
+@check("structure", Clause.DEFINITION, Trait.PERIODIC, adapt=_float64)
 def jacobian_is_block_circulant(trial: Trial) -> Measure:
     """Shifting the input pixel shifts the output pixel, modulo the image size."""
     C, H, W = trial.case.event
@@ -67,7 +68,7 @@ def jacobian_is_block_circulant(trial: Trial) -> Measure:
     return worst(*measures)
 
 
-@check("structure", Trait.PERIODIC)
+@check("structure", Clause.DEFINITION, Trait.PERIODIC)
 def shift_is_cyclic(trial: Trial) -> Measure:
     """``f(roll(x)) = roll(f(x))`` for a periodic layer."""
     shifted = call(trial.layer, trial.x.roll((1, 2), (2, 3)))[0]
@@ -80,7 +81,7 @@ def _room_to_move(case: Case, subject: Subject) -> Case:
     return subject.clip(case, 2, 3)
 
 
-@check("structure", Trait.EQUIVARIANT, adapt=_room_to_move)
+@check("structure", Clause.DEFINITION, Trait.EQUIVARIANT, adapt=_room_to_move)
 def shift_moves_the_latent(trial: Trial) -> Measure:
     """A shifted image gives the shifted latent, away from the border."""
     k, D = (int(trial.case.options.get(key, 1)) for key in ("kernel_size", "dilation"))
@@ -97,7 +98,7 @@ def shift_moves_the_latent(trial: Trial) -> Measure:
     return agree_tensors(z1[:, :, :-1, :-1], z2[:, :, 1:, 1:], bound[:, :, :-1, :-1])
 
 
-@check("structure", Trait.LINEAR)
+@check("structure", Clause.DEFINITION, Trait.LINEAR)
 def map_is_affine(trial: Trial) -> Measure:
     """``f(2x + y) - f(0) = 2 (f(x) - f(0)) + (f(y) - f(0))``, on inputs that add exactly."""
     unit = 2.0**-8 * trial.case.magnitude
@@ -110,7 +111,7 @@ def map_is_affine(trial: Trial) -> Measure:
     return compare(left, right, bound, "AGREE")
 
 
-@check("structure", Trait.REVERSIBLE)
+@check("structure", Clause.DEFINITION, Trait.REVERSIBLE)
 def reversed_is_flipped(trial: Trial) -> Measure:
     """The reversed layer is flip, layer with flipped weights, flip (space and channels)."""
     options = {**trial.case.options, "reverse": not trial.case.options.get("reverse", False)}
@@ -131,7 +132,7 @@ def _kernels(layer: nn.Module) -> list[Tensor]:
     return [parameter for parameter in layer.parameters() if parameter.dim() == 4]
 
 
-@check("structure", Trait.COMPOSED)
+@check("structure", Clause.DEFINITION, Trait.COMPOSED)
 def chain_adds_up(trial: Trial) -> Measure:
     """A chain applies its layers in order, inverts them in reverse and adds the log-dets."""
     layers = list(trial.subject.unwrap(trial.layer).get_submodule("layers").children())
@@ -166,7 +167,7 @@ def _many_points(case: Case, subject: Subject) -> Case:
     return small if subject.doubles else replace(small, dtype=case.dtype)
 
 
-@check("structure", adapt=_many_points)
+@check("structure", Clause.INVERSE, adapt=_many_points)
 def map_does_not_fold(trial: Trial) -> Measure:
     """The determinant keeps its sign on a connected domain: the map is one to one (clause 4).
 

@@ -15,11 +15,12 @@ from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import OUTSIDE, Unsupported, check, ill_conditioned, worst
 from emcheck.checks.logdets import logdet_matches_definition
 from emcheck.checks.trial import Trial
+from emcheck.known import Clause
 from emcheck.oracle import as_extended
 from emcheck.specs.core import Trait
 
 
-@check("values", "exact_inverse")
+@check("values", Clause.INVERSE, "exact_inverse")
 def inverse_undoes_forward(trial: Trial) -> Measure:
     """``inverse(forward(x)) = x`` (clause 4; rules T3, T5, T7, T8)."""
     if trial.definition is None:
@@ -31,7 +32,7 @@ def inverse_undoes_forward(trial: Trial) -> Measure:
     )
 
 
-@check("values", "exact_inverse")
+@check("values", Clause.INVERSE, "exact_inverse")
 def forward_undoes_inverse(trial: Trial) -> Measure:
     """``forward(inverse(z)) = z`` on separate deep copies, so that no cache can help (clause 4)."""
     z = trial.latent
@@ -47,7 +48,7 @@ def forward_undoes_inverse(trial: Trial) -> Measure:
     return trial.definition.return_trip_error(Z, XH, ZH, trial.arithmetic)
 
 
-@check("values", "definition")
+@check("values", Clause.DEFINITION, "definition")
 def forward_matches_definition(trial: Trial) -> Measure:
     """``forward(x)`` equals the definition (rules T1, T5, T7; running error if nonlinear)."""
     assert trial.definition is not None
@@ -55,7 +56,7 @@ def forward_matches_definition(trial: Trial) -> Measure:
     return trial.definition.forward_error(as_extended(trial.x), as_extended(z), trial.arithmetic)
 
 
-@check("values", "definition", "exact_inverse")
+@check("values", Clause.INVERSE, "definition", "exact_inverse")
 def inverse_backward_error(trial: Trial) -> Measure:
     """The definition maps ``inverse(z)`` back to ``z`` (rules T2, T5, T7; running error)."""
     assert trial.definition is not None
@@ -68,7 +69,7 @@ def _corner_sizes(case: Case, subject: Subject) -> Case:
     return replace(case, style="trained", scale="unit")
 
 
-@check("values", "definition", adapt=_corner_sizes)
+@check("values", Clause.INVERSE, "definition", adapt=_corner_sizes)
 def degenerate_sizes(trial: Trial) -> Measure:
     """1x1, 1xW and Hx1 images, kernels larger than the image, one channel (clause 4)."""
     case, m = trial.case, trial.subject.multiple(trial.case)
@@ -89,7 +90,7 @@ def _reach_of_dtype(case: Case, subject: Subject) -> Case:
     return replace(case, scale=scale, style="trained")
 
 
-@check("values", Trait.LINEAR, house=True, adapt=_reach_of_dtype)
+@check("values", Clause.INVERSE, Trait.LINEAR, house=True, adapt=_reach_of_dtype)
 def extreme_scales(trial: Trial) -> Measure:
     """Data near overflow and below the smallest normal number (linear layers)."""
     forward = forward_matches_definition(trial)
@@ -106,7 +107,7 @@ def _ordinary_data(case: Case, subject: Subject) -> Case:
     return replace(case, scale="unit", style="trained")
 
 
-@check("values", "rescale", house=True, adapt=_ordinary_data)
+@check("values", Clause.INVERSE, "rescale", house=True, adapt=_ordinary_data)
 def extreme_parameters(trial: Trial) -> Measure:
     """Parameters so large or small that determinants and squared lengths leave the range."""
     spec, case = trial.subject.spec, trial.case

@@ -69,6 +69,7 @@ class Fault:
         provenance: in which kind of code it was seen.
         twin: the correct layer of the registry.
         build: ``build(channels, **options, generator=...)`` returns the faulty layer.
+        source: the faulty class.
         summary: what is wrong, in one line.
         options: constructor keywords that are fixed; the others are drawn.
         case: fields of the case that are fixed (``event``, ``style``, ...).
@@ -83,6 +84,7 @@ class Fault:
     provenance: str
     twin: type[InvertibleLayer]
     build: Callable[..., nn.Module]
+    source: type[nn.Module]
     summary: str
     options: Mapping[str, Any] = field(default_factory=dict)
     case: Mapping[str, Any] = field(default_factory=dict)
@@ -153,6 +155,7 @@ def fault(
             provenance=provenance,
             twin=twin,
             build=build,
+            source=cls,
             summary=(cls.__doc__ or "").strip().splitlines()[0],
             options=dict(options or {}),
             case=dict(case or {}),

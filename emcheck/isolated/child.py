@@ -131,7 +131,9 @@ class _Child:
         examination = examination_of(job, self._notice)
         examination.findings.extend(map(finding_of, given["findings"]))
         self._examination = examination
-        checks = [[check.name, check.family, check.summary] for check in examination.checks]
+        checks = [
+            [check.name, check.family, check.clause, check.summary] for check in examination.checks
+        ]
         return {"name": examination.name, "shape": examination.shape, "checks": checks}
 
     def _locate(self, target: str) -> str:
