@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from emcheck.kit.pytest_checks import LayerCheck
 
 
-#: What ends the processes in which the targets are examined.
+#: What ends the processes in which the targets are checked.
 _OPENED = pytest.StashKey[ExitStack]()
 
 
@@ -85,8 +85,8 @@ def _of_target(target: str, shape: str, seed: int, opened: ExitStack) -> list[La
 
     try:
         job = isolated.Job(target, parse_shape(shape), seed=seed)
-        examined = opened.enter_context(isolated.opened(job))
-        return [LayerCheck(examined, check) for check in examined.checks]
+        checker = opened.enter_context(isolated.opened(job))
+        return [LayerCheck(checker, check) for check in checker.checks]
     except ValueError as error:
         raise pytest.UsageError(f"{target}: {error}") from error
 

@@ -22,7 +22,7 @@ from emcheck import check_layer
 from emcheck.checks import CHECKS, Case
 from emcheck.guard import Interrupt, foreign, one_line
 from emcheck.guard.surroundings import SETTINGS, Surroundings
-from emcheck.kit import Examination, Report
+from emcheck.kit import Checker, Report
 from emcheck.result import Verdict
 
 #: Checks of every family, to be quick.
@@ -49,10 +49,10 @@ class Scale(nn.Module):
 
 
 def report_of(layer: object) -> Report:
-    examination = Examination(layer, (3,))
-    found = [r for name in FEW for r in examination.run(CHECKS[name])]
-    examination.close()
-    return examination.report(found)
+    checker = Checker(layer, (3,))
+    found = [r for name in FEW for r in checker.run(CHECKS[name])]
+    checker.close()
+    return checker.report(found)
 
 
 def settings() -> dict[str, Any]:
@@ -134,11 +134,11 @@ def test_what_a_layer_changes_is_told_and_put_back(
 
 
 def test_what_the_kit_switches_off_itself_is_not_the_layer_s() -> None:
-    examination = Examination(Scale, (3,))
-    assert examination.found.event == (3,)
-    assert not examination.surroundings.changed
+    checker = Checker(Scale, (3,))
+    assert checker.found.event == (3,)
+    assert not checker.surroundings.changed
     with Surroundings().standard(), torch.no_grad():
-        examination.subject.build(Case((3,)))
+        checker.subject.build(Case((3,)))
         assert not torch.is_grad_enabled()
 
 
@@ -226,8 +226,8 @@ def test_two_threads_leave_the_settings_as_they_were() -> None:
 
 @pytest.mark.parametrize("seed", [-1, -(2**63), 2**64 + 5, 10**30])
 def test_any_whole_number_is_a_seed(seed: int) -> None:
-    examination = Examination(Scale, (3,), seed=seed)
-    results = examination.run(CHECKS["inverse_undoes_forward"])
+    checker = Checker(Scale, (3,), seed=seed)
+    results = checker.run(CHECKS["inverse_undoes_forward"])
     assert {r.verdict for r in results} == {Verdict.PASS}
     assert Case.parse(results[0].case).seed >= seed
 

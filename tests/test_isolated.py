@@ -16,7 +16,7 @@ from emcheck import Report, Result, Verdict, check_layer
 from emcheck.isolated import Job, isolated_report
 from emcheck.isolated.child import finding_of, sent_finding
 from emcheck.isolated.wire import report_of, result_of, sent_report
-from emcheck.kit import Examination
+from emcheck.kit import Checker
 from tests import killing_layers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process of its own there")
@@ -139,13 +139,13 @@ def test_an_interrupt_ends_both_processes() -> None:
 
 
 def test_what_crosses_the_pipe_comes_back_the_same() -> None:
-    examination = Examination(killing_layers.Wrong, (2,), examples=1)
-    check = next(c for c in examination.checks if c.name == "logdet_matches_jacobian")
-    report = examination.report(examination.run(check))
+    checker = Checker(killing_layers.Wrong, (2,), examples=1)
+    check = next(c for c in checker.checks if c.name == "logdet_matches_jacobian")
+    report = checker.report(checker.run(check))
     message = json.loads(json.dumps(sent_report(report)))
     assert report_of(message, report.results) == report
-    assert examination.findings
-    for finding in examination.findings:
+    assert checker.findings
+    for finding in checker.findings:
         again = finding_of(json.loads(json.dumps(sent_finding(finding))))
         assert sent_finding(again) == sent_finding(finding)
         assert again.case == finding.case

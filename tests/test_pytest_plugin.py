@@ -163,7 +163,7 @@ def test_a_check_that_does_not_apply_to_another_layer_is_skipped() -> None:
     check = _check_of(emcheck.parametrize_with_checks([(conv, (2, 3, 2))]), "empty_batch")
     name = "forward_matches_definition"
     with pytest.raises(pytest.skip.Exception, match=f"{name} does not apply to Hidden"):
-        LayerCheck(check.examined, CHECKS[name], conv)(Hidden(conv()))
+        LayerCheck(check.checker, CHECKS[name], conv)(Hidden(conv()))
 
 
 def test_ids_come_from_parameters() -> None:

@@ -144,9 +144,9 @@ def run_case(case: MatrixCase, settings: Settings) -> Record:
         memory=settings.memory,
     )
     try:
-        with opened(job, _spare()) as examined:
-            chosen = [c for c in examined.checks if c.name in (settings.checks or CHECKS)]
-            results = [result for check in chosen for result in examined.run(check)]
+        with opened(job, _spare()) as checker:
+            chosen = [c for c in checker.checks if c.name in (settings.checks or CHECKS)]
+            results = [result for check in chosen for result in checker.run(check)]
         found["results"] = [result.to_record() for result in results]
     except ValueError as error:
         found["reason"] = one_line(error)

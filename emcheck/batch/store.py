@@ -34,7 +34,7 @@ class Store:
 
     def __init__(self, out: Path, made_for: Mapping[str, str], fresh: bool = False) -> None:
         self.out = out
-        #: A line for each kept result that cannot be used; its case is examined again.
+        #: A line for each kept result that cannot be used; its case is run again.
         self.broken: list[str] = []
         if fresh:
             for path in self.files:
@@ -76,7 +76,7 @@ class Store:
 def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """Each case once, of two records of a case the one that failed; and what cannot be used.
 
-    A line that is torn, or that says what no examination says, costs its own case only.
+    A line that is torn, or that says what no checker says, costs its own case only.
     """
     found: dict[MatrixCase, Record] = {}
     broken = []
@@ -87,7 +87,7 @@ def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
                 case, failed = MatrixCase.of(record), _fails(record)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 told = f"{path}, line {number}: expected a result, got {one_line(error, 80)}"
-                broken.append(f"{told}; its case is examined again")
+                broken.append(f"{told}; its case is run again")
                 continue
             if case not in found or failed:
                 found[case] = record
@@ -98,7 +98,7 @@ def _fails(record: Record) -> bool:
     """Whether a record holds what spoils a report.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no record, or says what no examination says.
+        ValueError, KeyError, TypeError: it is no record, or says what no checker says.
     """
     if "reason" in record:
         return True

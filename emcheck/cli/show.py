@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from emcheck._internal.progress import Bar, Output
+from emcheck.checker import NamedCheck
 from emcheck.cli import catalogue
-from emcheck.examined import NamedCheck
 from emcheck.known import KNOWN
 from emcheck.report import Report
 from emcheck.result import Result, Verdict

@@ -26,18 +26,18 @@ from emcheck.diagnosis import Finding
 from emcheck.guard.limit import watchers
 from emcheck.guard.surroundings import Surroundings
 from emcheck.isolated.wire import Job, Message, result_of, sent_report
-from emcheck.kit import Examination
+from emcheck.kit import Checker
 from emcheck.kit.loading import layer_of, load_target, source_path
 
 #: Called with what is about to be done, so that the parent knows it when the process dies.
 Notice = Callable[[str], None]
 
 
-def examination_of(job: Job, notice: Notice = lambda doing: None) -> Examination:
-    """The examination of a job in this process.
+def checker_of(job: Job, notice: Notice = lambda doing: None) -> Checker:
+    """The checker of a job in this process.
 
     Raises:
-        ValueError: what cannot be imported, or what ``Examination`` refuses.
+        ValueError: what cannot be imported, or what ``Checker`` refuses.
     """
     surroundings = Surroundings()
     notice(f"while {job.target.partition(':')[0]} was imported")
@@ -47,7 +47,7 @@ def examination_of(job: Job, notice: Notice = lambda doing: None) -> Examination
         else:
             layer = load_target(job.target)
     notice("while the layer was built")
-    return Examination(
+    return Checker(
         layer,
         job.shape,
         seed=job.seed,
@@ -101,11 +101,11 @@ def main(requests: int, replies: int, last_words: int) -> None:
 
 
 class _Child:
-    """An examination, and the descriptor to which its answers go."""
+    """A checker, and the descriptor to which its answers go."""
 
     def __init__(self, replies: int) -> None:
         self._replies = replies
-        self._examination: Examination | None = None
+        self._checker: Checker | None = None
 
     def answer(self, request: Message) -> None:
         """One reply, whatever an exception says; only the death of the process has none."""
@@ -123,18 +123,18 @@ class _Child:
 
     def _build(self, given: dict[str, Any]) -> Message:
         """The layer; what failed in an earlier process is remembered."""
-        if self._examination is not None:
-            self._examination.close()
-            self._examination = None
+        if self._checker is not None:
+            self._checker.close()
+            self._checker = None
         job = Job.of(given["job"])
         _limit_memory(job.memory)
-        examination = examination_of(job, self._notice)
-        examination.findings.extend(map(finding_of, given["findings"]))
-        self._examination = examination
+        checker = checker_of(job, self._notice)
+        checker.findings.extend(map(finding_of, given["findings"]))
+        self._checker = checker
         checks = [
-            [check.name, check.family, check.clause, check.summary] for check in examination.checks
+            [check.name, check.family, check.clause, check.summary] for check in checker.checks
         ]
-        return {"name": examination.name, "shape": examination.shape, "checks": checks}
+        return {"name": checker.name, "shape": checker.shape, "checks": checks}
 
     def _locate(self, target: str) -> str:
         """The file in which a target is written, or the folder of its package."""
@@ -145,22 +145,22 @@ class _Child:
 
     def _probe(self, given: None) -> Message:
         """Call the layer for the first time; a report of no results says what was seen."""
-        return sent_report(self._examined.report(()))
+        return sent_report(self._checked_by.report(()))
 
     def _run(self, check: str) -> Message:
-        examination = self._examined
-        before = len(examination.findings)
-        results = examination.run(_noticed(CHECKS[check], self._notice))
-        findings = [sent_finding(finding) for finding in examination.findings[before:]]
+        checker = self._checked_by
+        before = len(checker.findings)
+        results = checker.run(_noticed(CHECKS[check], self._notice))
+        findings = [sent_finding(finding) for finding in checker.findings[before:]]
         return {"results": [asdict(result) for result in results], "findings": findings}
 
     def _report(self, results: Sequence[Message]) -> Message:
-        return sent_report(self._examined.report([result_of(result) for result in results]))
+        return sent_report(self._checked_by.report([result_of(result) for result in results]))
 
     @property
-    def _examined(self) -> Examination:
-        assert self._examination is not None, "the parent asks to build first"
-        return self._examination
+    def _checked_by(self) -> Checker:
+        assert self._checker is not None, "the parent asks to build first"
+        return self._checker
 
     def _notice(self, doing: str) -> None:
         self._send({"notice": doing})

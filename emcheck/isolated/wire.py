@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from emcheck.examined import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
+from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
 from emcheck.report import Report
 from emcheck.result import Ending, Explanation, Result, Verdict
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Progress, run_checks
 from emcheck.checks import CHECKS, Case
-from emcheck.examined import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Progress, run_checks
-from emcheck.kit.examine import DTYPES, Examination
+from emcheck.kit.checker import DTYPES, Checker
 from emcheck.kit.target import Reference, Sample
 from emcheck.report import Report
 from emcheck.result import Result
@@ -69,7 +69,7 @@ def check_layer(
     Cost: a few hundred calls of the layer and ``n`` backward passes per Jacobian, of which
     there are some tens, for ``n`` dimensions.
     """
-    examination = Examination(
+    checker = Checker(
         layer,
         shape,
         seed=seed,
@@ -84,9 +84,9 @@ def check_layer(
         compiled=compiled,
     )
     try:
-        return run_checks(examination, progress)
+        return run_checks(checker, progress)
     finally:
-        examination.close()
+        checker.close()
 
 
 def reproduce(
@@ -107,7 +107,7 @@ def reproduce(
     if check not in CHECKS:
         raise ValueError(f"expected the name of a check (emcheck list), got {check!r}")
     wanted = Case.parse(case)
-    examination = Examination(
+    checker = Checker(
         layer,
         wanted.event,
         seed=wanted.seed,
@@ -117,4 +117,4 @@ def reproduce(
         capabilities=capabilities,
         time_limit=time_limit,
     )
-    return examination.replay(CHECKS[check], wanted)
+    return checker.replay(CHECKS[check], wanted)

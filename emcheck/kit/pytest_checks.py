@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emcheck.checker import AnyChecker
 from emcheck.checks import Check
-from emcheck.examined import Examined
-from emcheck.kit.examine import Examination
+from emcheck.kit.checker import Checker
 from emcheck.report import Report
 from emcheck.result import Result, Verdict
 
@@ -22,9 +22,9 @@ class LayerCheck:
     """One check, called in a test with the layer that it is to judge: ``check(layer)``.
 
     Args:
-        examined: of the target.
+        checker: of the target.
         check: one that applies to it.
-        target: what ``examined`` was built from; another layer is examined on its own.
+        target: what ``checker`` was built from; another layer is checked on its own.
         options: those of ``check_layer`` for such a layer.
 
     Raises:
@@ -34,22 +34,22 @@ class LayerCheck:
 
     def __init__(
         self,
-        examined: Examined[Any],
+        checker: AnyChecker[Any],
         check: Check,
         target: object = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.examined, self.check = examined, check
+        self.checker, self.check = checker, check
         self._target, self._options = target, dict(options or {})
 
     def __call__(self, layer: object = None) -> None:
         __tracebackhide__ = True
-        judge(self._examined(layer), self.check)
+        judge(self._checked_by(layer), self.check)
 
-    def _examined(self, layer: object) -> Examined[Any]:
+    def _checked_by(self, layer: object) -> AnyChecker[Any]:
         if layer is None or layer is self._target:
-            return self.examined
-        return Examination(layer, self.examined.shape, **self._options)
+            return self.checker
+        return Checker(layer, self.checker.shape, **self._options)
 
     def __repr__(self) -> str:
         return self.check.name
@@ -57,8 +57,8 @@ class LayerCheck:
     @property
     def identity(self) -> str:
         """Layer, event and check, for the id of a test."""
-        shape = "x".join(map(str, self.examined.shape))
-        return f"{self.examined.name}-{shape}-{self.check.name}"
+        shape = "x".join(map(str, self.checker.shape))
+        return f"{self.checker.name}-{shape}-{self.check.name}"
 
 
 def parametrize_with_checks(targets: Iterable[Target], **options: Any) -> pytest.MarkDecorator:
@@ -91,16 +91,16 @@ def parametrize_with_checks(targets: Iterable[Target], **options: Any) -> pytest
             raise ValueError(f"expected (layer, shape) or (layer, shape, options), got {target!r}")
         layer, shape, *own = target
         given = {**options, **(own[0] if own else {})}
-        examination = Examination(layer, shape, **given)
-        for check in examination.checks:
-            prepared = LayerCheck(examination, check, layer, given)
+        checker = Checker(layer, shape, **given)
+        for check in checker.checks:
+            prepared = LayerCheck(checker, check, layer, given)
             parameters.append(pytest.param(layer, prepared, id=prepared.identity))
     if not parameters:
         raise ValueError("expected at least one (layer, shape), got none")
     return pytest.mark.parametrize(("layer", "check"), parameters)
 
 
-def judge(examined: Examined[Any], check: Check) -> list[Result]:
+def judge(checker: AnyChecker[Any], check: Check) -> list[Result]:
     """Run one check as a test: it fails, skips with a reason, or is expected to fail.
 
     Raises:
@@ -109,10 +109,10 @@ def judge(examined: Examined[Any], check: Check) -> list[Result]:
     import pytest
 
     __tracebackhide__ = True
-    if all(known.name != check.name for known in examined.checks):
-        pytest.skip(f"{check.name} does not apply to {examined.name}")
-    results = examined.run(check)
-    report = examined.report(results)
+    if all(known.name != check.name for known in checker.checks):
+        pytest.skip(f"{check.name} does not apply to {checker.name}")
+    results = checker.run(check)
+    report = checker.report(results)
     if report.failures or report.unproven:
         raise AssertionError(f"{check.summary}\n{_without_counts(report)}")
     verdicts = {result.verdict for result in results}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import emcheck
 from emcheck.checks import CHECKS
-from emcheck.kit import Examination
+from emcheck.kit import Checker
 from tests.campaign.core import Input
 
 #: One check of each family: enough to see how a layer is taken.
@@ -44,12 +44,12 @@ class Scale(nn.Module):
 
 def verdict(layer: object, shape: Any = (3,), **options: Any) -> str:
     """``ok`` or ``NOT OK: `` with the checks that failed."""
-    examination = Examination(layer, shape, **options)
+    checker = Checker(layer, shape, **options)
     checks = [CHECKS[name] for name in _FEW]
     try:
-        report = examination.report([r for check in checks for r in examination.run(check)])
+        report = checker.report([r for check in checks for r in checker.run(check)])
     finally:
-        examination.close()
+        checker.close()
     failed = sorted({r.check for r in report.failures})
     return "ok" if report.ok else f"NOT OK: {' '.join(failed)}"
 

@@ -45,7 +45,7 @@ Progress = Callable[[NamedCheck, Result], None]
 C = TypeVar("C", bound=NamedCheck)
 
 
-class Examined(Protocol[C]):
+class AnyChecker(Protocol[C]):
     """A layer and the checks that apply to it."""
 
     @property
@@ -67,12 +67,12 @@ class Examined(Protocol[C]):
         """The results as a report, failures explained."""
 
 
-def run_checks(examined: Examined[C], progress: Progress | None = None) -> Report:
+def run_checks(checker: AnyChecker[C], progress: Progress | None = None) -> Report:
     """Every check that applies; ``progress`` is called with each result."""
     results = []
-    for check in examined.checks:
-        for result in examined.run(check):
+    for check in checker.checks:
+        for result in checker.run(check):
             results.append(result)
             if progress is not None:
                 progress(check, result)
-    return examined.report(results)
+    return checker.report(results)

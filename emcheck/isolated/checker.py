@@ -1,4 +1,4 @@
-"""An examination in a child process; where that dies, another goes on with the next check."""
+"""A checker in a child process; where that dies, another goes on with the next check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from emcheck.examined import REPORT_LIMIT, Examined, Progress, run_checks
+from emcheck.checker import REPORT_LIMIT, AnyChecker, Progress, run_checks
 from emcheck.isolated.process import GRACE, Child, Died
 from emcheck.isolated.wire import Job, Message, report_of, result_of
 from emcheck.known import KnownCheck, make_known
@@ -25,8 +25,8 @@ def isolated_report(job: Job, progress: Progress | None = None) -> Report:
     """
     spare = Spare()
     try:
-        with opened(job, spare) as examined:
-            return run_checks(examined, progress)
+        with opened(job, spare) as checker:
+            return run_checks(checker, progress)
     finally:
         spare.close()
 
@@ -70,8 +70,8 @@ class Spare:
 
 
 @contextmanager
-def opened(job: Job, spare: Spare | None = None) -> Iterator[Examined[Any]]:
-    """The examination of a job, whose process is ended afterwards, or kept as ``spare``.
+def opened(job: Job, spare: Spare | None = None) -> Iterator[AnyChecker[Any]]:
+    """The checker of a job, whose process is ended afterwards, or kept as ``spare``.
 
     On Windows, where a child inherits no descriptors, it is in this process.
 
@@ -79,17 +79,17 @@ def opened(job: Job, spare: Spare | None = None) -> Iterator[Examined[Any]]:
         ValueError: a target or a shape that is none, a process that dies at once.
     """
     if sys.platform == "win32":
-        from emcheck.isolated.child import examination_of
+        from emcheck.isolated.child import checker_of
 
-        yield examination_of(job)
+        yield checker_of(job)
         return
-    examination = IsolatedExamination(job, spare)
+    checker = IsolatedChecker(job, spare)
     try:
-        yield examination
+        yield checker
     except BaseException:
-        examination.close()
+        checker.close()
         raise
-    examination.leave()
+    checker.leave()
 
 
 def locate(targets: Sequence[str]) -> dict[str, str]:
@@ -116,8 +116,8 @@ def locate(targets: Sequence[str]) -> dict[str, str]:
     return found
 
 
-class IsolatedExamination:
-    """As :class:`emcheck.kit.Examination`, in a process that may die.
+class IsolatedChecker:
+    """As :class:`emcheck.kit.Checker`, in a process that may die.
 
     Raises:
         ValueError: what cannot be imported or built.
@@ -150,7 +150,7 @@ class IsolatedExamination:
         """One result for each dtype; a single FAIL where the process dies.
 
         Raises:
-            ValueError: as an examination does.
+            ValueError: as an checker does.
         """
         try:
             child = self._ready()

@@ -15,11 +15,11 @@ from torch import nn
 
 from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted
+from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
 from emcheck.checks.core import without_running
 from emcheck.diagnosis import Finding, search
-from emcheck.examined import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
 from emcheck.guard import TimeLimit, foreign, raised_by, time_limit
 from emcheck.guard.surroundings import Surroundings
 from emcheck.kit.cases import Plan, run_mildly, too_large
@@ -40,7 +40,7 @@ _DIAGNOSIS = 1.0
 _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forward"}
 
 
-class Examination:
+class Checker:
     """A layer and its checks, one by one; it is first called when the first is run.
 
     Args: those of :func:`emcheck.check_layer`; ``surroundings`` are those in which the layer was
