@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from emcheck import check_layer
 from emcheck.checks import CHECKS, Case
 from emcheck.guard import Interrupt, foreign, one_line
-from emcheck.guard.surroundings import SETTINGS, Surroundings
+from emcheck.guard.settings import SETTINGS
+from emcheck.guard.surroundings import Surroundings
 from emcheck.kit import Checker, Report
 from emcheck.result import Verdict
 

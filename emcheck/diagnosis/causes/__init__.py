@@ -8,6 +8,7 @@ from emcheck.diagnosis.causes import initialization as initialization
 from emcheck.diagnosis.causes import inverses as inverses
 from emcheck.diagnosis.causes import logdet_factors as logdet_factors
 from emcheck.diagnosis.causes import logdet_forms as logdet_forms
+from emcheck.diagnosis.causes import logdet_parts as logdet_parts
 from emcheck.diagnosis.causes import logdet_places as logdet_places
 from emcheck.diagnosis.causes import logdet_terms as logdet_terms
 from emcheck.diagnosis.causes import mirrors as mirrors
