@@ -33,6 +33,7 @@ THRESHOLDS = {
     "AGREE": 1.0,  # two computed values, each within its bound of the truth
     "FD": 1.0,  # a gradient against central differences
     "PROBE": 1.0,  # a log-det against random probes of a large Jacobian
+    "MEAN": 1.0,  # the mean of random estimates
     "QUAD": 1.0,  # an integral by the trapezoid rule
     "EXACT": 0.0,  # bitwise equality, or a yes-or-no answer
 }
@@ -315,6 +316,14 @@ def numerically_singular(largest: float, smallest: float, n: int, arithmetic: Ar
 #: An inverse of finite accuracy stops some steps after the point at which it took its log-det:
 #: with ``exact_inverse=False`` that may be off by so many times what the last steps moved it.
 LAST_STEPS = 16.0
+
+#: Standard errors that the mean of estimates may be off: 2e-9 by chance for a normal mean, and
+#: a mean that is further off is drawn anew before it counts.
+DEVIATIONS = 6.0
+
+#: Two trial calls that differ by less than this share are the same map, called in two ways; a
+#: log-det that is this near to that of the Jacobian is meant to be it.
+RECOGNISED = 2.0**-10
 
 #: A latent that forward gives back to this share of its size was really inverted: the Jacobian
 #: of forward is then the one to judge by.

@@ -130,6 +130,7 @@ def run_on(cluster: Cluster, out: Path, monkeypatch: pytest.MonkeyPatch, count: 
     return run_matrix(cases, FEW, out)
 
 
+@pytest.mark.system
 def test_who_dies_beside_a_deadly_case_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +154,7 @@ def test_who_dies_beside_a_deadly_case_is_not_lost(
     assert (len(outcome.tally.done), len(outcome.lost)) == (100, 0)
 
 
+@pytest.mark.system
 def test_a_target_that_only_kills_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_target_that_only_kills_is_given_up(
     assert len(told(outcome)) == 13
 
 
+@pytest.mark.system
 def test_a_layer_that_refuses_costs_its_own_cases_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +216,7 @@ def test_a_case_that_kills_its_process_is_told_and_the_rest_finishes(tmp_path: P
     assert len(outcome.tally.done) == 4
 
 
+@pytest.mark.system
 def test_results_are_those_of_the_kit_and_failures_are_told(tmp_path: Path) -> None:
     cases, _ = every_case([f"{HERE}:Wrong"], [(2,)], ["float64"])
     (record,) = run_batch(cases, FEW)
@@ -227,6 +231,7 @@ def test_results_are_those_of_the_kit_and_failures_are_told(tmp_path: Path) -> N
         tally.add(record)
 
 
+@pytest.mark.system
 def test_a_case_is_kept_once_and_only_for_the_same_state(tmp_path: Path) -> None:
     cases, _ = every_case(["Conv1x1"], [(2, 2, 3)], seeds=range(3))
     records = [run_case(case, Settings(1, checks=("calls_are_pure",))) for case in cases]

@@ -40,6 +40,7 @@ def test_the_report_is_that_of_check_layer(here: Report) -> None:
     assert heard == [result.check for result in here.results]
 
 
+@pytest.mark.system
 def test_a_death_is_one_fail_and_everything_else_counts(here: Report) -> None:
     report = isolated_report(_job("InForwardMode"))
     died = [result for result in report.results if "the process" in result.detail]
@@ -58,6 +59,7 @@ def _record(result: Result) -> dict[str, Any]:
     return result.to_record() | {"layer": ""}
 
 
+@pytest.mark.system
 def test_a_death_in_the_diagnosis_costs_the_explanations() -> None:
     report = isolated_report(_job("InDiagnosis"))
     assert len(report.failures) == 4
@@ -101,6 +103,7 @@ def test_a_module_that_exits_is_no_success(tmp_path: Path) -> None:
     assert done.stderr == "emcheck: the process exited with code 0 while mine was imported\n"
 
 
+@pytest.mark.system
 def test_a_layer_that_exits_fails_with_all_else_as_ever(tmp_path: Path) -> None:
     target, kept = _job("Leaves").target, tmp_path / "report.json"
     words = ("check", target, "--shape", "2", "--examples", "1", "--json", str(kept))
@@ -112,6 +115,7 @@ def test_a_layer_that_exits_fails_with_all_else_as_ever(tmp_path: Path) -> None:
     assert len(json.loads(kept.read_text(encoding="utf-8"))["results"]) > 40
 
 
+@pytest.mark.system
 def test_as_tests_only_the_deadly_checks_die(tmp_path: Path) -> None:
     chosen = "jvp_agrees or calls_are_pure or rows_are_independent"
     words = (f"--emcheck-target={_job('Leaves').target}", "--emcheck-shape=2", "-k", chosen)

@@ -116,6 +116,7 @@ def test_check_command_says_ok_and_writes_json(tmp_path: Path) -> None:
     assert len(json.loads(target.read_text(encoding="utf-8"))["results"]) > 40
 
 
+@pytest.mark.system
 def test_check_command_fails_with_one() -> None:
     bad = _emcheck("check", "tests.test_kit:MissingWidth", "--shape", "3,4,5")
     assert bad.returncode == 1, bad.stdout + bad.stderr

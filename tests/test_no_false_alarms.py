@@ -12,6 +12,7 @@ from torch import nn
 
 from emcheck import check_layer
 from emcheck.specs import REGISTRY, SPECS
+from properties.portions import portion
 from studies.survey.entries import entries
 from tests.hidden import Hidden
 
@@ -34,7 +35,7 @@ OTHERS = (
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", portion(REGISTRY, 7))
 def test_own_layers_hidden_and_not(name: str, seed: int) -> None:
     def build() -> nn.Module:
         return SPECS[REGISTRY[name]].build(4, generator=torch.Generator().manual_seed(seed))
@@ -46,6 +47,7 @@ def test_own_layers_hidden_and_not(name: str, seed: int) -> None:
         assert plain.ok, str(plain)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize(("library", "name"), OTHERS)
 def test_layers_of_other_libraries(library: str, name: str, seed: int) -> None:

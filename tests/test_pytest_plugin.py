@@ -60,6 +60,7 @@ def _pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
 
 
+@pytest.mark.system
 def test_a_target_needs_no_test_file(tmp_path: Path) -> None:
     options = ("--emcheck-target=mine:Scale", "--emcheck-shape=2")
     done = _pytest(tmp_path, *options)
@@ -68,6 +69,7 @@ def test_a_target_needs_no_test_file(tmp_path: Path) -> None:
     assert "failed" not in done.stdout
 
 
+@pytest.mark.system
 def test_a_wrong_target_fails_with_numbers_and_cause(tmp_path: Path) -> None:
     done = _pytest(tmp_path, "--emcheck-target=mine:wrong", "--emcheck-shape=2")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -77,6 +79,7 @@ def test_a_wrong_target_fails_with_numbers_and_cause(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -93,6 +96,7 @@ def test_mistakes_are_usage_errors(tmp_path: Path, words: tuple[str, ...], told:
     assert told in done.stderr
 
 
+@pytest.mark.system
 def test_expected_failures_are_xfailed_with_their_reason(tmp_path: Path) -> None:
     source = TESTS.replace("EXPECTED", BOTH)
     (tmp_path / "test_mine.py").write_text(source, encoding="utf-8")

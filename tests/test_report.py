@@ -270,6 +270,7 @@ def test_what_another_machine_measured_is_not_missing(tmp_path: Path) -> None:
     assert re.search(r"\| `cpu` \| (\d+) \|.*\n\| `cuda` \| \1 \|", details)
 
 
+@pytest.mark.exhaustive
 def test_same_input_gives_the_same_bytes(
     reported: tuple[Path, list[Path], Path], tmp_path: Path
 ) -> None:

@@ -21,6 +21,9 @@ from studies.suite.process import python
 from studies.suite.sequence import KEPT
 from tests.scale import started
 
+#: The checkout for processes elsewhere: studies are not installed.
+CHECKOUT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+
 #: Seconds for what takes a few on a machine with nothing else to do.
 PATIENCE = 240
 
@@ -93,7 +96,7 @@ def test_a_killed_run_goes_on_where_it_stopped(root: Path) -> None:
     code = "from pathlib import Path; import few; few.run(Path().absolute().parent)"
     stages: dict[str, Any] = {}
     exec(STAGES, stages)
-    with started([sys.executable, "-c", code], cwd=program) as child:
+    with started([sys.executable, "-c", code], cwd=program, env=CHECKOUT) as child:
         wait_for(lambda: marks(root) == "first second", child)
         with pytest.raises(ValueError, match="another emcheck run is under way"):
             stages["run"](root)
@@ -187,7 +190,7 @@ def test_children_of_a_killed_run_end(tmp_path: Path) -> None:
         "from pathlib import Path; from studies.suite.process import python;"
         "python('child', cwd=Path(), environment={})"
     )
-    with started([sys.executable, "-c", code], cwd=tmp_path) as parent:
+    with started([sys.executable, "-c", code], cwd=tmp_path, env=CHECKOUT) as parent:
         wait_for(
             lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "", parent
         )

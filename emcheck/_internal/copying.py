@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,25 @@ def copy_layer(layer: nn.Module) -> nn.Module:
     that a hook computes anew in every call) and by mistake (:func:`derived_tensors` names them).
     """
     try:
-        return copy.deepcopy(layer)
+        return copy.deepcopy(layer, _empty_parts(layer))
     except RuntimeError:
-        memo: dict[int, Any] = {}
+        memo = _empty_parts(layer)
         for _, value in derived_tensors(layer):
             memo[id(value)] = value.detach().clone()
         return copy.deepcopy(layer, memo)
+
+
+def _empty_parts(layer: nn.Module) -> dict[int, Any]:
+    """A memo of new empty containers for those of every module.
+
+    A module has a dozen, for hooks and the like; ``deepcopy`` takes most of its time for them.
+    """
+    return {
+        id(value): type(value)()
+        for module in layer.modules()
+        for value in vars(module).values()
+        if type(value) in (OrderedDict, dict, set) and not value
+    }
 
 
 def derived_tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -17,13 +17,24 @@ def stream(*key: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
+def seed_torch(seed: int) -> None:
+    """Seed torch's global generators; those of a device only once the device is in use.
+
+    ``torch.manual_seed`` keeps a stack trace for devices that nobody has used yet.
+    """
+    if torch.cuda.is_initialized():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """torch, NumPy and Python seeded inside; outside everything is as it was."""
     python, before = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng():
-            torch.manual_seed(seed % 2**63)
+            seed_torch(seed % 2**63)
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
             yield

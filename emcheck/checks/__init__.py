@@ -3,7 +3,9 @@
 from emcheck.checks import bad_input as bad_input
 from emcheck.checks import contract as contract
 from emcheck.checks import density as density
+from emcheck.checks import estimates as estimates
 from emcheck.checks import gradients as gradients
+from emcheck.checks import log_prob as log_prob
 from emcheck.checks import logdets as logdets
 from emcheck.checks import process as process
 from emcheck.checks import state as state

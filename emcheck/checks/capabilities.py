@@ -7,18 +7,25 @@ from collections.abc import Mapping
 #: name -> what it is. A check that needs one which a layer lacks is UNSUPPORTED, visibly.
 CAPABILITIES = {
     "inverse": "an inverse",
+    "logdet": "a log-determinant",
     "inverse_logdet": "a log-det of the inverse",
     "inverse_gradient": "gradients through the inverse",
     "exact_inverse": "an inverse that is exact up to rounding (not an iteration with a tolerance)",
     "exact_logdet": "a log-det that is exact up to rounding (not an estimate)",
+    "deterministic_logdet": "a log-det that is no random estimate (one that is right on average)",
     "free_parameters": "parameters that may take any value",
     "modes": "the same answers in training and evaluation mode",
     "other_sizes": "inputs of another size than the one it was built for",
     "transforms": "torch.func.jvp and torch.func.vmap",
 }
 
-#: What goes with what: without an inverse there is no log-det of it.
-_IMPLIED = {"inverse": ("inverse_logdet", "inverse_gradient", "exact_inverse")}
+#: What goes with what: without an inverse there is no log-det of it, without a log-det none of
+#: the inverse.
+_IMPLIED = {
+    "inverse": ("inverse_logdet", "inverse_gradient", "exact_inverse"),
+    "deterministic_logdet": ("inverse_logdet", "exact_logdet"),
+    "logdet": ("inverse_logdet", "exact_logdet"),
+}
 
 
 def missing(declared: Mapping[str, bool], reason: str = "declared") -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
+from emcheck.adapters.conventions import Context
 from emcheck.contract import Event, InvertibleLayer
 from emcheck.oracle import Definition
 from emcheck.specs import LayerSpec, Trait, options_of, spec_for, spec_of
@@ -133,6 +134,12 @@ class Subject:
         draw: data in the layer's domain; None for standard normal numbers.
         lacks: capability -> why; checks that need it are UNSUPPORTED.
         broken: capability -> why; checks that need it are NOT RUN, another one has failed.
+        free: whether ``draw`` leaves no number out.
+        tail: how many entries at the end of a sample are its context.
+        context: what these entries mean; None where a layer takes none.
+        carried: the argument to which the layer adds its log-det, empty if it has none.
+        estimated: whether the log-det is a random estimate, right on average.
+        log_prob: whether the layer is a whole flow that has ``log_prob`` itself.
         coupled: why rows of a batch depend on each other, empty if they do not.
         parameter_count: how many numbers the layer holds.
         memo: Jacobians that several checks of one case share; None keeps nothing.
@@ -154,6 +161,12 @@ class Subject:
     draw: Draw | None = None
     lacks: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
+    free: bool = False
+    tail: int = 0
+    context: Context | None = None
+    carried: str = ""
+    estimated: bool = False
+    log_prob: bool = False
     coupled: str = ""
     memo: dict[Any, Any] | None = None
     parameter_count: int = 0
@@ -166,6 +179,11 @@ class Subject:
         """The definition of ``layer`` at its present parameters, where there is one."""
         defined = self.definition or (self.spec.define if self.spec else None)
         return defined(self.unwrap(layer), event) if defined else None
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether the data may be any numbers, as far as is known."""
+        return self.draw is None or self.free
 
     @property
     def is_defined(self) -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emcheck.adapters.conventions import Conventional
 from emcheck.bounds import Measure
-from emcheck.checks.calling import call, call_inverse, is_per_sample, with_logdet
+from emcheck.checks.calling import call, call_inverse, is_per_sample, per_sample, with_logdet
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import (
     OUTSIDE,
@@ -24,6 +25,7 @@ from emcheck.checks.core import (
 )
 from emcheck.checks.trial import Trial
 from emcheck.known import Clause
+from emcheck.oracle import as_extended
 
 
 def several(case: Case, subject: Subject) -> Case:
@@ -179,6 +181,31 @@ def directions(trial: Trial, layer: nn.Module) -> list[tuple[str, Callable[[Tens
     if trial.has("inverse"):  # first: what sets itself in a call must not learn it from forward
         found.insert(0, ("inverse", layer.inverse))  # type: ignore[arg-type]
     return found
+
+
+@check("contract", Clause.PURITY, "carried")
+def logdet_argument_is_kept(trial: Trial) -> Measure:
+    """A log-det that is handed in is added to, and is not changed itself (clause 6)."""
+    layer, found = trial.layer, []
+    assert isinstance(layer, Conventional)
+    for direction, value in (("forward", trial.x), ("inverse", trial.forward[0])):
+        if direction == "inverse" and not trial.has("inverse"):
+            continue
+        handed = torch.linspace(1, 2, len(value), dtype=value.dtype, device=value.device)
+        kept, inverse = handed.clone(), direction == "inverse"
+        with torch.no_grad():
+            own = layer.handed(value.clone(), torch.zeros_like(handed), inverse)
+            together = layer.handed(value.clone(), handed, inverse)
+        if not identical(handed, kept):
+            told = f"{direction} changes its argument `{trial.subject.carried}` in place"
+            return yes(False, f"{told}: the caller still holds it")
+        if own is None or together is None or not is_per_sample(own, len(value)):
+            continue  # that there is no log-det is another check's finding
+        own, together = (per_sample(one, value, direction) for one in (own, together))
+        unit = 2 * trial.arithmetic.u * (as_extended(own.abs()) + 2 * as_extended(kept))
+        told = f"{direction} does not add to its argument `{trial.subject.carried}`"
+        found.append(agree_tensors(together, own + kept, unit, told))
+    return worst(*found) if found else yes(True)
 
 
 @check("contract", Clause.PURITY)

@@ -104,6 +104,8 @@ def _offers(subject: Subject, need: Trait | str) -> bool:
     spec = subject.spec
     if need == "definition":
         return subject.is_defined
+    if need in ("carried", "estimated", "log_prob"):
+        return bool(getattr(subject, need))
     if need == "start":
         return spec is None or Trait.INITIALIZES in spec.traits
     if spec is None:

@@ -174,7 +174,7 @@ def map_does_not_fold(trial: Trial) -> Measure:
     Two points of opposite signs are brought together by halving. If forward is continuous
     between them, it folds there, and no inverse can undo it; if it jumps, nothing is said.
     """
-    if trial.subject.draw is not None or trial.x[0].numel() > _MOST_OF_FOLD:
+    if not trial.subject.anywhere or trial.x[0].numel() > _MOST_OF_FOLD:
         raise Unsupported("the domain is not known to be connected, or is too large")
     half = _POINTS // 2
     x = torch.cat([trial.x[:half], 4 * trial.x[half:]])

@@ -128,6 +128,10 @@ class Trial:
             x = torch.randn((B, *case.event), generator=generator, dtype=torch.float64)
         else:
             x = self.subject.draw(B, case.event, generator)
+        if self.subject.tail and case.magnitude != 1:  # a context is no data: it stays as drawn
+            widths = torch.full(x.shape[1:], case.magnitude, dtype=x.dtype)
+            widths[-self.subject.tail :] = 1
+            return (x * widths).to(device=case.device, dtype=case.dtype)
         return (x * case.magnitude).to(device=case.device, dtype=case.dtype)
 
     @cached_property

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from emcheck._internal.randomness import seed_torch
 from emcheck.checks import CHECKS, Subject
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.evidence.scene import Finding
@@ -125,7 +126,7 @@ def search(
     found: list[tuple[int, int, int, Explanation]] = []
     late = 0
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), np.errstate(all="ignore"):
-        torch.manual_seed(0)
+        seed_torch(0)
         warnings.simplefilter("ignore")
         for order, known in sorted(enumerate(HYPOTHESES), key=lambda entry: entry[1].rank):
             if not known.when & evidence.failing:

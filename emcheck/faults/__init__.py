@@ -1,6 +1,7 @@
 """Seeded faults: every check has failed on something before it is trusted."""
 
 from emcheck.faults import contract as contract
+from emcheck.faults import conventions as conventions
 from emcheck.faults import determinant as determinant
 from emcheck.faults import frequencies as frequencies
 from emcheck.faults import gradients as gradients

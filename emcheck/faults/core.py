@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
 from emcheck._internal.words import snake_case
+from emcheck.adapters.conventions import Conventional, Estimated, by_signature
 from emcheck.checks import Case, Subject
+from emcheck.checks.capabilities import missing
 from emcheck.contract import InvertibleLayer
 from emcheck.layers._tools import per_sample
 from emcheck.specs import LayerSpec, spec_for
@@ -26,6 +28,12 @@ class Faulty(InvertibleLayer, Generic[L]):
     """
 
     layer: L
+
+    #: The argument to which the log-det is added, where a fault has one.
+    carried: ClassVar[str] = ""
+
+    #: Whether the log-det is a random estimate.
+    estimated: ClassVar[bool] = False
 
     def __init__(self, layer: L) -> None:
         super().__init__()
@@ -75,6 +83,8 @@ class Fault:
         case: fields of the case that are fixed (``event``, ``style``, ...).
         spec: that of the twin, possibly with another way to make it singular.
         prepare: changes the correct layer right after it was built, in fault and twin alike.
+        correct: a correct wrapper with other calls than those of the contract; the twin is put
+            into it, and both are called by their convention. None: the contract's.
         raises: the fault shows itself as an exception, so an exception counts as a kill.
         causes: what :mod:`emcheck.diagnosis` may name first, the best one first.
     """
@@ -90,6 +100,7 @@ class Fault:
     case: Mapping[str, Any] = field(default_factory=dict)
     spec: LayerSpec | None = None
     prepare: Callable[[nn.Module], None] | None = None
+    correct: type[Faulty[Any]] | None = None
     raises: bool = False
     causes: tuple[str, ...] = ()
 
@@ -106,15 +117,32 @@ class Fault:
             layer = build(case.event[0], **case.options, generator=case.generator(0))
             if self.prepare is not None:
                 self.prepare(unwrap(layer))
-            return layer
+            if self.correct is None:
+                return layer
+            taken = by_signature(layer if isinstance(layer, Faulty) else self.correct(layer))
+            return Estimated(taken) if self.correct.estimated else taken
 
         spec = self.spec or spec_for(self.twin)
-        return Subject(name, built, spec=spec, own=True, unwrap=unwrap)
+        if self.correct is None:
+            return Subject(name, built, spec=spec, own=True, unwrap=unwrap)
+        lacks = missing({"deterministic_logdet": False}) if self.correct.estimated else {}
+        return Subject(
+            name,
+            built,
+            spec=spec,
+            unwrap=unwrap,
+            lacks=lacks,
+            carried=self.correct.carried,
+            estimated=self.correct.estimated,
+            log_prob=hasattr(self.correct, "log_prob"),
+        )
 
 
 def unwrap(layer: nn.Module) -> nn.Module:
     """The module that has the parameters which the spec knows."""
-    return layer.layer if isinstance(layer, Faulty) else layer
+    while isinstance(layer, Faulty | Conventional | Estimated):
+        layer = layer.layer
+    return layer
 
 
 #: name -> fault, in the order of the families' modules.
@@ -130,6 +158,7 @@ def fault(
     case: Mapping[str, Any] | None = None,
     make_singular: Callable[[nn.Module], None] | None = None,
     prepare: Callable[[nn.Module], None] | None = None,
+    correct: type[Faulty[Any]] | None = None,
     raises: bool = False,
     cause: str | tuple[str, ...] = (),
 ) -> Callable[[F], F]:
@@ -161,6 +190,7 @@ def fault(
             case=dict(case or {}),
             spec=replace(spec_for(twin), make_singular=make_singular) if make_singular else None,
             prepare=prepare,
+            correct=correct,
             raises=raises,
             causes=(cause,) if isinstance(cause, str) else cause,
         )

@@ -146,7 +146,7 @@ def _cases(fault: Fault, check: str, seed: int) -> Iterator[Case]:
 def _situation(fault: Fault) -> str:
     """Everything that the twin's results depend on, as text."""
     fixed = sorted(fault.options.items()), sorted(fault.case.items())
-    special = fault.spec is not None, fault.prepare is not None
+    special = fault.spec is not None, fault.prepare is not None, fault.correct
     return f"{fault.twin.__name__} {fixed} {special}"
 
 

@@ -113,7 +113,7 @@ class Plan:
     def _widened(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
         """Data several times as wide, for layers whose domain nobody knows."""
         subject = self.found.subject
-        unknown = subject.spec is None and subject.draw is None
+        unknown = subject.spec is None and subject.anywhere
         if not unknown or not (check.family in _OF_SIZE or check.name in _WIDE_GRADIENTS):
             return
         for number, (scale, batch) in enumerate(_WIDE):

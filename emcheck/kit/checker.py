@@ -15,6 +15,7 @@ from torch import nn
 
 from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted
+from emcheck.adapters.conventions import ContextLike
 from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
@@ -28,6 +29,7 @@ from emcheck.kit.expected import mark_expected, validate_expected
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.ok import spoils
+from emcheck.oracle.jacobian import FEW
 from emcheck.report import Report
 from emcheck.result import Ending, Explanation, Result, Verdict, merge
 
@@ -61,6 +63,7 @@ class Checker:
         reference: Reference | None = None,
         sample: Sample | None = None,
         capabilities: Mapping[str, bool] | None = None,
+        context: ContextLike | None = None,
         expected_failures: Mapping[str, str] | None = None,
         time_limit: float = TIME_LIMIT,
         report_limit: float = REPORT_LIMIT,
@@ -78,7 +81,7 @@ class Checker:
         self.surroundings = surroundings or Surroundings()
         try:
             with self._region(), _built_in_time(report_limit):
-                self.subject = make_subject(layer, shape, reference, sample, capabilities)
+                self.subject = make_subject(layer, shape, reference, sample, capabilities, context)
                 built = self.subject.build(Case(self.shape, seed=seed))
         except BaseException:
             self.close()
@@ -91,7 +94,7 @@ class Checker:
     def found(self) -> Discovery:
         """What calling the layer shows; the first use calls it."""
         with self._region():
-            _load_transforms(self.subject.own)
+            _load_transforms(self.subject.own, math.prod(self.shape))
             return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
     @cached_property
@@ -276,7 +279,7 @@ class Checker:
         return tuple(lines)
 
 
-def _load_transforms(own: bool) -> None:
+def _load_transforms(own: bool, dimensions: int) -> None:
     """Let torch load what the checks need of its transforms; ``jvp`` takes seconds at first.
 
     A time limit that strikes within an import leaves half a module behind.
@@ -285,6 +288,8 @@ def _load_transforms(own: bool) -> None:
     torch.func.vmap(torch.sin)(x)
     if own:
         torch.func.jvp(torch.sin, (x,), (x,))
+    if not own and dimensions <= FEW:
+        return
     leaf = x.clone().requires_grad_(True)
     torch.autograd.grad(leaf.sin(), leaf, torch.eye(2), is_grads_batched=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from emcheck.adapters.conventions import ContextLike
 from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Progress, run_checks
 from emcheck.checks import CHECKS, Case
 from emcheck.kit.checker import DTYPES, Checker
@@ -24,6 +25,7 @@ def check_layer(
     reference: Reference | None = None,
     sample: Sample | None = None,
     capabilities: Mapping[str, bool] | None = None,
+    context: ContextLike | None = None,
     expected_failures: Mapping[str, str] | None = None,
     time_limit: float = TIME_LIMIT,
     report_limit: float = REPORT_LIMIT,
@@ -49,6 +51,8 @@ def check_layer(
             not all of R^n.
         capabilities: name -> False for what the layer does not offer, see
             :data:`emcheck.checks.capabilities.CAPABILITIES`; checks that need it are UNSUPPORTED.
+        context: for a conditional layer, the shape of one context, ``(3,)``, or a function
+            ``context(batch, generator)`` that draws ``(batch, ...)``. Each sample has its own.
         expected_failures: check -> reason; a FAIL becomes XFAIL, a check that passes XPASS.
         time_limit: seconds for one check on one example.
         report_limit: seconds for all of them; examples that have not begun by then are NOT RUN.
@@ -78,6 +82,7 @@ def check_layer(
         reference=reference,
         sample=sample,
         capabilities=capabilities,
+        context=context,
         expected_failures=expected_failures,
         time_limit=time_limit,
         report_limit=report_limit,
@@ -97,6 +102,7 @@ def reproduce(
     reference: Reference | None = None,
     sample: Sample | None = None,
     capabilities: Mapping[str, bool] | None = None,
+    context: ContextLike | None = None,
     time_limit: float = TIME_LIMIT,
 ) -> Result:
     """One check on one case, as a failing report prints it.
@@ -115,6 +121,7 @@ def reproduce(
         reference=reference,
         sample=sample,
         capabilities=capabilities,
+        context=context,
         time_limit=time_limit,
     )
     return checker.replay(CHECKS[check], wanted)

@@ -16,6 +16,7 @@ from emcheck.contract import Event
 from emcheck.guard import one_line
 from emcheck.kit.attempts import answer_of_inverse, attempt
 from emcheck.kit.modes import find_mode
+from emcheck.kit.recognise import recognise
 from emcheck.kit.sizes import neighbours, smaller
 from emcheck.kit.starting import started
 
@@ -58,7 +59,9 @@ def discover(
     Raises:
         ValueError: ``forward`` refuses the event in every dtype.
     """
+    subject, taken = recognise(subject, Case(event, 3, dtypes[0], seed=seed), seconds)
     subject, notes = started(subject, Case(event, 8, seed=seed), seconds)
+    notes = (*taken, *notes)
     told = {
         one: _forward_answer(subject, Case(event, 3, one, seed=seed), seconds) for one in dtypes
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from emcheck._internal.randomness import seed_torch
 from emcheck.bounds import COUPLED
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call
@@ -88,7 +89,7 @@ def _random(subject: Subject, case: Case) -> str:
     trial, values = Trial(subject, case), []
     for seed in (1, 2):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            seed_torch(seed)
             values.append(call(trial.new_layer(), trial.x)[0])
     return "" if identical(*values) else "a call draws random numbers: equal layers differ"
 

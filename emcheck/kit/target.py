@@ -15,9 +15,11 @@ from torch.nn.parameter import is_lazy
 from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted, NotALayer, adapt
+from emcheck.adapters.conventions import Context, ContextLike, carried_argument, conventions_of
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Draw
+from emcheck.checks.log_prob import density_of
 from emcheck.contract import Event
 from emcheck.guard import foreign, one_line
 from emcheck.guard.surroundings import settings_kept
@@ -40,6 +42,7 @@ def make_subject(
     reference: Reference | None = None,
     sample: Sample | None = None,
     capabilities: Mapping[str, bool] | None = None,
+    context: ContextLike | None = None,
 ) -> Subject:
     """A subject for a layer, or for a function that returns a new one.
 
@@ -50,6 +53,7 @@ def make_subject(
     event = validate_shape(shape)
     declared = dict(capabilities or {})
     lacks = missing(declared)
+    condition = None if context is None else Context.of(context)
     fresh = _factory(given)
     with settings_kept():
         layer = _adapted(fresh() if fresh else given, declared)
@@ -59,7 +63,7 @@ def make_subject(
             "device: pass a function that returns a new one"
         )
     lacks = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), "its library") | lacks
-    if not callable(getattr(layer, "inverse", None)):
+    if not (isinstance(layer, Adapted) or has_inverse(layer)):
         lacks = missing({"inverse": False}) | lacks
     spec = spec_of(layer)
     options = options_of(layer)
@@ -75,7 +79,11 @@ def make_subject(
         return built
 
     simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
+    adapted = isinstance(layer, Adapted) or spec is not None
     subject = Subject(
+        estimated="deterministic_logdet" in lacks,
+        log_prob=condition is None and not adapted and density_of(layer) is not None,
+        carried="" if adapted else carried_argument(layer),
         name=layer.name if isinstance(layer, Adapted) else type(layer).__name__,
         build=build,
         spec=spec,
@@ -83,7 +91,10 @@ def make_subject(
         any_channels=False,
         any_size=simple,
         definition=_definition(reference) if reference else None,
-        draw=_draw(sample, layer, event),
+        draw=_draw(sample, layer, event, condition),
+        free=condition is not None and sample is None,
+        tail=condition.size if condition else 0,
+        context=condition,
         lacks=lacks,
         memo={},
         parameter_count=_size(layer),
@@ -160,11 +171,20 @@ def _adapted(layer: object, declared: Mapping[str, bool]) -> nn.Module:
     try:
         return adapt(layer)
     except NotALayer as error:
+        if isinstance(layer, nn.Module) and has_inverse(layer):
+            return layer
         got = type(layer).__name__
         raise ValueError(
-            f"expected a module with forward and inverse, got {got}: emcheck.adapt(layer, "
-            "forward=..., inverse=...) takes anything else"
+            f"expected a module with forward and inverse, got {got} without either, or `reverse`, "
+            "`decode`, a flag `reverse=`: emcheck.adapt(layer, forward=lambda layer, x: ..., "
+            "inverse=lambda layer, z: ...) takes anything else; if there is no inverse: "
+            "capabilities={'inverse': False}"
         ) from error
+
+
+def has_inverse(layer: nn.Module) -> bool:
+    """Whether a module offers two directions, by its signatures."""
+    return any(one.inverse is not None for one in conventions_of(layer))
 
 
 def _copied(layer: nn.Module) -> nn.Module:
@@ -179,8 +199,30 @@ def _copied(layer: nn.Module) -> nn.Module:
         ) from error
 
 
-def _draw(sample: Sample | None, layer: nn.Module, event: Event) -> Draw | None:
-    """Data in the domain: the user's, or what the adapter knows; other sizes are refused."""
+def _draw(
+    sample: Sample | None, layer: nn.Module, event: Event, condition: Context | None
+) -> Draw | None:
+    """Data in the domain: the user's, or what the adapter knows; other sizes are refused.
+
+    With a condition each sample is flat, and ends with a context of its own.
+    """
+    data = _data(sample, layer, event)
+    if condition is None:
+        return data
+
+    def draw(batch: int, wanted: Event, generator: torch.Generator) -> Tensor:
+        if wanted != event:
+            raise ValueError(f"expected the event {event} that context= is for, got {wanted}")
+        if data is None:
+            x = torch.randn((batch, *event), generator=generator, dtype=torch.float64)
+        else:
+            x = data(batch, event, generator)
+        return torch.cat([x.reshape(batch, -1), condition.draw(batch, generator)], 1)
+
+    return draw
+
+
+def _data(sample: Sample | None, layer: nn.Module, event: Event) -> Draw | None:
     if sample is None:
         return layer.sample if isinstance(layer, Adapted) else None
 

@@ -13,6 +13,10 @@ from emcheck.oracle.precision import Array
 #: Backward passes that run side by side; more would cost memory, not save time.
 _CHUNK = 256
 
+#: Rows up to which one backward pass after the other is faster, and needs nothing that torch loads
+#: only when it is first used.
+FEW = 6
+
 #: What torch raises where an operation has no batching rule.
 _NOT_BATCHED = (RuntimeError, NotImplementedError, TypeError, ValueError)
 
@@ -35,6 +39,9 @@ def explicit_jacobian(f: Map, x: Tensor) -> Array:
         z = f(leaf.clone()[None])[0].reshape(-1)
     if not z.requires_grad:
         return np.zeros((z.numel(), x.numel()))
+    if z.numel() <= FEW:
+        J = torch.stack([_of_entry(one, leaf) for one in z.unbind()])
+        return np.asarray(J.detach().reshape(-1, x.numel()).cpu().numpy(), dtype=np.float64)
     rows = torch.eye(z.numel(), dtype=z.dtype, device=z.device)
     try:
         J = torch.cat([_pulled(z, leaf, part, True) for part in rows.split(_CHUNK)])
@@ -46,6 +53,12 @@ def explicit_jacobian(f: Map, x: Tensor) -> Array:
         except _NOT_BATCHED:
             J = torch.stack([_pulled(z, leaf, row, False) for row in rows])
     return np.asarray(J.detach().reshape(-1, x.numel()).cpu().numpy(), dtype=np.float64)
+
+
+def _of_entry(z: Tensor, x: Tensor) -> Tensor:
+    """``dz/dx`` of one number."""
+    found = torch.autograd.grad(z, x, retain_graph=True, allow_unused=True)[0]
+    return torch.zeros_like(x) if found is None else found
 
 
 def _pulled(z: Tensor, x: Tensor, rows: Tensor, several: bool) -> Tensor:

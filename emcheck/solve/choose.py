@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -24,10 +25,11 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from emcheck.solve import scalar, tiles
-from emcheck.solve.compiled import HAS_NUMBA
+from emcheck.solve import tiles
 from emcheck.solve.masks import Mask
 from emcheck.solve.transforms import watched
+
+HAS_NUMBA = importlib.util.find_spec("numba") is not None
 
 Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 
@@ -74,13 +76,18 @@ def _tell(reason: str) -> None:
     )
 
 
-def _by_lanes(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
-    from emcheck.solve import lanes  # imports Numba
+def _by(name: str) -> Solver:
+    """A solver of a module that imports Numba, which takes a third of a second, when it is used."""
 
-    return lanes.substitute(weight, z, mask, reverse, dilation)
+    def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
+        module = importlib.import_module(f"emcheck.solve.{name}")
+        x: Tensor = module.substitute(weight, z, mask, reverse, dilation)
+        return x
+
+    return substitute
 
 
 #: Every solver that this installation has, by name.
-SOLVERS: dict[str, Solver] = {"scalar": scalar.substitute, "tiles": tiles.substitute}
+SOLVERS: dict[str, Solver] = {"scalar": _by("scalar"), "tiles": tiles.substitute}
 if HAS_NUMBA:
-    SOLVERS["lanes"] = _by_lanes
+    SOLVERS["lanes"] = _by("lanes")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-F = TypeVar("F", bound=Callable[..., Any])
+from emcheck.solve.choose import HAS_NUMBA
 
-HAS_NUMBA = importlib.util.find_spec("numba") is not None
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _can_keep() -> bool:

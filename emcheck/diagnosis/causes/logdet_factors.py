@@ -186,6 +186,39 @@ def summed(evidence: Evidence) -> Iterator[Fit]:
                 )
 
 
+@hypothesis(
+    "broadcast_over_batch",
+    rank=MECHANISM,
+    when=(*WRONG, "rows_are_independent"),
+    explains=LOGDET_OF_ROWS,
+)
+def broadcast(evidence: Evidence) -> Iterator[Fit]:
+    """A ``(B, 1)`` was added to a ``(B,)``: the mean over the batch is right, no sample is."""
+    for examples, which in _directions(evidence):
+        alone = [e for e in examples if len(e.got) == 1]
+        several = [e for e in examples if len(e.got) > 1 and e.off.all()]
+        if len(several) < 2 or not alone or any(e.off.any() for e in alone):
+            continue
+        if any(np.ptp(e.got) <= e.bound.max() for e in several):
+            continue  # one number for all: that is a mean or a sum itself
+        for reduced, share in (
+            ("averaged", lambda e: 1.0),
+            ("summed", lambda e: float(len(e.got))),
+        ):
+            gaps = [abs(e.got.mean() - share(e) * e.expected.mean()) for e in several]
+            limits = [BOTH_SIDES * share(e) * e.bound.max() for e in several]
+            if all(gap <= limit for gap, limit in zip(gaps, limits, strict=True)):
+                rows = " and ".join(f"{value:.6g}" for value in several[0].expected[:2])
+                yield Fit(
+                    "broadcast_over_batch",
+                    f"{which} mixes the samples: a (B, 1) that is added to a (B,) gives (B, B), "
+                    f"which is then {reduced} over the batch.",
+                    f"right for a batch of 1, and on average over {len(several)} of "
+                    f"{len(several)} batches; got {several[0].got[0]:.6g}, expected {rows}",
+                )
+                return
+
+
 def _directions(evidence: Evidence) -> Iterator[tuple[Sequence[LogdetExample], str]]:
     for examples, key in (
         (evidence.logdets, (True, False)),

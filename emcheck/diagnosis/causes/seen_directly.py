@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from emcheck._internal.copying import copy_layer, derived_tensors
+from emcheck.adapters.conventions import Conventional
 from emcheck.bounds import COUPLED
 from emcheck.checks.calling import call, forward_of
 from emcheck.diagnosis.consequences import ANY
@@ -167,3 +168,42 @@ def changes_settings(evidence: Evidence) -> Iterator[Fit]:
             "back: use a context manager, such as `torch.no_grad()`.",
             f"after one call of forward {names[0]} {'is' if len(names) == 1 else 'are'} another",
         )
+
+
+@hypothesis(
+    "argument_changed",
+    "argument_ignored",
+    rank=SEEN - 3,
+    when=("logdet_argument_is_kept",),
+    explains=frozenset({"logdet_argument_is_kept"}),
+)
+def argument_changed(evidence: Evidence) -> Iterator[Fit]:
+    """The log-det that is handed in is another one afterwards, or is not in what comes out."""
+    trial, name = evidence.trial(), evidence.subject.carried
+    layer = trial.new_layer()
+    if not isinstance(layer, Conventional):
+        return
+    for inverse, which in ((False, "forward"), (True, "the inverse")):
+        value = trial.forward[0] if inverse else trial.x
+        if inverse and not trial.has("inverse"):
+            continue
+        handed = torch.ones_like(value.flatten(1)[:, 0])
+        with torch.no_grad():
+            own = layer.handed(value.clone(), torch.zeros_like(handed), inverse)
+            together = layer.handed(value.clone(), handed, inverse)
+        if not bool((handed == 1).all()):
+            yield Fit(
+                "argument_changed",
+                f"{which} changes its argument `{name}` in place (`{name} += ...`): the caller "
+                f"still holds that tensor. Write `{name} = {name} + ...`.",
+                f"handed in as 1, afterwards {float(handed[0]):.6g}",
+            )
+            return
+        if own is not None and together is not None and torch.equal(own, together):
+            yield Fit(
+                "argument_ignored",
+                f"{which} does not add to its argument `{name}`, it begins anew: the log-det of "
+                "all layers before is lost.",
+                f"the same log-det comes out, whether 0 or 1 is handed in: {float(own[0]):.6g}",
+            )
+            return

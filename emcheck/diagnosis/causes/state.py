@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
+from emcheck._internal.randomness import seed_torch
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
@@ -86,7 +87,7 @@ def randomness(evidence: Evidence) -> Iterator[Fit]:
     x, z = evidence.sample_pair
     outputs = []
     for seed in (0, 1, 0):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         outputs.append(evidence.outputs(copy_layer(trial.layer), x, z))
     noisy = differing(outputs[0], outputs[1])
     if noisy:

@@ -26,7 +26,7 @@ from emcheck.result import Ending
 def outside_domain(evidence: Evidence) -> Iterator[Fit]:
     """Forward is NaN for many ordinary numbers, at initial parameters, in every dtype."""
     trial = evidence.trial(replace(evidence.base, style="initial", batch=64))
-    if evidence.subject.draw is not None or trial.case.scale != "unit":
+    if not evidence.subject.anywhere or trial.case.scale != "unit":
         return
     z, _ = call(trial.layer, trial.x)
     bad = ~z.isfinite()

@@ -35,7 +35,8 @@ class Evidence(Scene):
 
     @cached_property
     def inverse_logdets(self) -> tuple[LogdetExample, ...]:
-        return logdet_examples(self, inverse=True)
+        """The same of the inverse; none where it returns ``x`` alone."""
+        return logdet_examples(self, inverse=True) if self.trial().has("inverse_logdet") else ()
 
     @cached_property
     def maps(self) -> tuple[Maps, ...]:

@@ -1,0 +1,167 @@
+"""How one direction of somebody's module is called, read from signatures and names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Route:
+    """One direction: ``module.method(value, **keywords)``.
+
+    Args:
+        method: ``forward``, or another method of the module.
+        keywords: fixed arguments, in order.
+        carried: the argument to which the log-det is added, empty if there is none.
+        context: the argument that takes the condition, empty if there is none.
+        needs_context: whether it must be given.
+        missing: required arguments that nothing here knows.
+    """
+
+    method: str
+    keywords: tuple[tuple[str, Any], ...] = ()
+    carried: str = ""
+    context: str = ""
+    needs_context: bool = False
+    missing: tuple[str, ...] = ()
+
+    def written(self, letter: str, context: bool = False) -> str:
+        """As somebody would write the call: ``forward(x, reverse=True)``."""
+        words = [letter, *([self.carried] if self.carried else [])]
+        words += [self.context] if self.context and (context or self.needs_context) else []
+        words += [f"{name}={value!r}" for name, value in self.keywords]
+        return f"{self.method}({', '.join(words)})"
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Both directions of a module.
+
+    Args:
+        name: of the convention, for reports.
+        forward: data to latent.
+        inverse: latent to data, or None where there is none.
+    """
+
+    name: str
+    forward: Route
+    inverse: Route | None
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return (self.forward, self.inverse) if self.inverse else (self.forward,)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Required arguments of either direction that nothing here knows."""
+        return tuple(dict.fromkeys(name for route in self.routes for name in route.missing))
+
+    @property
+    def context(self) -> str:
+        """The argument of the condition, empty if neither direction has one."""
+        return next((route.context for route in self.routes if route.context), "")
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether a condition must be given in either direction."""
+        return any(route.needs_context for route in self.routes)
+
+    @property
+    def carried(self) -> str:
+        """The argument of the log-det, empty if neither direction has one."""
+        return next((route.carried for route in self.routes if route.carried), "")
+
+    def written(self, context: bool = False) -> str:
+        """Both calls in words, with an optional context or without."""
+        back = self.inverse.written("z", context) if self.inverse else "none"
+        return f"forward: {self.forward.written('x', context)}; inverse: {back}"
+
+
+#: ``(forward, inverse)`` calls that a module offers by its signatures, the most likely first.
+Reader = Callable[[nn.Module], Iterator[tuple[Route, Route | None]]]
+
+
+@dataclass(frozen=True)
+class _Registry:
+    readers: dict[str, Reader] = field(default_factory=dict)
+
+    def __call__(self, name: str) -> Callable[[Reader], Reader]:
+        def register(reader: Reader) -> Reader:
+            self.readers[name] = reader
+            return reader
+
+        return register
+
+
+#: Register what reads one convention; the order of the modules is the order of trial.
+convention = _Registry()
+
+#: Arguments that take the log-det so far, or the log-density so far; of the field, by name.
+_LOGDET = re.compile(r"(log.*det|ldj|sldj|ldet|log_?jac|log_?d[fzy]_?d|objective)", re.IGNORECASE)
+_DENSITY = re.compile(r"^(delta_?)?log_?(p|q|prob|density|pdf|px|pz|p_x|p_z)$", re.IGNORECASE)
+
+#: Arguments that take a condition.
+_CONTEXT = re.compile(
+    r"^(contexts?|ctx|cond\w*|y|h|c|g|labels?|embeddings?|features?|condition\w*)$", re.IGNORECASE
+)
+
+
+def is_logdet(name: str) -> bool:
+    """Whether something is a log-determinant by its name."""
+    return bool(_LOGDET.search(name))
+
+
+def is_density(name: str) -> bool:
+    """Whether an argument is a log-density by its name: the log-det is subtracted from it."""
+    return bool(_DENSITY.match(name))
+
+
+def parameters_of(module: nn.Module, method: str) -> dict[str, inspect.Parameter] | None:
+    """The arguments of a method after the data, by name; None if it has none or is no method."""
+    function = getattr(module, method, None)
+    if not callable(function) or (method == "forward" and not has_forward(module)):
+        return None
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return {}
+    named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return {p.name: p for p in named[1:]} if named else ({} if found else None)
+
+
+def has_forward(module: nn.Module) -> bool:
+    """Whether the class of a module defines ``forward``."""
+    return type(module).forward is not nn.Module.forward
+
+
+def route(module: nn.Module, method: str, **keywords: Any) -> Route | None:
+    """The call of a method with fixed keywords; the others are known by name, or missing."""
+    parameters = parameters_of(module, method)
+    if parameters is None:
+        return None
+    carried, context, needs_context = "", "", False
+    missing: list[str] = []
+    for name, parameter in parameters.items():
+        required = parameter.default is parameter.empty
+        if name in keywords:
+            continue
+        if parameter.default is False and _LOGDET.search(name):
+            keywords[name] = True  # a switch: return the log-det as well
+        elif not carried and (_LOGDET.search(name) or is_density(name)) and _open(parameter):
+            carried = name
+        elif not context and _CONTEXT.match(name) and (required or parameter.default is None):
+            context, needs_context = name, required
+        elif required:
+            missing.append(name)
+    return Route(method, tuple(keywords.items()), carried, context, needs_context, tuple(missing))
+
+
+def _open(parameter: inspect.Parameter) -> bool:
+    """Whether a tensor may be handed in: a switch (``logdet=True``) takes none."""
+    return not isinstance(parameter.default, bool | str)

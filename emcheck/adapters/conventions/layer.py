@@ -1,0 +1,160 @@
+"""A module of another convention as a layer of the contract."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emcheck.adapters.conventions.context import Context
+from emcheck.adapters.conventions.core import Convention, Route
+from emcheck.adapters.core import Adapted, Logdet
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How a module is taken: its convention, and what trial calls have shown.
+
+    Args:
+        convention: both calls.
+        sign: of what comes out with the log-det, forward and inverse: -1 where it is subtracted.
+        returned: whether forward, and the inverse, return a log-det, with or without being asked.
+        stored: the attribute or method that has the log-det of forward, empty if there is none.
+        per_entry: whether the log-det comes as one number for each entry, to be summed.
+        context: the condition that each sample carries at its end; None where there is none.
+        events: the shapes of data and latent, where a context is cut off from them.
+        wrapped: what the data are handed in: "" as they are, "list" or "tuple" of one.
+    """
+
+    convention: Convention
+    sign: tuple[float, float] = (1.0, 1.0)
+    returned: tuple[bool, bool] = (True, True)
+    stored: str = ""
+    per_entry: bool = False
+    wrapped: str = ""
+    context: Context | None = None
+    events: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    def written(self) -> str:
+        """For the first lines of a report."""
+        told = self.convention.written(self.context is not None)
+        carried = self.convention.carried
+        if self.context is not None:
+            shape = ", ".join(map(str, self.context.shape))
+            told += f"; a context ({shape}) for each sample"
+        if self.wrapped:
+            told += f"; data in a {self.wrapped} of one"
+        if carried:
+            verb = "added to" if self.sign[0] > 0 else "subtracted from"
+            return f"{told}; log-det: {verb} the argument `{carried}`"
+        if self.stored:
+            return f"{told}; log-det: `{self.stored}` of the layer"
+        if not self.returned[0]:
+            return f"{told}; log-det: none, so it must be 0"
+        return f"{told}; log-det: summed over the entries" if self.per_entry else told
+
+
+class Conventional(Adapted):
+    """``layer``, called by its own convention; what it returns is passed on.
+
+    Args:
+        layer: somebody's module.
+        taken: how it is called.
+    """
+
+    def __init__(self, layer: nn.Module, taken: Taken) -> None:
+        lacks = frozenset() if taken.convention.inverse else frozenset({"inverse"})
+        super().__init__(type(layer).__name__, lacks)
+        self.layer = layer
+        self.taken = taken
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Logdet]:
+        data, context = self.cut(x, 0)
+        z, logdet = self.split(self.call(self.taken.convention.forward, data, context=context))
+        if self.taken.stored:
+            logdet = stored_logdet(self.layer, self.taken.stored, data, z)
+        elif not self.taken.returned[0]:
+            logdet = x.new_zeros(len(x))
+        return self.joined(z, x), self._judged(logdet, 0, data)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Logdet | None]:
+        back = self.taken.convention.inverse
+        if back is None:
+            raise NotImplementedError(f"{self.name} has no inverse")
+        latent, context = self.cut(z, 1)
+        x, logdet = self.split(self.call(back, latent, context=context))
+        return self.joined(x, z), self._judged(logdet, 1, latent)
+
+    def cut(self, value: Tensor, direction: int) -> tuple[Tensor, Tensor | None]:
+        """Data and context of samples that carry one."""
+        context = self.taken.context
+        if context is None:
+            return value, None
+        if value.dim() != 2:
+            raise ValueError(f"expected samples with their context (B, n), got {value.dim()} axes")
+        data, entries = value[:, : -context.size], value[:, -context.size :]
+        shape = self.taken.events[direction]
+        return data.reshape(len(value), *shape), context.restored(entries)
+
+    def joined(self, value: Any, given: Tensor) -> Any:
+        """A value with the context of what was given."""
+        if self.taken.context is None or not isinstance(value, Tensor) or value.dim() < 1:
+            return value
+        entries = given[:, -self.taken.context.size :]
+        return torch.cat([value.reshape(len(value), -1), entries.to(value)], 1)
+
+    def call(
+        self,
+        way: Route,
+        value: Tensor,
+        handed: Tensor | None = None,
+        context: Tensor | None = None,
+    ) -> Any:
+        """What the module answers; ``handed (B,)`` is the log-det so far, 0 unless given."""
+        keywords: dict[str, Any] = dict(way.keywords)
+        if context is not None and way.context:
+            keywords[way.context] = context
+        if way.carried:
+            keywords[way.carried] = value.new_zeros(len(value)) if handed is None else handed
+        method = self.layer if way.method == "forward" else getattr(self.layer, way.method)
+        data = {"": value, "list": [value], "tuple": (value,)}[self.taken.wrapped]
+        return method(data, **keywords)
+
+    def handed(self, value: Tensor, logdet: Tensor, inverse: bool = False) -> Tensor | None:
+        """What comes back for a log-det ``(B,)`` that is handed in; None where none is taken."""
+        way = self.taken.convention.inverse if inverse else self.taken.convention.forward
+        if way is None or not way.carried:
+            return None
+        data, context = self.cut(value, int(inverse))
+        returned = self.split(self.call(way, data, logdet, context))[1]
+        return returned if isinstance(returned, Tensor) else None
+
+    def split(self, answer: Any) -> tuple[Any, Any]:
+        """Value and log-det; anything else is handed on for a check to name."""
+        if self.taken.wrapped and isinstance(answer, list | tuple) and len(answer) == 1:
+            answer = answer[0]
+        if isinstance(answer, list | tuple) and len(answer) == 2:
+            value, logdet = answer
+            if self.taken.wrapped and isinstance(value, list | tuple) and len(value) == 1:
+                value = value[0]
+            return value, logdet
+        return answer, None
+
+    def _judged(self, logdet: Any, direction: int, like: Tensor) -> Any:
+        if not isinstance(logdet, Tensor | float | int):
+            return logdet
+        if self.taken.per_entry and isinstance(logdet, Tensor) and logdet.shape == like.shape:
+            logdet = logdet.flatten(1).sum(1)
+        return logdet if self.taken.sign[direction] > 0 else -logdet
+
+
+def stored_logdet(layer: nn.Module, name: str, x: Tensor, z: Tensor) -> Any:
+    """What an attribute holds after a call, or what a method of that name returns."""
+    found = getattr(layer, name)
+    if not callable(found) or isinstance(found, Tensor):
+        return found
+    count = len(inspect.signature(found).parameters)
+    return found(*(x, z)[:count])

@@ -1,0 +1,91 @@
+"""Log-dets that are random estimates: right on average, by a test with a stated power."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emcheck._internal.randomness import seed_torch
+from emcheck.adapters.conventions import Estimated
+from emcheck.bounds import DEVIATIONS, Measure, compare
+from emcheck.checks.calling import is_per_sample, per_sample
+from emcheck.checks.core import Unsupported, check, ill_conditioned, worst, yes
+from emcheck.checks.trial import Trial
+from emcheck.known import Clause
+from emcheck.oracle import slogdet
+from emcheck.oracle.precision import Array
+
+#: Draws of each estimate; where their mean seems wrong, it is drawn anew, so many times as often.
+DRAWS, AGAIN = 256, 4
+
+
+@check("logdet", Clause.LOGDET, "estimated")
+def logdet_is_unbiased(trial: Trial) -> Measure:
+    """The mean of the estimates of ``forward`` is log|det| of its Jacobian (clause 3; MEAN)."""
+    return _unbiased(trial, inverse=False)
+
+
+@check("logdet", Clause.LOGDET, "estimated", "inverse")
+def inverse_logdet_is_unbiased(trial: Trial) -> Measure:
+    """The mean of the estimates of ``inverse`` is log|det| of its Jacobian (clause 3; MEAN)."""
+    if trial.layer.inverse(trial.latent.clone())[1] is None:  # type: ignore[operator]
+        raise Unsupported("inverse returns x alone, without a log-det")
+    return _unbiased(trial, inverse=True)
+
+
+def _unbiased(trial: Trial, inverse: bool) -> Measure:
+    value = trial.latent if inverse else trial.x
+    expected, rounding = [], []
+    for one in value:
+        J = trial.jacobian(one, inverse)
+        logdet, kappa = slogdet(J)
+        if not math.isfinite(logdet):
+            return ill_conditioned("MEAN", math.inf, "the Jacobian is singular")
+        expected.append(logdet)
+        rounding.append(trial.jacobian_logdet_unit(len(J), kappa, logdet))
+    exact, unit = np.array(expected), np.array(rounding)
+    wrong = _shape_of(trial, value, inverse)
+    if wrong is not None:
+        return wrong
+    first = _judged(draws(trial, value, inverse, DRAWS, 1), exact, unit)
+    if first.ok:
+        return first
+    return _judged(draws(trial, value, inverse, AGAIN * DRAWS, 2), exact, unit)
+
+
+def _shape_of(trial: Trial, value: Tensor, inverse: bool) -> Measure | None:
+    """A log-det of another shape is wrong whatever its mean."""
+    layer = trial.layer
+    assert isinstance(layer, Estimated)
+    with torch.no_grad():
+        one = layer.estimate(value.clone(), inverse)
+    if one is not None and is_per_sample(one, len(value)):
+        return None
+    got = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
+    return yes(False, f"expected an estimate of shape ({len(value)},), got {got}")
+
+
+def draws(trial: Trial, value: Tensor, inverse: bool, count: int, stream: int) -> Array:
+    """``(count, B)`` independent estimates; one call each, for the noise may be the batch's."""
+    layer, found = trial.new_layer(), []
+    assert isinstance(layer, Estimated)
+    direction = "inverse" if inverse else "forward"
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        seed_torch(trial.case.seed * 7919 + stream)
+        for _ in range(count):
+            one = per_sample(layer.estimate(value.clone(), inverse), value, direction)
+            found.append(one.double().numpy())
+    return np.stack(found)
+
+
+def _judged(found: Array, exact: Array, unit: Array) -> Measure:
+    """The distance of the mean from the truth over what chance and rounding explain."""
+    mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(len(found))
+    limit = DEVIATIONS * error + unit
+    told = f"mean of {len(found)} estimates; a bias of {limit.max():.2g} would have been seen"
+    return worst(
+        *(compare(mean[n], exact[n], limit[n], "MEAN", detail=told) for n in range(len(mean)))
+    )

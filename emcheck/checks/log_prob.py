@@ -1,0 +1,78 @@
+"""A module that is a whole flow: its ``log_prob`` is that of its own forward."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emcheck.bounds import Measure
+from emcheck.checks.core import OUTSIDE, Unsupported, agree, check, ill_conditioned
+from emcheck.checks.trial import Trial
+from emcheck.known import Clause
+from emcheck.oracle import as_extended
+from emcheck.oracle.precision import Array
+
+
+@check("density", Clause.LOGDET, "log_prob", "exact_logdet")
+def log_prob_matches_flow(trial: Trial) -> Measure:
+    """``log_prob(x) = log N(z) + logdet`` for the ``(z, logdet)`` of forward (clause 3).
+
+    It is judged where the base is a standard normal, as the numbers show: where ``log_prob`` is
+    right, or one of the known mistakes explains it on every sample.
+    """
+    found = log_prob_of(trial)
+    if found is None:
+        return ill_conditioned("AGREE", math.inf, OUTSIDE)
+    got, base, logdet, unit = found
+    right = agree(got, base + logdet, unit)
+    if right.ok:
+        return right
+    for told, wrong in mistakes(base, logdet).items():
+        if agree(got, wrong, unit).ok and not right.ok:
+            return agree(got, base + logdet, unit, told)
+    raise Unsupported("the base is no standard normal, so log_prob is not judged")
+
+
+def mistakes(base: Array, logdet: Array) -> dict[str, Array]:
+    """What a wrong ``log_prob`` returns, by what is wrong with it."""
+    return {
+        "log_prob subtracts the log-det of forward": base - logdet,
+        "log_prob lacks the log-det of forward": base,
+        "log_prob lacks the density of the base": logdet,
+        "log_prob is the negative of the log-density": -(base + logdet),
+    }
+
+
+def log_prob_of(trial: Trial) -> tuple[Array, Array, Array, Array] | None:
+    """``log_prob``, the log-density of the base, the log-det, and what rounding may explain."""
+    module = density_of(trial.layer)
+    if module is None:
+        raise Unsupported("the layer has no log_prob")
+    z, logdet = trial.forward
+    with torch.no_grad():
+        got = module.log_prob(trial.x.clone())  # type: ignore[operator]
+    B = len(trial.x)
+    if not isinstance(got, Tensor) or tuple(got.shape) not in ((B,), (B, 1)):
+        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
+        raise Unsupported(f"log_prob returns {shape}, expected ({B},)")
+    if not bool(z.isfinite().all()) or not bool(logdet.isfinite().all()):
+        return None
+    Z = as_extended(z.flatten(1))
+    base = -0.5 * (Z**2).sum(axis=1) - 0.5 * Z.shape[1] * math.log(2 * math.pi)
+    of_z, of_logdet = trial.forward_bound(trial.x)
+    moved = (np.abs(Z) * np.reshape(of_z, Z.shape)).sum(axis=1)
+    unit = moved + of_logdet + 4 * Z.shape[1] * trial.arithmetic.u * (1 + np.abs(base))
+    return as_extended(got.reshape(B)), base, as_extended(logdet), unit
+
+
+def density_of(layer: nn.Module) -> nn.Module | None:
+    """The module with ``log_prob``: the layer, or what it wraps."""
+    while not callable(getattr(layer, "log_prob", None)):
+        inner = getattr(layer, "layer", None)
+        if not isinstance(inner, nn.Module):
+            return None
+        layer = inner
+    return layer

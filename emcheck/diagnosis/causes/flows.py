@@ -1,0 +1,80 @@
+"""What is wrong with an estimate of a log-det, or with the log_prob of a whole flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from emcheck.bounds import DEVIATIONS
+from emcheck.checks.core import agree
+from emcheck.checks.estimates import AGAIN, DRAWS, draws
+from emcheck.checks.log_prob import log_prob_of, mistakes
+from emcheck.diagnosis.evidence.attempt import attempt
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
+from emcheck.oracle import slogdet
+
+_UNBIASED = ("logdet_is_unbiased", "inverse_logdet_is_unbiased")
+
+
+@hypothesis("estimate_biased", rank=SEEN, when=_UNBIASED, explains=frozenset(_UNBIASED))
+def estimate_biased(evidence: Evidence) -> Iterator[Fit]:
+    """The mean of the estimates is a fixed share of the log-det, or just not it."""
+    inverse = "logdet_is_unbiased" not in evidence.failing
+    means, errors, exact = [], [], []
+    for number in range(3):
+        trial = evidence.trial(replace(evidence.base, style="trained", seed=number, batch=3))
+        value = trial.latent if inverse else trial.x
+        found = draws(trial, value, inverse, AGAIN * DRAWS, 3)
+        means.append(found.mean(axis=0))
+        errors.append(found.std(axis=0, ddof=1) / math.sqrt(len(found)))
+        exact.append(np.array([slogdet(trial.jacobian(one, inverse))[0] for one in value]))
+    mean, error, truth = (np.concatenate(v) for v in (means, errors, exact))
+    which = "the inverse" if inverse else "forward"
+    n = trial.x[0].numel()
+    shares = {1 / 3: "a third", 0.5: "half", 2.0: "twice", 3.0: "three times", -1.0: "minus",
+              1 / n: "one part in the number of dimensions of", float(n): "n times"}  # fmt: skip
+    for share, words in shares.items():
+        if (np.abs(mean - share * truth) <= DEVIATIONS * error + 1e-5 * np.abs(truth)).all():
+            probes = ": probe vectors need E v v^T = I" if share == 1 / 3 else ""
+            told = f"is {words} what it should be{probes}"
+            break
+    else:
+        told = "is not the log-det: a random estimate has to be right in the mean"
+    yield Fit(
+        "estimate_biased",
+        f"The estimate of the log-det of {which} is biased: on average it {told}.",
+        f"mean of {AGAIN * DRAWS} estimates {mean[0]:.4g} +- {error[0]:.1g}, expected "
+        f"{truth[0]:.4g}; so on {len(mean)} samples",
+    )
+
+
+@hypothesis(
+    "log_prob_wrong",
+    rank=SEEN,
+    when=("log_prob_matches_flow",),
+    explains=frozenset({"log_prob_matches_flow"}),
+)
+def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
+    """One of the known mistakes gives the numbers of ``log_prob`` on several draws."""
+    fitting: list[set[str]] = []
+    for number in range(3):
+        trial = evidence.trial(replace(evidence.base, style="trained", seed=number, batch=3))
+        found = attempt(partial(log_prob_of, trial))
+        if found is None:
+            continue
+        got, base, logdet, unit = found
+        wrong = mistakes(base, logdet)
+        fitting.append({told for told, value in wrong.items() if agree(got, value, unit).ok})
+    names = sorted(set.intersection(*fitting)) if fitting else []
+    for told in names[:1]:
+        yield Fit(
+            "log_prob_wrong",
+            f"`log_prob` {told.removeprefix('log_prob ')}; it is log N(z; 0, I) + log|det dz/dx|.",
+            f"so on {len(fitting)} of {len(fitting)} batches; got {float(got[0]):.9g}, expected "
+            f"{float(base[0] + logdet[0]):.9g}",
+        )

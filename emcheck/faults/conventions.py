@@ -1,0 +1,134 @@
+"""Faults of layers with other calls than the contract's: an argument, an estimate, a density."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from emcheck.contract import InvertibleLayer
+from emcheck.faults.core import Faulty, fault
+from emcheck.layers import ActNorm2d, AffineCoupling2d, Conv1x1
+
+L = TypeVar("L", bound=InvertibleLayer)
+
+
+class Carrying(Faulty[L]):
+    """Correct: the log-det so far comes in, and goes out with that of the layer added."""
+
+    carried: ClassVar[str] = "logdet"
+
+    def forward(self, x: Tensor, logdet: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        z, own = self.layer.forward(x)
+        return z, self.add(logdet, own)
+
+    def inverse(self, z: Tensor, logdet: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        x, own = self.layer.inverse(z)
+        return x, self.add(logdet, own)
+
+    def add(self, logdet: Tensor, own: Tensor) -> Tensor:
+        return logdet + own
+
+
+@fault(
+    "logdet_argument_is_kept",
+    ActNorm2d,
+    "Flows that accumulate with `logdet += ...`: a caller who keeps the sum finds it changed.",
+    correct=Carrying,
+    cause="argument_changed",
+)
+class AddsInPlace(Carrying[ActNorm2d]):
+    """The log-det that is handed in is changed in place."""
+
+    def add(self, logdet: Tensor, own: Tensor) -> Tensor:
+        logdet += own
+        return logdet
+
+
+@fault(
+    "logdet_argument_is_kept",
+    Conv1x1,
+    "Layers of a deep flow that begin their log-det anew: that of all layers before is lost.",
+    correct=Carrying,
+    cause="argument_ignored",
+)
+class BeginsAnew(Carrying[Conv1x1]):
+    """The log-det that is handed in is not part of what comes out."""
+
+    def add(self, logdet: Tensor, own: Tensor) -> Tensor:
+        return own
+
+
+class Estimating(Faulty[L]):
+    """Correct: the log-det is a random estimate, right on average."""
+
+    estimated: ClassVar[bool] = True
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer.forward(x)
+        return z, self.estimate(logdet)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        return x, self.estimate(logdet)
+
+    def estimate(self, logdet: Tensor) -> Tensor:
+        return logdet + 0.5 * torch.randn_like(logdet)
+
+
+@fault(
+    "logdet_is_unbiased",
+    Conv1x1,
+    "Trace estimates with uniform probes in place of signs or normal numbers: E v v^T is I / 3.",
+    correct=Estimating,
+    cause="estimate_biased",
+)
+class ProbesWithoutUnitVariance(Estimating[Conv1x1]):
+    """The probe vectors have variance 1/3, and so the log-det is a third on average."""
+
+    def estimate(self, logdet: Tensor) -> Tensor:
+        probe = 2 * torch.rand_like(logdet) - 1
+        return logdet * probe.square()
+
+
+@fault(
+    "inverse_logdet_is_unbiased",
+    ActNorm2d,
+    "Inverses that hand on the estimate of forward without its sign.",
+    correct=Estimating,
+    cause="estimate_biased",
+)
+class EstimateKeepsItsSign(Estimating[ActNorm2d]):
+    """The estimate of the inverse is that of forward."""
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer.inverse(z)
+        return x, self.estimate(-logdet)
+
+
+class WithLogProb(Faulty[L]):
+    """Correct: a whole flow, whose base is a standard normal."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        z, logdet = self.layer.forward(x)
+        return self.density(z) + logdet
+
+    def density(self, z: Tensor) -> Tensor:
+        return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+
+
+@fault(
+    "log_prob_matches_flow",
+    AffineCoupling2d,
+    "Flows whose forward was once the direction of sampling: the log-det has the other sign.",
+    correct=WithLogProb,
+    cause="log_prob_wrong",
+)
+class LogdetSubtracted(WithLogProb[AffineCoupling2d]):
+    """``log_prob`` subtracts the log-det of forward instead of adding it."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        z, logdet = self.layer.forward(x)
+        return self.density(z) - logdet

@@ -1,0 +1,151 @@
+"""Layers are taken by the calls that they have; right ones are ok, wrong ones are flagged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from emcheck import check_layer
+from emcheck.kit import Report
+from properties.portions import portion
+from tests import conventions
+from tests.conventions import CONVENTIONS, SHAPE, Core, wrong
+
+
+def report_of(make: Any, shape: tuple[int, ...] = SHAPE, **options: Any) -> Report:
+    return check_layer(make, shape, examples=2, dtypes=(torch.float64,), **options)
+
+
+@pytest.mark.parametrize("name", portion(CONVENTIONS, 5))
+def test_a_right_layer_is_taken_as_it_is(name: str) -> None:
+    report = report_of(CONVENTIONS[name])
+    assert report.ok, str(report)
+    passed = {r.check for r in report.results if str(r.verdict) == "PASS"}
+    assert "logdet_matches_jacobian" in passed, str(report)
+    assert "inverse_undoes_forward" in passed, str(report)
+
+
+@pytest.mark.parametrize("name", portion(CONVENTIONS, 5))
+def test_a_wrong_log_det_is_flagged_and_explained(name: str) -> None:
+    report = report_of(wrong(CONVENTIONS[name]))
+    failed = {failure.check for failure in report.failures}
+    if name == "PerEntry":  # numbers for each entry that are no log-det are not summed
+        assert "shapes_and_dtypes" in failed, str(report)
+        return
+    assert "logdet_matches_jacobian" in failed, str(report)
+    assert report.explanations[0].text.endswith("H W: it is that of one pixel."), str(report)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Sldj", "forward(x, sldj); inverse: forward(z, sldj, reverse=True); log-det: added to"),
+        ("Subtracts", "log-det: subtracted from the argument `logpx`"),
+        ("AddsToDensity", "log-det: added to the argument `log_p`"),
+        ("Mode", "forward(x, mode='encode'); inverse: forward(z, mode='decode')"),
+        ("Stored", "log-det: `logdet` of the layer"),
+        ("ByMethod", "log-det: `log_abs_det_jacobian` of the layer"),
+        ("InAList", "data in a list of one"),
+        ("PerEntry", "log-det: summed over the entries"),
+    ],
+)
+def test_the_report_says_how_a_layer_is_called(name: str, told: str) -> None:
+    assert told in report_of(CONVENTIONS[name]).scope[0]
+
+
+class Flip(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(1)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z.flip(1)
+
+
+class ScaleWithoutLogdet(Flip):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.log_scale.exp()
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z * (-self.log_scale).exp()
+
+
+def test_no_log_det_is_right_where_the_volume_is_kept() -> None:
+    report = report_of(Flip)
+    assert report.ok, str(report)
+    assert "log-det: none, so it must be 0" in report.scope[0]
+    assert not report_of(ScaleWithoutLogdet).ok
+    assert report_of(ScaleWithoutLogdet, capabilities={"logdet": False}).ok
+
+
+class Masked(Core):
+    def forward(self, x: Tensor, weights: Tensor) -> Any:
+        return self.there(x * weights)
+
+    def inverse(self, z: Tensor, weights: Tensor) -> Any:
+        return self.back(z)
+
+
+class TwoWays(Core):
+    """Both ways back are wrong, and differ."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.there(x)
+
+    def decode(self, z: Tensor) -> Any:
+        return 2 * self.back(z)[0]
+
+    def invert(self, z: Tensor) -> Any:
+        return 3 * self.back(z)[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "told"),
+    [
+        (
+            Masked,
+            {},
+            r"need `weights`; emcheck.adapt\(layer, forward=lambda layer, x: layer\(x, we",
+        ),
+        (TwoWays, {}, "two that answer differently: .*invert.* and .*decode"),
+        (conventions.Conditional, {}, r"expected a context for Conditional, .*`c`: context=\(3,\)"),
+        (CONVENTIONS["Sldj"], {"context": (3,)}, "expected a layer whose calls take a context"),
+        (conventions.Conditional, {"context": (0,)}, "expected context as a shape"),
+        (conventions.Conditional, {"context": "3"}, "expected context as a shape"),
+        (conventions.Conditional, {"context": lambda b, g: 3}, "expected context to return"),
+        (conventions.Conditional, {"context": (4,)}, "expected a shape that Conditional accepts"),
+    ],
+)
+def test_what_cannot_be_called_is_told_in_one_line(
+    make: Any, options: dict[str, Any], told: str
+) -> None:
+    shape = (2, 2) if issubclass(make, conventions.Conditional) else SHAPE
+    with pytest.raises(ValueError, match=told) as raised:
+        report_of(make, shape, **options)
+    assert "\n" not in str(raised.value)
+
+
+def labels(batch: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 4, (batch,), generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("make", "context", "failing"),
+    [
+        (conventions.Conditional, (3,), None),
+        (conventions.Mixed, (3,), "rows_are_independent"),
+        (conventions.OneDirection, (3,), "inverse_undoes_forward"),
+        (conventions.Labelled, labels, None),
+        (conventions.LabelledWrong, labels, "logdet_matches_jacobian"),
+    ],
+)
+def test_each_sample_has_its_own_context(make: Any, context: Any, failing: str | None) -> None:
+    report = report_of(make, (2, 2), context=context)
+    failed = {failure.check for failure in report.failures}
+    assert report.ok if failing is None else failing in failed, str(report)
