@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from emcheck.isolated import Job
     from emcheck.kit.pytest_checks import LayerCheck
 
 
@@ -28,13 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--emcheck-shape", action="append", default=[], metavar="C,H,W",
         help="the event of the target, for example 4,8,6; one, or one for each target",
     )  # fmt: skip
+    group.addoption(
+        "--emcheck",
+        action="store_true",
+        help="check the targets of [tool.emcheck] in pyproject.toml",
+    )
     group.addoption("--emcheck-seed", type=int, default=0, help="random seed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """With a target and no test file named, the target is all that is run."""
     named = config.args_source is pytest.Config.ArgsSource.ARGS
-    if config.getoption("--emcheck-target") and not named:
+    asked = config.getoption("--emcheck-target") or config.getoption("--emcheck")
+    if asked and not named:
         config.args = []
 
 
@@ -59,9 +67,11 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
 
 def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
+    opened = config.stash.setdefault(_OPENED, ExitStack())
+    found = _configured(config.rootpath, opened) if config.getoption("--emcheck") else []
     targets = config.getoption("--emcheck-target")
     if not targets:
-        return []
+        return found
     shapes = config.getoption("--emcheck-shape")
     if len(shapes) not in (1, len(targets)):
         raise pytest.UsageError(
@@ -69,22 +79,40 @@ def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
         )
     shapes = shapes * len(targets) if len(shapes) == 1 else shapes
     seed = config.getoption("--emcheck-seed")
-    opened = config.stash.setdefault(_OPENED, ExitStack())
-    return [
-        check
-        for target, shape in zip(targets, shapes, strict=True)
-        for check in _of_target(target, shape, seed, opened)
-    ]
+    for target, shape in zip(targets, shapes, strict=True):
+        found += _of_target(target, shape, seed, opened)
+    return found
+
+
+def _configured(folder: Path, opened: ExitStack) -> list[LayerCheck]:
+    """The checks of the targets in the project's configuration."""
+    from emcheck.config import configured
+
+    try:
+        jobs = configured(folder)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    return [check for job in jobs for check in _of_job(job, opened)]
 
 
 def _of_target(target: str, shape: str, seed: int, opened: ExitStack) -> list[LayerCheck]:
-    """The checks of a target, which is in a process of its own until the session ends."""
-    from emcheck import isolated
     from emcheck._internal.words import parse_shape
-    from emcheck.kit.pytest_checks import LayerCheck
+    from emcheck.isolated import Job
 
     try:
-        job = isolated.Job(target, parse_shape(shape), seed=seed)
+        return _of_job(Job(target, parse_shape(shape), seed=seed), opened)
+    except ValueError as error:
+        told = str(error)
+        raise pytest.UsageError(told if told.startswith(target) else f"{target}: {told}") from error
+
+
+def _of_job(job: Job, opened: ExitStack) -> list[LayerCheck]:
+    """The checks of a target, which is in a process of its own until the session ends."""
+    from emcheck import isolated
+    from emcheck.kit.pytest_checks import LayerCheck
+
+    target = job.target
+    try:
         checker = opened.enter_context(isolated.opened(job))
         return [LayerCheck(checker, check) for check in checker.checks]
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Invertible layers of other libraries as layers of the contract; peers load only when used."""
 
 from emcheck.adapters.choose import adapt as adapt
+from emcheck.adapters.choose import conditional as conditional
 from emcheck.adapters.core import Adapted as Adapted
 from emcheck.adapters.core import Logdet as Logdet
 from emcheck.adapters.core import NotALayer as NotALayer

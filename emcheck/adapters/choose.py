@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -19,6 +20,22 @@ _LIBRARIES = {
     "zuko": "zuko",
     "torch.distributions.transforms": "torch_transforms",
 }
+
+
+def conditional(layer: object) -> object:
+    """A layer of a library as a module whose calls take ``context``; anything else as it is."""
+    for module in _library_of(layer):
+        if hasattr(module, "conditional"):
+            return module.conditional(layer)
+    return layer
+
+
+def _library_of(layer: object) -> Iterator[ModuleType]:
+    """The modules here that adapt the classes of a layer."""
+    for cls in type(layer).__mro__:
+        for library, module in _LIBRARIES.items():
+            if cls.__module__ == library or cls.__module__.startswith(library + "."):
+                yield importlib.import_module(f"emcheck.adapters.{module}")
 
 
 def adapt(
@@ -64,10 +81,9 @@ def adapt(
         return adapt_functions(layer, functions)
     if isinstance(layer, type):
         raise ValueError(f"expected a layer, got the class {layer.__name__}: call it first")
-    for cls in type(layer).__mro__:
-        for library, module in _LIBRARIES.items():
-            if cls.__module__ == library or cls.__module__.startswith(library + "."):
-                return importlib.import_module(f"emcheck.adapters.{module}").adapt(layer)
+    for module in _library_of(layer):
+        adapted: nn.Module = module.adapt(layer)
+        return adapted
     if is_native(layer):
         return layer
     raise NotALayer(

@@ -63,6 +63,13 @@ class NflowsLayer(Adapted):
         return None if interval is None else Within(*interval)
 
 
+def conditional(layer: Any) -> Any:
+    """The transform of a flow, whose calls take ``context``; a transform as it is."""
+    from nflows.flows.base import Flow
+
+    return layer._transform if isinstance(layer, Flow) else layer
+
+
 def adapt(layer: Any) -> Adapted:
     """An adapter for a transform, or for the transform of a flow.
 

@@ -64,6 +64,31 @@ class ZukoLazy(ZukoTransform):
         return super().sample if self.interval is None else Within(*self.interval)
 
 
+class ZukoConditional(nn.Module):
+    """A lazy transform, or the transform of a flow, made anew for the context of every call."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = self.layer(context).call_and_ladj(x)
+        return z, logdet
+
+    def inverse(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        x, logdet = self.layer(context).inv.call_and_ladj(z)
+        return x, logdet
+
+
+def conditional(layer: Any) -> Any:
+    """A flow or lazy transform as a module whose calls take ``context``."""
+    from zuko.lazy import Flow, LazyTransform
+
+    if isinstance(layer, Flow):
+        layer = layer.transform
+    return ZukoConditional(layer) if isinstance(layer, LazyTransform) else layer
+
+
 def adapt(layer: Any) -> Adapted:
     """An adapter for a transform, a lazy transform or a flow.
 

@@ -10,6 +10,8 @@ import typer
 
 from emcheck._internal.words import parse_shape, require_module
 from emcheck.cli import FAILED
+from emcheck.config import configured, expected_of
+from emcheck.isolated.wire import Job
 
 if TYPE_CHECKING:
     from emcheck.batch import Settings
@@ -20,11 +22,16 @@ KEPT = Path("check-runs")
 
 def check(
     targets: Annotated[
-        list[str], typer.Argument(help="module:factory, module:layer, a registered layer, or all")
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="module:factory, module:layer, a registered layer, or all; by default the "
+            "targets of [tool.emcheck] in pyproject.toml"
+        ),
+    ] = None,
     shape: Annotated[
-        list[str], typer.Option(help="shape of one sample, for example 4,8,6; repeatable")
-    ],
+        list[str] | None,
+        typer.Option(help="shape of one sample, for example 4,8,6; repeatable"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="random seed (the first one with --seeds)")] = 0,
     examples: Annotated[int, typer.Option(help="number of cases for each check and dtype")] = 4,
     time_limit: Annotated[float, typer.Option(help="seconds for one check on one case")] = 10.0,
@@ -34,7 +41,18 @@ def check(
     memory: Annotated[
         float | None, typer.Option(help="GB that the layer may allocate; unlimited by default")
     ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="shape of the context of a sample, for example 3")
+    ] = None,
+    lacks: Annotated[
+        list[str] | None, typer.Option(help="a capability that the layer lacks; repeatable")
+    ] = None,
+    expected: Annotated[
+        Path | None,
+        typer.Option("--expected-failures", help="TOML file: target, check and reason of each"),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="also write the report to this file")] = None,
+    junit: Annotated[Path | None, typer.Option(help="also write JUnit XML to this file")] = None,
     seeds: Annotated[int | None, typer.Option(help="number of seeds, counted from --seed")] = None,
     dtypes: Annotated[
         list[str] | None, typer.Option("--dtype", help="float32 or float64; both by default")
@@ -56,14 +74,37 @@ def check(
     """Check one layer, or a matrix of layers, shapes and seeds.
 
     Every check that applies is run. One target and one shape are checked at once. With more of
-    them, or with --seeds, --dtype, --only, --workers, --scheduler or --out, each target, shape,
-    dtype and seed is a case of a matrix; a Dask cluster works through it, and a stopped run resumes
-    where it stopped.
+    them, or with --seeds, --workers, --scheduler or --out, each target, shape, dtype and seed is a
+    case of a matrix; a Dask cluster works through it, and a stopped run resumes where it stopped.
     """
+    if not targets:
+        _each(configured(Path()), json, junit)
+    if not shape:
+        raise ValueError("expected --shape, the shape of one sample, such as --shape 4,8,6")
+    assert targets is not None
     several = len(targets) > 1 or len(shape) > 1 or targets == ["all"] or fresh
-    asked = (seeds, dtypes, only, workers, scheduler, out)
-    if not several and not any(value is not None and value != [] for value in asked):
-        _one(targets[0], shape[0], seed, examples, time_limit, compiled, memory, json)
+    asked = (seeds, workers, scheduler, out)
+    if not several and not any(value is not None for value in asked):
+        named = {} if expected is None else expected_of(expected)
+        job = Job(
+            targets[0],
+            parse_shape(shape[0]),
+            registered=True,
+            seed=seed,
+            examples=examples,
+            time_limit=time_limit,
+            compiled=compiled,
+            dtypes=tuple(dtypes or ("float32", "float64")),
+            memory=memory,
+            context=parse_shape(context) if context else (),
+            lacks=tuple(lacks or ()),
+            expected=named.get(targets[0], ()),
+            only=tuple(only or ()),
+        )
+        _each([job], json, junit)
+    alone = {"--context": context, "--lacks": lacks, "--expected-failures": expected}
+    for option in (name for name, value in {**alone, "--junit": junit}.items() if value):
+        raise ValueError(f"expected one target and one shape with {option}, got a matrix")
     from emcheck._internal.machine import cores
     from emcheck.batch import Settings
 
@@ -113,28 +154,25 @@ def _matrix(
     raise typer.Exit(0 if outcome.ok else FAILED)
 
 
-def _one(
-    target: str,
-    shape: str,
-    seed: int,
-    examples: int,
-    time_limit: float,
-    compiled: bool,
-    memory: float | None,
-    json: Path | None,
-) -> None:
-    event = parse_shape(shape)
-    require_module(target)  # before torch is loaded
+def _each(jobs: Sequence[Job], json: Path | None, junit: Path | None) -> None:
+    """One report after the other; exit code 1 if one is not ok."""
+    for job in jobs:
+        require_module(job.target)  # before torch is loaded
+    if json is not None and len(jobs) > 1:
+        raise ValueError(f"expected one target with --json, got {len(jobs)}")
     from emcheck._internal.files import require_writable, write_file
-    from emcheck.cli.show import CheckProgress, render_report
-    from emcheck.isolated import Job, isolated_report
+    from emcheck.cli.show import CheckProgress, junit_of, render_report
+    from emcheck.isolated import isolated_report
 
-    job = Job(target, event, True, seed, examples, time_limit, compiled, memory=memory)
-    if json is not None:
-        require_writable(json)
-    with CheckProgress() as progress:
-        found = isolated_report(job, progress.advance)
-    if json is not None:  # first: a pipe that nobody reads ends this process
-        write_file(json, found.to_json().encode())
-    render_report(found)
-    raise typer.Exit(0 if found.ok else FAILED)
+    for path in (path for path in (json, junit) if path is not None):
+        require_writable(path)
+    reports = []
+    for job in jobs:
+        with CheckProgress() as progress:
+            reports.append(isolated_report(job, progress.advance))
+        if json is not None:  # first: a pipe that nobody reads ends this process
+            write_file(json, reports[-1].to_json().encode())
+        if junit is not None:
+            write_file(junit, junit_of(reports))
+        render_report(reports[-1])
+    raise typer.Exit(0 if all(report.ok for report in reports) else FAILED)

@@ -56,6 +56,10 @@ def checker_of(job: Job, notice: Notice = lambda doing: None) -> Checker:
         time_limit=job.time_limit,
         report_limit=job.report_limit,
         compiled=job.compiled,
+        only=job.only,
+        context=job.context or None,
+        capabilities=dict.fromkeys(job.lacks, False),
+        expected_failures=dict(job.expected),
         surroundings=surroundings,
     )
 

@@ -27,6 +27,10 @@ class Job:
         shape: the event.
         registered: whether a layer of ``emcheck list`` is a target too.
         dtypes: names of those to check in.
+        context: the shape of the context of each sample; empty if the layer takes none.
+        lacks: capabilities that the layer does not offer.
+        expected: check and reason of each failure that is expected.
+        only: the checks to run; all that apply if empty.
         report_limit: seconds for the whole report, and for import and construction.
         memory: GB that the process of the layer may allocate; None sets no limit.
     """
@@ -41,11 +45,16 @@ class Job:
     dtypes: tuple[str, ...] = ("float32", "float64")
     report_limit: float = REPORT_LIMIT
     memory: float | None = None
+    context: tuple[int, ...] = ()
+    lacks: tuple[str, ...] = ()
+    expected: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Job:
         """The job that a message holds."""
-        return cls(**_tuples(message))
+        expected = tuple((check, reason) for check, reason in message.get("expected", ()))
+        return cls(**_tuples(message) | {"expected": expected})
 
 
 def result_of(message: Mapping[str, Any]) -> Result:

@@ -25,7 +25,7 @@ from emcheck.guard import TimeLimit, foreign, raised_by, time_limit
 from emcheck.guard.surroundings import Surroundings
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
-from emcheck.kit.expected import mark_expected, validate_expected
+from emcheck.kit.expected import mark_expected, validate_checks, validate_expected
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.ok import spoils
@@ -45,8 +45,8 @@ _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forwa
 class Checker:
     """A layer and its checks, one by one; it is first called when the first is run.
 
-    Args: those of :func:`emcheck.check_layer`; ``surroundings`` are those in which the layer was
-        imported.
+    Args: those of :func:`emcheck.check_layer`; ``only`` are the names of the checks to run, all
+        that apply if empty; ``surroundings`` are those in which the layer was imported.
 
     Raises:
         ValueError: as :func:`emcheck.check_layer` does.
@@ -68,12 +68,14 @@ class Checker:
         time_limit: float = TIME_LIMIT,
         report_limit: float = REPORT_LIMIT,
         compiled: bool = False,
+        only: Sequence[str] = (),
         surroundings: Surroundings | None = None,
     ) -> None:
         self.shape, self.seed, self.time_limit = validate_shape(shape), seed, time_limit
         self.expected = validate_expected(expected_failures)
         _validate(seed, examples, time_limit=time_limit, report_limit=report_limit)
         self._compiled, self._examples = compiled, examples
+        self._only = validate_checks(only)
         self._findings: list[Finding] = []
         self._hung: set[tuple[object, ...]] = set()
         self.report_limit = report_limit
@@ -119,7 +121,9 @@ class Checker:
         return tuple(
             check
             for check in CHECKS.values()
-            if check.applies(self.subject) and (self._compiled or not check.optional)
+            if check.applies(self.subject)
+            and (self._compiled or not check.optional)
+            and (not self._only or check.name in self._only)
         )
 
     def run(self, check: Check) -> list[Result]:

@@ -20,6 +20,14 @@ def validate_expected(expected: Mapping[str, str] | None) -> dict[str, str]:
     return found
 
 
+def validate_checks(names: Sequence[str]) -> frozenset[str]:
+    """The names of checks, or ``ValueError`` for one that is none."""
+    for name in names:
+        if name not in CHECKS:
+            raise ValueError(f"expected the name of a check (emcheck list), got {name!r}")
+    return frozenset(names)
+
+
 def mark_expected(results: Sequence[Result], expected: Mapping[str, str]) -> list[Result]:
     """Expected FAILs become XFAIL; a check that should fail and passes everywhere, XPASS."""
     failed = {result.check for result in results if result.verdict is Verdict.FAIL}

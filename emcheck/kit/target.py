@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seeded
-from emcheck.adapters import Adapted, NotALayer, adapt
+from emcheck.adapters import Adapted, NotALayer, adapt, conditional
 from emcheck.adapters.conventions import Context, ContextLike, carried_argument, conventions_of
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
@@ -56,7 +56,7 @@ def make_subject(
     condition = None if context is None else Context.of(context)
     fresh = _factory(given)
     with settings_kept():
-        layer = _adapted(fresh() if fresh else given, declared)
+        layer = _adapted(fresh() if fresh else given, declared, condition)
     if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
         raise ValueError(
             f"expected a layer whose tensors hold numbers, got {type(layer).__name__} on the meta "
@@ -75,7 +75,7 @@ def make_subject(
             built = _copied(layer)
         else:
             with seeded(case.seed), settings_kept():
-                built = _adapted(fresh(), declared)
+                built = _adapted(fresh(), declared, condition)
         return built
 
     simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
@@ -164,8 +164,11 @@ def _call_class(cls: type) -> Any:
         ) from error
 
 
-def _adapted(layer: object, declared: Mapping[str, bool]) -> nn.Module:
-    """The layer in the form of the contract."""
+def _adapted(layer: object, declared: Mapping[str, bool], condition: Context | None) -> nn.Module:
+    """The layer in the form of the contract, or one whose calls take a context."""
+    layer = layer if condition is None else conditional(layer)
+    if isinstance(layer, nn.Module) and condition is not None and takes_context(layer):
+        return layer
     if isinstance(layer, nn.Module) and declared.get("inverse") is False:
         return layer
     try:
@@ -180,6 +183,11 @@ def _adapted(layer: object, declared: Mapping[str, bool]) -> nn.Module:
             "inverse=lambda layer, z: ...) takes anything else; if there is no inverse: "
             "capabilities={'inverse': False}"
         ) from error
+
+
+def takes_context(layer: nn.Module) -> bool:
+    """Whether a call of a module has an argument for a condition."""
+    return any(one.context for one in conventions_of(layer))
 
 
 def has_inverse(layer: nn.Module) -> bool:

@@ -155,7 +155,7 @@ def route(module: nn.Module, method: str, **keywords: Any) -> Route | None:
             keywords[name] = True  # a switch: return the log-det as well
         elif not carried and (_LOGDET.search(name) or is_density(name)) and _open(parameter):
             carried = name
-        elif not context and _CONTEXT.match(name) and (required or parameter.default is None):
+        elif not context and _CONTEXT.match(name) and (required or not parameter.default):
             context, needs_context = name, required
         elif required:
             missing.append(name)

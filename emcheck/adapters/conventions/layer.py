@@ -116,7 +116,7 @@ class Conventional(Adapted):
         """What the module answers; ``handed (B,)`` is the log-det so far, 0 unless given."""
         keywords: dict[str, Any] = dict(way.keywords)
         if context is not None and way.context:
-            keywords[way.context] = context
+            keywords[way.context] = [context] if self.taken.wrapped else context
         if way.carried:
             keywords[way.carried] = value.new_zeros(len(value)) if handed is None else handed
         method = self.layer if way.method == "forward" else getattr(self.layer, way.method)
