@@ -244,6 +244,7 @@ class _SplitForgotten(Glow):
         return self.splits[0].log_det(self.levels[0](x)[0])  # type: ignore[operator]
 
 
+@pytest.mark.exhaustive
 def test_a_forgotten_split_prior_is_seen() -> None:
     """Where the two log-dets still cancel, so that the usual test passes."""
     flow = _SplitForgotten(EVENT, LEVELS, 1, "plu", 4, seed=0)

@@ -27,6 +27,7 @@ from emcheck.bounds import (
 from emcheck.checks import CHECKS, Case, Subject
 from emcheck.checks.core import agree
 from emcheck.checks.differences import Quality, central_difference
+from emcheck.checks.estimates import judged
 from emcheck.checks.trial import Trial
 from emcheck.contract import InvertibleLayer
 from emcheck.faults.core import Faulty, unwrap
@@ -242,11 +243,19 @@ def _quadrature(share: float) -> Measure:
     return _measure("density_integrates_to_one", subject)
 
 
+def _mean(share: float) -> Measure:
+    """Draws of +-1 about a mean that is off by a share of six standard errors."""
+    N = 1025
+    signs = np.concatenate([np.ones(N // 2), -np.ones(N // 2), np.zeros(1)])
+    off = share * 6 / math.sqrt(N)  # N - 1 draws of size 1 and one 0: the deviation is 1
+    return judged(signs[:, None] + off, np.zeros(1), np.zeros(1))
+
+
 #: rule -> the measure of an error that is this share of threshold times bound.
 EDGES: dict[str, Callable[[float], Measure]] = {
     **{"T1": _t1, "T2": _t2, "T3": _t3, "T4": _t4, "T5": _t5, "T6": _t6, "T7": _t7, "T8": _t8},
     **{"T9": _t9, "RUN": _running, "AGREE": _agreement, "FD": _gradient, "QUAD": _quadrature},
-    "PROBE": _probed,
+    **{"PROBE": _probed, "MEAN": _mean},
 }
 
 

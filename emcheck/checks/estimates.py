@@ -50,10 +50,10 @@ def _unbiased(trial: Trial, inverse: bool) -> Measure:
     wrong = _shape_of(trial, value, inverse)
     if wrong is not None:
         return wrong
-    first = _judged(draws(trial, value, inverse, DRAWS, 1), exact, unit)
+    first = judged(draws(trial, value, inverse, DRAWS, 1), exact, unit)
     if first.ok:
         return first
-    return _judged(draws(trial, value, inverse, AGAIN * DRAWS, 2), exact, unit)
+    return judged(draws(trial, value, inverse, AGAIN * DRAWS, 2), exact, unit)
 
 
 def _shape_of(trial: Trial, value: Tensor, inverse: bool) -> Measure | None:
@@ -81,7 +81,7 @@ def draws(trial: Trial, value: Tensor, inverse: bool, count: int, stream: int) -
     return np.stack(found)
 
 
-def _judged(found: Array, exact: Array, unit: Array) -> Measure:
+def judged(found: Array, exact: Array, unit: Array) -> Measure:
     """The distance of the mean from the truth over what chance and rounding explain."""
     mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(len(found))
     limit = DEVIATIONS * error + unit

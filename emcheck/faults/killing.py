@@ -146,8 +146,9 @@ def _cases(fault: Fault, check: str, seed: int) -> Iterator[Case]:
 def _situation(fault: Fault) -> str:
     """Everything that the twin's results depend on, as text."""
     fixed = sorted(fault.options.items()), sorted(fault.case.items())
-    special = fault.spec is not None, fault.prepare is not None, fault.correct
-    return f"{fault.twin.__name__} {fixed} {special}"
+    special = fault.spec is not None, fault.prepare is not None
+    other_calls = f" {fault.correct.__name__}" if fault.correct else ""
+    return f"{fault.twin.__name__} {fixed} {special}{other_calls}"
 
 
 class _Twin:
