@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emcheck.adapters import adapt as adapt
+    from emcheck.densities import check_density as check_density
     from emcheck.flows import Chain as Chain
     from emcheck.flows import Inverse as Inverse
     from emcheck.kit import check_layer as check_layer
@@ -22,6 +23,7 @@ _HOME = {
     "Chain": "flows",
     "Inverse": "flows",
     "Report": "report",
+    "check_density": "densities",
     "check_layer": "kit",
     "parametrize_with_checks": "kit",
     "reproduce": "kit",

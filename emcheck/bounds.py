@@ -321,6 +321,15 @@ LAST_STEPS = 16.0
 #: a mean that is further off is drawn anew before it counts.
 DEVIATIONS = 6.0
 
+#: What an integral on a grid may be off by beside the change from half as many points.
+GRID_SHARE = 1e-4
+
+#: An integral on a grid that is not known to this says nothing.
+MOST_UNKNOWN = 0.2
+
+#: What one of several thousand weights may be of their number before nothing is said.
+LARGEST_SHARE = 0.02
+
 #: Two trial calls that differ by less than this share are the same map, called in two ways; a
 #: log-det that is this near to that of the Jacobian is meant to be it.
 RECOGNISED = 2.0**-10

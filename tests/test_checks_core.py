@@ -22,6 +22,7 @@ from emcheck.checks.core import Check, Unsupported, agree, check, identical, wor
 from emcheck.checks.trial import Trial
 from emcheck.flows import Chain, Inverse
 from emcheck.guard import TimeLimit, time_limit
+from emcheck.known import Clause
 from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, PermuteChannels, Squeeze2d
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.result import Verdict
@@ -257,9 +258,9 @@ def test_a_check_is_registered_once_and_summed_up_by_its_first_line(
         """
         return yes(True)
 
-    check("contract")(fine)
+    check("contract", Clause.SHAPES)(fine)
     with pytest.raises(ValueError, match="expected a new name for a check, got 'fine' twice"):
-        check("contract")(fine)
+        check("contract", Clause.SHAPES)(fine)
     (made,) = core_module.CHECKS.values()
     assert made.summary == "The first line."
     assert {one.summary == "" for one in CHECKS.values()} == {False}

@@ -100,11 +100,13 @@ def test_the_cause_of_a_hidden_fault_is_named_first(name: str) -> None:
         assert _first(told) in FAULTS[name].causes, [f"{e.cause}: {e.evidence}" for e in told]
 
 
+@pytest.mark.exhaustive
 def test_most_of_the_catalogue_is_explained() -> None:
     named = [name for name in FAULTS if _named(name, False)]
     assert len(named) >= 0.8 * len(FAULTS)
 
 
+@pytest.mark.exhaustive
 def test_most_of_what_is_seen_of_hidden_faults_is_explained() -> None:
     seen = [name for name in FAULTS if diagnosed(name, True)[0]]
     assert len(seen) >= 40

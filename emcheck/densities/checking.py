@@ -1,0 +1,218 @@
+"""``check_density``: every check of a whole flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emcheck._internal.randomness import seeded
+from emcheck.adapters.conventions import Context, ContextLike
+from emcheck.bounds import DEVIATIONS
+from emcheck.checker import TIME_LIMIT
+from emcheck.checks.unsupported import Unsupported
+from emcheck.densities.checks import DENSITY_CHECKS, WIDTHS, DensityCheck, ratios
+from emcheck.densities.flow import Flow
+from emcheck.guard import TimeLimit, foreign, one_line, time_limit
+from emcheck.guard.surroundings import Surroundings, settings_kept
+from emcheck.kit.attempts import attempt
+from emcheck.kit.target import validate_shape
+from emcheck.ok import SPOILING
+from emcheck.report import Report
+from emcheck.result import Ending, Explanation, Result, Verdict, merge
+
+#: Contexts at which a conditional density is checked.
+CONTEXTS = 3
+
+
+def check_density(
+    flow: object,
+    shape: Sequence[int],
+    *,
+    context: ContextLike | None = None,
+    seed: int = 0,
+    expected_failures: Mapping[str, str] | None = None,
+    time_limit: float = 6 * TIME_LIMIT,
+) -> Report:
+    """Check that ``log_prob`` is a density and that samples follow it.
+
+    The checks are those of :data:`emcheck.densities.DENSITY_CHECKS`: samples and their ``log_prob``
+    are finite, samples are reproducible, rows are independent, the gradient is right, the
+    integral over a grid is 1 (up to two dimensions), and around several samples as many others
+    lie as ``log_prob`` says. A statistical check flags what is six standard errors off, twice in
+    a row with draws of its own, so a right flow fails less than once in 1e6 reports; its result
+    says what would have been seen.
+
+    Args:
+        flow: anything with ``log_prob(x)`` and ``sample(n)`` or ``sample((n,))``: a flow of nflows,
+            normflows or zuko, a ``torch.distributions`` distribution, a module of your own. It
+            is copied.
+        shape: of one sample.
+        context: for a conditional density, as for :func:`emcheck.check_layer`; it is checked
+            at three contexts.
+        seed: random seed; the same seed gives the same report.
+        expected_failures: check -> reason.
+        time_limit: seconds for one check.
+
+    Raises:
+        ValueError: what has no ``log_prob``, a shape or a context that is none.
+    """
+    event = validate_shape(shape)
+    expected = dict(expected_failures or {})
+    for name, reason in expected.items():
+        if name not in DENSITY_CHECKS or not reason.strip():
+            raise ValueError(f"expected the name of a density check with a reason, got {name!r}")
+    surroundings = Surroundings()
+    with surroundings.standard(), seeded(seed):
+        try:
+            flows = list(_flows(flow, event, context, seed))
+        except ValueError:
+            raise
+        except foreign() as error:
+            told = f"{type(error).__name__}: {one_line(error)}"
+            raise ValueError(f"expected a flow on {event}, got {told}") from error
+        results = []
+        for check in DENSITY_CHECKS.values():
+            found = [_run(check, one, seed, number, time_limit) for number, one in enumerate(flows)]
+            results.append(_marked(merge(found), expected))
+        explained = tuple(_explained(flows, results, seed))
+    surroundings.leave()
+    scope = [f"a density on {event}, float{64 if flows[0].dtype == torch.float64 else 32}"]
+    if context is not None:
+        scope.append(f"at {len(flows)} contexts")
+    return Report(flows[0].name, event, seed, tuple(results), explained, tuple(scope))
+
+
+def _flows(
+    flow: Any, event: tuple[int, ...], context: ContextLike | None, seed: int
+) -> Iterator[Flow]:
+    made = flow() if isinstance(flow, type) else flow
+    if context is None:
+        yield Flow(made, event)
+        return
+    given = Context.of(context)
+    drawn = given.draw(CONTEXTS, torch.Generator().manual_seed(seed))
+    restored: Tensor = given.restored(drawn)
+    for one in restored:
+        yield Flow(made, event, one)
+
+
+def _run(check: DensityCheck, flow: Flow, seed: int, number: int, seconds: float) -> Result:
+    case = f"seed={seed}" if flow.context is None else f"context {number} seed={seed}"
+    dtype = str(flow.dtype).removeprefix("torch.")
+    result = Result(check.name, flow.name, case, dtype, "cpu", Verdict.FAIL, seed=seed)
+    try:
+        with settings_kept(), time_limit(seconds):
+            measure = check.function(flow, seed + 100 * number)
+    except Unsupported as reason:
+        unsupported = replace(result, verdict=Verdict.UNSUPPORTED, examples=0)
+        return replace(unsupported, detail=str(reason))
+    except TimeLimit:
+        told = f"the check did not end within {seconds:g} s"
+        late = replace(result, verdict=Verdict.NOT_RUN, examples=0, unfinished=1)
+        return replace(late, detail=told, ending=Ending.LATE)
+    except foreign() as error:
+        told = f"raised {type(error).__name__}: {one_line(error)}"
+        return replace(result, ratio=math.inf, detail=told, ending=Ending.RAISED)
+    verdict = Verdict.PASS if measure.ok else Verdict.FAIL
+    if measure.ill_conditioned and not measure.ok:
+        verdict = Verdict.ILL_CONDITIONED
+    return replace(
+        result,
+        verdict=verdict,
+        ratio=measure.ratio,
+        threshold=measure.threshold,
+        detail=measure.detail,
+        rule=measure.rule,
+        got=measure.got,
+        expected=measure.expected,
+        bound=measure.bound,
+        ill_conditioned=int(verdict is Verdict.ILL_CONDITIONED),
+    )
+
+
+def _marked(result: Result, expected: Mapping[str, str]) -> Result:
+    reason = expected.get(result.check)
+    if reason is None or result.verdict not in (Verdict.FAIL, Verdict.PASS):
+        return result
+    failed = result.verdict is Verdict.FAIL
+    told = f"expected: {reason}" if failed else f"expected to fail ({reason}), and passed"
+    return replace(result, verdict=Verdict.XFAIL if failed else Verdict.XPASS, detail=told)
+
+
+_ABOUT = ("log_prob_integrates_to_one", "samples_follow_log_prob")
+
+
+def _explained(
+    flows: Sequence[Flow], results: Sequence[Result], seed: int
+) -> Iterator[Explanation]:
+    """What the means of kernels of growing width say: a constant, or another temperature."""
+    failed = tuple(r.check for r in results if r.verdict in SPOILING and r.check in _ABOUT)
+    if not failed:
+        return
+    flow = flows[0]
+    found = attempt(lambda: ratios(flow, seed), 60.0)[0] or [[]]
+    every = [one for of_centre in found for one in of_centre]
+    if len(every) < 2:
+        return
+    told = ", ".join(f"{math.exp(log):.4g}" for log, _ in found[0] or every)
+    evidence = f"samples near the mean over what log_prob says, in growing circles: {told}"
+    constant, limit = _common(every)
+    logs = [log for log, _ in found[0]]
+    if limit > 0 and abs(constant) > limit and len(every) >= 8:
+        named = _constants(flow.size)
+        name = next((n for n, v in named.items() if abs(constant - v) <= limit), "")
+        text = f"log_prob is too large by {constant:.4g} everywhere"
+        if constant < 0:
+            text = f"log_prob is too small by {-constant:.4g} everywhere"
+        yield Explanation(
+            "log_prob_constant", f"{text}{f': {name}' if name else ''}.", evidence, failed
+        )
+    elif len(logs) == len(WIDTHS) and all(a > b for a, b in pairwise(logs)) and logs[0] > 0:
+        yield Explanation(
+            "samples_too_narrow",
+            "Samples lie closer together than log_prob says: another temperature, or tails that "
+            "are cut off.",
+            evidence,
+            failed,
+        )
+    elif len(logs) == len(WIDTHS) and all(a < b for a, b in pairwise(logs)) and logs[0] < 0:
+        yield Explanation(
+            "samples_too_wide",
+            "Samples lie further apart than log_prob says: another temperature, or a base that "
+            "is not the one of log_prob.",
+            evidence,
+            failed,
+        )
+    else:
+        yield Explanation(
+            "log_prob_of_another",
+            "log_prob is not the density of the samples, and the difference is no constant: a "
+            "log-det of the wrong sign or at the wrong point, or two different bases.",
+            evidence,
+            failed,
+        )
+
+
+def _common(every: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The constant on which all agree, and what it may be off by; (0, 0) if they do not agree."""
+    weights = [1 / error**2 for _, error in every]
+    mean = sum(w * log for w, (log, _) in zip(weights, every, strict=True)) / sum(weights)
+    if any(abs(log - mean) > DEVIATIONS * error for log, error in every):
+        return 0.0, 0.0
+    return -mean, DEVIATIONS * max(min(error for _, error in every), 1e-6)
+
+
+def _constants(n: int) -> dict[str, float]:
+    half = 0.5 * n * math.log(2 * math.pi)
+    return {
+        "n/2 log(2 pi), the constant of the normal density is missing": half,
+        "n/2 log(2 pi), the constant of the normal density is counted twice": -half,
+        "n log 256, a dequantisation that is missing or counted twice": n * math.log(256),
+        "n log 256: a dequantisation that is counted twice or missing": -n * math.log(256),
+    }

@@ -1,0 +1,292 @@
+"""The checks of whole flows: each is one promise of a density, and has failed on a fault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from emcheck.bounds import (
+    COUPLED,
+    DEVIATIONS,
+    FINITE_DIFFERENCE,
+    GRID_SHARE,
+    LARGEST_SHARE,
+    MOST_UNKNOWN,
+    Arithmetic,
+    Measure,
+    compare,
+)
+from emcheck.checks.core import Unsupported, ill_conditioned, worst, yes
+from emcheck.checks.differences import Quality, central_difference
+from emcheck.densities.flow import Flow
+from emcheck.known import Clause, make_known
+from emcheck.oracle.precision import Array
+
+Function = Callable[[Flow, int], Measure]
+
+#: Samples of each kind of draw; a finding is drawn anew, four times as often.
+SAMPLES = 10_000
+
+#: Widths of the kernels that look at a density, in deviations of the samples, narrow first.
+WIDTHS = (0.3, 0.6, 0.9, 1.3)
+
+#: Kernels for each width.
+PLACES = 6
+
+#: Relative error up to which an explanation looks at a share.
+KNOWN_TO = 0.05
+
+#: The share that a kernel looks at must be known to one in the root of this, to say anything.
+FEWEST = 100.0
+
+
+@dataclass(frozen=True)
+class DensityCheck:
+    """One promise of a density as a function ``(flow, seed) -> Measure``."""
+
+    name: str
+    function: Function
+
+    @property
+    def family(self) -> str:
+        return "density"
+
+    @property
+    def clause(self) -> Clause:
+        return Clause.LOGDET
+
+    @property
+    def summary(self) -> str:
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+
+#: name -> check, in the order in which they run.
+DENSITY_CHECKS: dict[str, DensityCheck] = {}
+
+
+def density_check(function: Function) -> Function:
+    """Register a function under its name."""
+    check = DensityCheck(function.__name__, function)
+    DENSITY_CHECKS[check.name] = check
+    make_known(check.name, check.family, check.clause, check.summary)
+    return function
+
+
+@density_check
+def log_prob_of_samples_is_finite(flow: Flow, seed: int) -> Measure:
+    """Samples are finite, and so is ``log_prob`` of each."""
+    x = flow.sample(SAMPLES, seed)
+    if not np.isfinite(x).all():
+        return yes(False, f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} samples are not")
+    got = flow.log_density(x)
+    wrong = int((~np.isfinite(got)).sum())
+    return yes(wrong == 0, f"log_prob of {wrong} of {len(x)} samples is not finite")
+
+
+@density_check
+def samples_are_reproducible(flow: Flow, seed: int) -> Measure:
+    """The same seed gives the same samples, another seed others, and no two rows are alike."""
+    first, again, other = (flow.sample(64, s) for s in (seed, seed, seed + 1))
+    if not np.array_equal(first, again):
+        return yes(False, "torch's global seed does not decide the samples")
+    if np.array_equal(first, other):
+        return yes(False, "another seed gives the same samples")
+    return yes(len(np.unique(first, axis=0)) > 1, "all samples are one point")
+
+
+@density_check
+def log_prob_rows_are_independent(flow: Flow, seed: int) -> Measure:
+    """``log_prob`` of a sample does not depend on the others of its batch."""
+    x = flow.sample(8, seed)
+    together = flow.log_density(x)
+    alone = np.concatenate([flow.log_density(x[n : n + 1]) for n in range(len(x))])
+    size = 1 + np.abs(together)
+    off = np.abs(together - alone) / size
+    told = f"row {int(off.argmax())} alone has another log_prob"
+    return yes(bool((off <= COUPLED).all()), told)
+
+
+@density_check
+def gradient_of_log_prob(flow: Flow, seed: int) -> Measure:
+    """The gradient of ``log_prob`` for x equals central differences."""
+    x = torch.from_numpy(flow.sample(3, seed))
+    u = Arithmetic.of(flow.dtype).u
+    generator = torch.Generator().manual_seed(seed)
+    measures = []
+    for row in x:
+        leaf = row[None].clone().requires_grad_(True)
+        with torch.enable_grad():
+            value = flow.log_prob(leaf)
+            found_at = value.requires_grad
+            gradient = torch.autograd.grad(value.sum(), leaf)[0] if found_at else 0 * row
+        v = torch.randn(row.shape, generator=generator, dtype=torch.float64)
+        v = v / v.norm()
+
+        def along(t: float, row: torch.Tensor = row, v: torch.Tensor = v) -> float:
+            return float(flow.log_density_anywhere((row + t * v)[None].numpy())[0])
+
+        size = abs(float(value.detach().sum())) + 1.0
+        found = central_difference(along, size, u)
+        if found.quality is not Quality.GOOD:
+            continue
+        got = float((gradient.reshape(-1).double() * v).sum())
+        bound = FINITE_DIFFERENCE * max(abs(found.value), 1e-3) + 4 * found.spread
+        measures.append(compare(got, found.value, bound, "FD"))
+    return worst(*measures) if measures else ill_conditioned("FD", detail="no difference is smooth")
+
+
+@density_check
+def log_prob_integrates_to_one(flow: Flow, seed: int) -> Measure:
+    """The integral of ``exp(log_prob)`` is 1, on a grid of up to two dimensions."""
+    if flow.size > 2:
+        raise Unsupported("a grid has at most two dimensions; see samples_follow_log_prob")
+    x = flow.sample(SAMPLES, seed)
+    if not np.isfinite(x).all():
+        return ill_conditioned("QUAD", detail="samples are not finite")
+    return _on_a_grid(flow, x)
+
+
+def _on_a_grid(flow: Flow, x: Array) -> Measure:
+    """The trapezoid rule on a box of twelve deviations or more, three times."""
+    centre, spread = np.median(x, axis=0), x.std(axis=0) + 1e-12
+    reach = np.maximum(np.abs(x - centre).max(axis=0) / spread * 1.5, 12.0)
+    quarters = np.subtract(*np.quantile(x, [0.75, 0.25], axis=0)) / 1.35
+    points = GRID[flow.size]
+    if bool((2 * reach * spread / points > quarters / 2).any()):
+        return ill_conditioned("QUAD", detail="the tails are too heavy for a grid")
+    found = []
+    # Half as many points, all of them, and all of them moved by half a cell.
+    for count, moved in ((points // 2, 0.0), (points, 0.0), (points, 1.0 / points)):
+        offsets = np.linspace(-1, 1, count) + moved
+        axes = [c + r * s * offsets for c, r, s in zip(centre, reach, spread, strict=True)]
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, flow.size)
+        cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
+        values = np.exp(flow.log_density_anywhere(grid))
+        if not np.isfinite(values).all():
+            return ill_conditioned("QUAD", detail="log_prob is not finite around the samples")
+        inner = np.ones(1, dtype=bool)
+        for _ in axes:
+            inner = np.logical_and.outer(inner, np.abs(offsets) <= 0.5)
+        found.append((float(values.sum()) * cell, float(values[inner.reshape(-1)].sum()) * cell))
+    (coarse, _), (fine, inside), (other, _) = found
+    rough = max(abs(fine - coarse), abs(fine - other))
+    # A tail as heavy as that of a Cauchy density holds as much beyond the box as in its outer half.
+    bound = GRID_SHARE + 2 * rough + 4 * abs(fine - inside)
+    if bound > MOST_UNKNOWN:
+        return ill_conditioned("QUAD", detail="the density is too rough, or its tails too heavy")
+    told = f"an integral that is {bound:.2g} off would have been seen"
+    return compare(fine, 1.0, bound, "QUAD", detail=told)
+
+
+#: Points of each axis, by dimension.
+GRID = {1: 20_000, 2: 400}
+
+
+def _root(x: Array) -> Array:
+    """A triangular root of the samples' covariance."""
+    covariance = np.atleast_2d(np.cov(x, rowvar=False))
+    ridge = 1e-9 * np.trace(covariance) / len(covariance) + 1e-300
+    return np.asarray(np.linalg.cholesky(covariance + ridge * np.eye(len(covariance))))
+
+
+@density_check
+def samples_follow_log_prob(flow: Flow, seed: int) -> Measure:
+    """Around several samples, as many others lie as ``log_prob`` says.
+
+    For a density ``q`` and the set ``A`` where ``q(x) <= M p(x)``, the mean of ``1_A q / p`` over
+    samples of ``p`` is the share of ``q`` in ``A``, which draws of ``q`` tell. Here ``q`` are
+    normal kernels around samples, and ``M`` bounds what one sample can weigh.
+    """
+    first = _worst(_kernels(flow, seed, SAMPLES))
+    if first.ok or first.ill_conditioned:
+        return first
+    return _worst(_kernels(flow, seed + 1000, 4 * SAMPLES))
+
+
+def _worst(found: Iterator[Measure]) -> Measure:
+    judged = [measure for measure in found if not measure.ill_conditioned]
+    told = "too few samples near any of them"
+    return worst(*judged) if judged else ill_conditioned("MEAN", detail=told)
+
+
+def _kernels(flow: Flow, seed: int, count: int) -> Iterator[Measure]:
+    """One measure for each kernel."""
+    x, centres = flow.sample(count, seed), flow.sample(PLACES, seed + 7)
+    if not np.isfinite(x).all() or not np.isfinite(centres).all():
+        return
+    root, log_p = _root(x), flow.log_density(x)
+    generator = np.random.default_rng(seed)
+    for centre in (x.mean(axis=0), *centres):
+        for width in WIDTHS:
+            kernel = Kernel(centre, width * root)
+            yield kernel.judged(x, log_p, flow, generator)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A normal density around ``centre (n,)`` with the covariance ``root root^T``."""
+
+    centre: Array
+    root: Array
+
+    def log_density(self, x: Array) -> Array:
+        u = np.linalg.solve(self.root, (x - self.centre).T)
+        n, size = len(self.centre), float(np.log(np.abs(np.diagonal(self.root))).sum())
+        return np.asarray(-0.5 * (u**2).sum(axis=0) - 0.5 * n * math.log(2 * math.pi) - size)
+
+    def means(
+        self,
+        x: Array,
+        log_p: Array,
+        flow: Flow,
+        generator: np.random.Generator,
+        offset: float = 0.0,
+    ) -> tuple[float, float, float]:
+        """The mean over samples, the share of the kernel, and the error of their difference.
+
+        ``offset`` is added to ``log_prob``.
+        """
+        most = math.log(len(x) * LARGEST_SHARE)
+        y = self.centre + generator.standard_normal(x.shape) @ self.root.T
+        inside = self.log_density(y) - flow.log_density_anywhere(y) - offset <= most
+        ratio = self.log_density(x) - log_p - offset
+        weights = np.exp(np.where(ratio <= most, ratio, -np.inf))
+        share, mean = float(inside.mean()), float(weights.mean())
+        of_share = max(share * (1 - share), 1 / len(y)) / len(y)
+        return mean, share, math.sqrt(float(weights.var(ddof=1)) / len(x) + of_share)
+
+    def judged(self, x: Array, log_p: Array, flow: Flow, generator: np.random.Generator) -> Measure:
+        mean, share, error = self.means(x, log_p, flow, generator)
+        if not math.isfinite(error) or error * math.sqrt(FEWEST) > max(mean, share):
+            return ill_conditioned("MEAN", detail="too few samples near this one")
+        told = "samples near one of them, over what log_prob says; "
+        told += f"{DEVIATIONS * error / max(share, 1e-9):.1%} off would have been seen"
+        return compare(mean, share, DEVIATIONS * error, "MEAN", detail=told)
+
+
+def ratios(flow: Flow, seed: int) -> list[list[tuple[float, float]]]:
+    """For explanations: logarithms of ``mean / share`` and their errors, by centre, narrow first.
+
+    The first centre is the mean of the samples. A large constant in ``log_prob`` is taken out
+    before and added again.
+    """
+    x = flow.sample(4 * SAMPLES, seed + 2000)
+    root, log_p = _root(x), flow.log_density(x)
+    generator, found = np.random.default_rng(seed), []
+    whole = Kernel(x.mean(axis=0), WIDTHS[1] * root).log_density(x) - log_p
+    offset = float(np.log(np.exp(whole - whole.max()).mean()) + whole.max())
+    offset = offset if abs(offset) > 1 else 0.0
+    for centre in (x.mean(axis=0), *flow.sample(PLACES, seed + 2007)):
+        of_centre = []
+        for width in WIDTHS:
+            kernel = Kernel(centre, width * root)
+            mean, share, error = kernel.means(x, log_p, flow, generator, offset)
+            if share > 0 and mean > 0 and error <= KNOWN_TO * max(mean, share):
+                log = math.log(mean / share) + offset
+                of_centre.append((log, error / min(mean, share)))
+        found.append(of_centre)
+    return found

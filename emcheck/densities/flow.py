@@ -1,0 +1,173 @@
+"""Anything with ``log_prob`` and ``sample``, called with flat arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emcheck._internal.copying import copy_layer
+from emcheck._internal.randomness import seed_torch
+from emcheck.checks.unsupported import Unsupported
+from emcheck.oracle.precision import Array
+
+
+class Flow:
+    """A density on ``shape``, at one context or at none.
+
+    Args:
+        flow: a module or distribution with ``log_prob`` and ``sample``, or a module that returns
+            such a distribution when it is called (zuko).
+        shape: of one sample.
+        context: ``(*context)`` for all samples, or None.
+
+    Raises:
+        ValueError: it has no ``log_prob``, or no call of ``sample`` answers; one line.
+    """
+
+    def __init__(self, flow: Any, shape: tuple[int, ...], context: Tensor | None = None) -> None:
+        self.name = type(flow).__name__
+        self.shape, self.size = shape, math.prod(shape)
+        self.module: Any = copy_layer(flow).double() if isinstance(flow, nn.Module) else flow
+        self.context = None if context is None else _like(context)
+        self.target = self._target()
+        self._call = next(self._calls(), None)
+        if self._call is None and isinstance(flow, nn.Module):
+            # A base that draws float32 whatever its parameters: the flow as given draws.
+            self._call = Flow._as_given(flow, shape, context)
+        self.dtype = self._dtype()
+
+    @classmethod
+    def _as_given(
+        cls, flow: nn.Module, shape: tuple[int, ...], context: Tensor | None
+    ) -> Callable[[int], Any] | None:
+        """The call of ``sample`` of the flow in its own dtype."""
+        given = cls.__new__(cls)
+        given.shape, given.size = shape, math.prod(shape)
+        given.module, given.context = copy_layer(flow), context
+        given.target = given._target()
+        return next(given._calls(), None)
+
+    def _target(self) -> Any:
+        """What has ``log_prob``: the flow, or what it returns when it is called."""
+        if callable(getattr(self.module, "log_prob", None)):
+            return self.module
+        given = () if self.context is None else (self.context,)
+        made = self.module(*given) if callable(self.module) else None
+        if made is None or not callable(getattr(made, "log_prob", None)):
+            raise ValueError(f"expected a flow with log_prob and sample, got {self.name}")
+        return made
+
+    def _dtype(self) -> torch.dtype:
+        """float64 where the flow answers in it."""
+        some = torch.zeros(2, self.size, dtype=torch.float64)
+        if self._call is not None:  # zeros may lie outside of the support
+            some = torch.from_numpy(self.sample(2, 0))
+        for dtype in (torch.float64, torch.float32):
+            try:
+                self._log_prob(some.reshape(2, *self.shape).to(dtype))
+            except (RuntimeError, TypeError):
+                continue
+            except ValueError:
+                break
+            return dtype
+        return torch.float64
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        if self.context is None or self.target is not self.module:
+            return self.target.log_prob(x)
+        repeated = self.context.expand(len(x), *self.context.shape)
+        return self.target.log_prob(x, repeated)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """``(B,)`` for flat ``x (B, n)``, with gradients; each row at the same context.
+
+        Raises:
+            ValueError: another shape comes back.
+        """
+        found = self._log_prob(x.reshape(len(x), *self.shape).to(self.dtype))
+        if not isinstance(found, Tensor) or tuple(found.shape) not in ((len(x),), (len(x), 1)):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"log_prob: expected ({len(x)},), got {got}")
+        return found.reshape(len(x))
+
+    def log_density(self, x: Array) -> Array:
+        """``log_prob`` of flat ``x (B, n)`` without gradients, a few thousand rows at a time."""
+        several = np.array_split(x, max(1, len(x) // 4096))
+        with torch.no_grad():
+            return np.concatenate(
+                [self.log_prob(torch.from_numpy(rows)).double().numpy() for rows in several]
+            )
+
+    def log_density_anywhere(self, x: Array) -> Array:
+        """The same at points that may lie outside of the support: ``-inf`` there.
+
+        Raises:
+            Unsupported: ``log_prob`` refuses such points, and does not say which.
+        """
+        inside = np.ones(len(x), dtype=bool)
+        if isinstance(self.target, torch.distributions.Distribution):
+            rows = torch.from_numpy(x).reshape(len(x), *self.shape).to(self.dtype)
+            with contextlib.suppress(NotImplementedError, AttributeError):
+                held = self.target.support.check(rows)  # type: ignore[union-attr]
+                inside = held.reshape(len(x), -1).all(dim=1).numpy()
+        found = np.full(len(x), -np.inf)
+        try:
+            if inside.any():
+                found[inside] = self.log_density(x[inside])
+        except (ValueError, AssertionError) as error:
+            raise Unsupported(f"log_prob refuses points beside the samples: {error}") from error
+        return found
+
+    def sample(self, count: int, seed: int) -> Array:
+        """``(count, n)`` in float64, from torch's global generator at a seed of its own.
+
+        Raises:
+            ValueError: no call of ``sample`` answers.
+        """
+        if self._call is None:
+            raise ValueError(f"expected sample(n) or sample((n,)) of {self.name} to answer")
+        drawn = self._drawn(self._call, count, seed)
+        assert drawn is not None
+        return drawn
+
+    def _calls(self) -> Iterator[Callable[[int], Any]]:
+        """The calls of ``sample`` that answer with samples of the shape."""
+        for name in ("sample", "rsample"):
+            method = getattr(self.target, name, None)
+            if callable(method):
+                for call in self._ways(method):
+                    if self._drawn(call, 3, 0) is not None:
+                        yield call
+
+    def _ways(self, method: Callable[..., Any]) -> Iterator[Callable[[int], Any]]:
+        context = self.context
+        if context is not None and self.target is self.module:
+            yield lambda n: method(n, context.expand(n, *context.shape))
+            yield lambda n: method(n, context[None])
+            yield lambda n: method((n,), context)
+            return
+        yield lambda n: method((n,))
+        yield lambda n: method(n)
+        yield lambda n: method(n, torch.default_generator)
+
+    def _drawn(self, call: Callable[[int], Any], count: int, seed: int) -> Array | None:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            seed_torch(seed)
+            try:
+                drawn = call(count)
+            except (RuntimeError, TypeError, ValueError, AttributeError):
+                return None
+        drawn = drawn[0] if isinstance(drawn, tuple) else drawn
+        if not isinstance(drawn, Tensor) or drawn.numel() != count * self.size:
+            return None
+        return np.asarray(drawn.detach().double().reshape(count, self.size).numpy())
+
+
+def _like(context: Tensor) -> Tensor:
+    return context.double() if context.is_floating_point() else context
