@@ -111,7 +111,9 @@ def test_command_lines_parse(name: str) -> None:
             assert not problem, f"{where}: {problem}"
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["chck"], ["density", "sweep", "--wrkers", "2"]])
+@pytest.mark.parametrize(
+    "arguments", [["check", "--shap", "3"], ["chck"], ["density", "sweep", "--wrkers", "2"]]
+)
 def test_wrong_command_lines_do_not_parse(arguments: list[str]) -> None:
     assert re.search(r"(?i)missing|no such", misparsed(arguments))
 
