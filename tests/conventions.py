@@ -244,3 +244,61 @@ class Ignores(Conditional):
 
     def terms(self, c):
         return super().terms(0 * c)
+
+
+class ScaleOfLogdet(Core):
+    """An argument that is named like a log-det and is none."""
+
+    def forward(self, x, logdet_scale=1.0):
+        z, logdet = self.there(x)
+        return z, logdet_scale * logdet
+
+    def inverse(self, z, logdet_scale=1.0):
+        x, logdet = self.back(z)
+        return x, logdet_scale * logdet
+
+
+CONVENTIONS["ScaleOfLogdet"] = ScaleOfLogdet
+
+
+class Named(Core):
+    """Answers by name."""
+
+    def forward(self, x, is_inverse=False):
+        value, logdet = self.back(x) if is_inverse else self.there(x)
+        return {"out": value, "log_det": logdet}
+
+
+class LogdetFirst(Core):
+    def forward(self, x):
+        return self.there(x)[::-1]
+
+    def inverse(self, z):
+        return self.back(z)[::-1]
+
+
+class WithMore(Core):
+    """A third part that nobody asked for."""
+
+    def forward(self, x):
+        return (*self.there(x), {"kept": x[:, :1]})
+
+    def inverse(self, z):
+        return (*self.back(z), None)
+
+
+class Signed(Core):
+    def forward(self, x, ladj, direction=1):
+        value, logdet = self.there(x) if direction == 1 else self.back(x)
+        return value, ladj + logdet
+
+
+class OwnNames(Core):
+    def encode_batch(self, x):
+        return self.there(x)
+
+    def decode_batch(self, z):
+        return self.back(z)[0]
+
+
+CONVENTIONS |= {c.__name__: c for c in (Named, LogdetFirst, WithMore, Signed, OwnNames)}

@@ -187,7 +187,8 @@ def directions(trial: Trial, layer: nn.Module) -> list[tuple[str, Callable[[Tens
 def logdet_argument_is_kept(trial: Trial) -> Measure:
     """A log-det that is handed in is added to, and is not changed itself (clause 6)."""
     layer, found = trial.layer, []
-    assert isinstance(layer, Conventional)
+    if not isinstance(layer, Conventional) or not layer.taken.convention.carried:
+        raise Unsupported("no log-det is handed in")
     for direction, value in (("forward", trial.x), ("inverse", trial.forward[0])):
         if direction == "inverse" and not trial.has("inverse"):
             continue

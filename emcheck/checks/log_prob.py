@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emcheck.bounds import Measure
+from emcheck._internal.randomness import seed_torch
+from emcheck.bounds import DEVIATIONS, Measure, compare
+from emcheck.checks.calling import call
 from emcheck.checks.core import OUTSIDE, Unsupported, agree, check, ill_conditioned
 from emcheck.checks.trial import Trial
 from emcheck.known import Clause
@@ -30,17 +32,76 @@ def log_prob_matches_flow(trial: Trial) -> Measure:
     right = agree(got, base + logdet, unit)
     if right.ok:
         return right
-    for told, wrong in mistakes(base, logdet).items():
+    for told, wrong in mistakes(base, logdet, trial.x[0].numel()).items():
         if agree(got, wrong, unit).ok and not right.ok:
             return agree(got, base + logdet, unit, told)
     raise Unsupported("the base is no standard normal, so log_prob is not judged")
 
 
-def mistakes(base: Array, logdet: Array) -> dict[str, Array]:
+#: Samples that are mapped back to the base; a finding is drawn anew, four times as often.
+SAMPLES = 2000
+
+
+@check("density", Clause.LOGDET, "log_prob", "exact_logdet")
+def samples_map_to_the_base(trial: Trial) -> Measure:
+    """``forward`` maps what ``sample`` draws to standard normal numbers (clause 3; rule MEAN).
+
+    Mean and variance of each entry; judged where ``log_prob`` says that this is the base.
+    """
+    found = log_prob_of(trial)
+    if found is None:
+        return ill_conditioned("AGREE", math.inf, OUTSIDE)
+    got, base, logdet, unit = found
+    if not agree(got, base + logdet, unit).ok:
+        raise Unsupported("the base is no standard normal, as far as log_prob shows")
+    first = _moments(trial, SAMPLES, 1)
+    return first if first.ok or first.ill_conditioned else _moments(trial, 4 * SAMPLES, 2)
+
+
+def _moments(trial: Trial, count: int, stream: int) -> Measure:
+    x = _drawn(trial, count, trial.case.seed * 7919 + stream)
+    z = call(trial.layer, x.to(trial.x))[0].flatten(1).double()
+    if not bool(z.isfinite().all()):
+        return ill_conditioned("MEAN", math.inf, OUTSIDE)
+    mean, variance = z.mean(0).numpy(), z.var(0).numpy()
+    off = np.concatenate([mean, (variance - 1) / math.sqrt(2)])
+    bound = DEVIATIONS / math.sqrt(count)
+    told = "mean or variance of samples, mapped back, over that of the base"
+    return compare(off, np.zeros_like(off), np.full_like(off, bound), "MEAN", detail=told)
+
+
+def latents_of_samples(trial: Trial) -> Array:
+    """Where forward maps samples, ``(count, n)``."""
+    x = _drawn(trial, SAMPLES, trial.case.seed + 3)
+    return np.asarray(call(trial.layer, x.to(trial.x))[0].flatten(1).double().numpy())
+
+
+def _drawn(trial: Trial, count: int, seed: int) -> Tensor:
+    """``(count, *event)`` from the module's own ``sample``."""
+    sample = getattr(density_of(trial.layer), "sample", None)
+    if not callable(sample):
+        raise Unsupported("the layer has no sample")
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for given in (count, (count,)):
+            seed_torch(seed)
+            try:
+                x = sample(given)
+            except (TypeError, RuntimeError, ValueError, AttributeError):
+                continue
+            x = x[0] if isinstance(x, tuple) else x
+            if isinstance(x, Tensor) and tuple(x.shape) == (count, *trial.case.event):
+                return x
+    raise Unsupported(f"sample(n) returns no (n, {', '.join(map(str, trial.case.event))})")
+
+
+def mistakes(base: Array, logdet: Array, size: int) -> dict[str, Array]:
     """What a wrong ``log_prob`` returns, by what is wrong with it."""
     return {
         "log_prob subtracts the log-det of forward": base - logdet,
         "log_prob lacks the log-det of forward": base,
+        "log_prob lacks the constant of the normal density, n/2 log(2 pi)": (
+            base + 0.5 * size * math.log(2 * math.pi) + logdet
+        ),
         "log_prob lacks the density of the base": logdet,
         "log_prob is the negative of the log-density": -(base + logdet),
     }

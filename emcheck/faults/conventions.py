@@ -108,12 +108,23 @@ class EstimateKeepsItsSign(Estimating[ActNorm2d]):
         return x, self.estimate(-logdet)
 
 
+#: The event of a flow that draws samples.
+_EVENT = (2, 2, 2)
+
+
 class WithLogProb(Faulty[L]):
     """Correct: a whole flow, whose base is a standard normal."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         z, logdet = self.layer.forward(x)
         return self.density(z) + logdet
+
+    def sample(self, n: int) -> Tensor:
+        return self.layer.inverse(self.base(n))[0]
+
+    def base(self, n: int) -> Tensor:
+        like = next(self.layer.parameters())
+        return torch.randn((n, *_EVENT)).to(like)
 
     def density(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
@@ -132,3 +143,18 @@ class LogdetSubtracted(WithLogProb[AffineCoupling2d]):
     def log_prob(self, x: Tensor) -> Tensor:
         z, logdet = self.layer.forward(x)
         return self.density(z) - logdet
+
+
+@fault(
+    "samples_map_to_the_base",
+    AffineCoupling2d,
+    "Samples for pictures at a temperature below one, by a constant that stayed.",
+    correct=WithLogProb,
+    case={"event": _EVENT},
+    cause="samples_not_of_the_base",
+)
+class SamplesAtTemperature(WithLogProb[AffineCoupling2d]):
+    """Samples are drawn at temperature 0.8."""
+
+    def base(self, n: int) -> Tensor:
+        return 0.8 * super().base(n)

@@ -21,6 +21,7 @@ from emcheck.adapters.conventions import (
     is_density,
     is_logdet,
     stored_logdet,
+    unusual,
 )
 from emcheck.bounds import MOST_EXPLICIT, RECOGNISED
 from emcheck.checks import Case, Subject
@@ -88,6 +89,8 @@ def _by_calls(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tu
     offered = list(conventions_of(module))
     if "inverse" in subject.lacks:
         offered = [replace(one, inverse=None) for one in offered]
+    if subject.context is not None:
+        offered = [one.with_context() for one in offered]
     usable = [one for one in offered if not one.missing]
     if subject.context is not None:
         usable = [one for one in usable if one.context]
@@ -136,7 +139,8 @@ def _native(subject: Subject, case: Case, convention: Convention, seconds: float
     if answer is None:
         return None
     taken: Taken = answer.taken
-    plain = taken.returned[0] and not (taken.convention.carried or taken.per_entry)
+    other = taken.convention.carried or taken.per_entry or taken.unusual
+    plain = taken.returned[0] and not other
     return None if plain else answer
 
 
@@ -220,11 +224,16 @@ def _forward(trial: Trial, taken: Taken) -> tuple[Taken, Tensor]:
     before = set(vars(module))
     layer = Conventional(module, taken)
     x, context = layer.cut(trial.x, 0)
-    z, logdet = layer.split(layer.call(taken.convention.forward, x.clone(), context=context))
-    if not isinstance(z, Tensor):
-        raise ValueError(f"forward: expected z or (z, logdet), got {type(z).__name__}")
+    answer = layer.call(taken.convention.forward, x.clone(), context=context)
+    taken = replace(taken, unusual=unusual(answer) and not taken.wrapped)
+    z, logdet = layer.split(answer)
+    if not isinstance(z, Tensor) or (taken.unusual and not is_per_sample(logdet, len(x))):
+        raise ValueError(f"forward: expected z or (z, logdet), got {type(answer).__name__}")
     if z.numel() != x.numel() or len(z) != len(x):
         raise ValueError(f"forward: expected z of {x.numel()} numbers, got {tuple(z.shape)}")
+    if taken.convention.forward.carried and not _carries(layer, x, logdet, context):
+        plain = taken.convention.without_carried()
+        return _forward(trial, replace(taken, convention=plain))
     taken = replace(taken, returned=(logdet is not None, taken.returned[1]))
     taken = replace(taken, events=(tuple(x.shape[1:]), tuple(z.shape[1:])))
     if logdet is None:
@@ -235,6 +244,24 @@ def _forward(trial: Trial, taken: Taken) -> tuple[Taken, Tensor]:
         summed = replace(taken, per_entry=True)
         return (summed if _distance(trial, summed, 1.0) <= RECOGNISED else taken), z
     return taken, z
+
+
+def _carries(layer: Conventional, x: Tensor, logdet: Any, context: Tensor | None) -> bool:
+    """Whether the argument named like a log-det is one: 0 for it changes nothing.
+
+    Where it may be left out, the answer without it tells; ``logdet_scale=1.0`` is none.
+    """
+    way = replace(layer.taken.convention.forward, carried="")
+    try:
+        alone = layer.split(layer.call(way, x.clone(), context=context))[1]
+    except TypeError:
+        return True  # it has to be given
+    if alone is None or logdet is None:
+        return True
+    kinds = (Tensor, float, int)
+    if not isinstance(alone, kinds) or not isinstance(logdet, kinds):
+        return True
+    return _close(*torch.broadcast_tensors(*(torch.as_tensor(v).to(x) for v in (alone, logdet))))
 
 
 def _stored(module: nn.Module, before: set[str], x: Tensor, z: Tensor) -> str:

@@ -187,7 +187,7 @@ def _adapted(layer: object, declared: Mapping[str, bool], condition: Context | N
 
 def takes_context(layer: nn.Module) -> bool:
     """Whether a call of a module has an argument for a condition."""
-    return any(one.context for one in conventions_of(layer))
+    return any(one.with_context().context for one in conventions_of(layer))
 
 
 def has_inverse(layer: nn.Module) -> bool:

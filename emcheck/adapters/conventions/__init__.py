@@ -24,6 +24,7 @@ from emcheck.adapters.conventions.estimated import Estimated as Estimated
 from emcheck.adapters.conventions.layer import Conventional as Conventional
 from emcheck.adapters.conventions.layer import Taken as Taken
 from emcheck.adapters.conventions.layer import stored_logdet as stored_logdet
+from emcheck.adapters.conventions.layer import unusual as unusual
 
 
 def by_signature(module: nn.Module) -> Conventional:
@@ -38,9 +39,14 @@ def carried_argument(module: nn.Module) -> str:
 
 def conventions_of(module: nn.Module) -> Iterator[Convention]:
     """What a module offers, the most likely first; forward alone comes last."""
+    known = False
     for name, reader in convention.readers.items():
         for forward, inverse in reader(module):
+            known = True
             yield Convention(name, forward, inverse)
+    if not known:
+        for forward, inverse in methods.by_pattern(module):
+            yield Convention("methods by pattern", forward, inverse)
     alone = route(module, "forward") if has_forward(module) else route(module, "encode")
     if alone is not None:
         yield Convention("forward alone", alone, None)

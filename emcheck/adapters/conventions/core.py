@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -52,6 +52,22 @@ class Convention:
     name: str
     forward: Route
     inverse: Route | None
+
+    def without_carried(self) -> Convention:
+        """The same calls, no log-det handed in."""
+        back = None if self.inverse is None else replace(self.inverse, carried="")
+        return replace(self, forward=replace(self.forward, carried=""), inverse=back)
+
+    def with_context(self) -> Convention:
+        """The same calls where the one argument that nobody knows takes the context."""
+
+        def given(way: Route) -> Route:
+            if way.context or len(way.missing) != 1:
+                return way
+            return replace(way, context=way.missing[0], needs_context=True, missing=())
+
+        back = None if self.inverse is None else given(self.inverse)
+        return replace(self, forward=given(self.forward), inverse=back)
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -103,8 +119,12 @@ class _Registry:
 convention = _Registry()
 
 #: Arguments that take the log-det so far, or the log-density so far; of the field, by name.
-_LOGDET = re.compile(r"(log.*det|ldj|sldj|ldet|log_?jac|log_?d[fzy]_?d|objective)", re.IGNORECASE)
-_DENSITY = re.compile(r"^(delta_?)?log_?(p|q|prob|density|pdf|px|pz|p_x|p_z)$", re.IGNORECASE)
+_LOGDET = re.compile(
+    r"(log.*det|s?ldj|ladj|ldet|log_?jac|log_?d[fzy]_?d|log_?vol|^jac$|objective)", re.IGNORECASE
+)
+_DENSITY = re.compile(
+    r"^((delta_?)?log_?(p|q|l|prob|density|pdf|px|pz|p_x|p_z|lik\w*)|ll)$", re.IGNORECASE
+)
 
 #: Arguments that take a condition.
 _CONTEXT = re.compile(

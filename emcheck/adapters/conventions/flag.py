@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from torch import nn
@@ -9,26 +10,20 @@ from torch import nn
 from emcheck.adapters.conventions.core import Route, convention, parameters_of, route
 
 #: Flags that are true on the way back, and flags that are true on the way there.
-_BACK = (
-    "reverse",
-    "inverse",
-    "invert",
-    "rev",
-    "inv",
-    "backward",
-    "reversed",
-    "is_reverse",
-    "decode",
+_BACK = re.compile(
+    r"^(is_|do_|use_|run_)?(rev(erse)?d?|inv(erse|ert)?(ed)?|backwards?|decode|undo|generate)"
+    r"(_mode|_pass|_flag|_direction)?$"
 )
-_THERE = ("forward", "direct", "encode")
+_THERE = re.compile(r"^(is_|do_)?(forwards?|direct|encode)(_mode|_pass)?$")
 
 
 @convention("a flag")
 def flag(module: nn.Module) -> Iterator[tuple[Route, Route | None]]:
     """``forward(x, reverse=False)`` and the like."""
     parameters = parameters_of(module, "forward") or {}
-    for name, back in [*((n, True) for n in _BACK), *((n, False) for n in _THERE)]:
-        if name not in parameters:
+    flags = {name: bool(_BACK.match(name)) for name in parameters}
+    for name, back in flags.items():
+        if not back and not _THERE.match(name):
             continue
         default = parameters[name].default
         if default is parameters[name].empty or isinstance(default, bool):

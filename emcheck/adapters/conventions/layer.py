@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.adapters.conventions.context import Context
-from emcheck.adapters.conventions.core import Convention, Route
+from emcheck.adapters.conventions.core import Convention, Route, is_logdet
 from emcheck.adapters.core import Adapted, Logdet
 
 
@@ -26,6 +27,7 @@ class Taken:
         per_entry: whether the log-det comes as one number for each entry, to be summed.
         context: the condition that each sample carries at its end; None where there is none.
         events: the shapes of data and latent, where a context is cut off from them.
+        unusual: whether answers are mappings, have more than two parts, or begin with the log-det.
         wrapped: what the data are handed in: "" as they are, "list" or "tuple" of one.
     """
 
@@ -34,6 +36,7 @@ class Taken:
     returned: tuple[bool, bool] = (True, True)
     stored: str = ""
     per_entry: bool = False
+    unusual: bool = False
     wrapped: str = ""
     context: Context | None = None
     events: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
@@ -136,8 +139,12 @@ class Conventional(Adapted):
         """Value and log-det; anything else is handed on for a check to name."""
         if self.taken.wrapped and isinstance(answer, list | tuple) and len(answer) == 1:
             answer = answer[0]
-        if isinstance(answer, list | tuple) and len(answer) == 2:
-            value, logdet = answer
+        if isinstance(answer, Mapping):
+            return _of_mapping(answer)
+        if isinstance(answer, list | tuple) and len(answer) >= 2:
+            value, logdet = answer[:2]
+            if _is_swapped(value, logdet):
+                value, logdet = logdet, value
             if self.taken.wrapped and isinstance(value, list | tuple) and len(value) == 1:
                 value = value[0]
             return value, logdet
@@ -149,6 +156,30 @@ class Conventional(Adapted):
         if self.taken.per_entry and isinstance(logdet, Tensor) and logdet.shape == like.shape:
             logdet = logdet.flatten(1).sum(1)
         return logdet if self.taken.sign[direction] > 0 else -logdet
+
+
+def _of_mapping(answer: Mapping[Any, Any]) -> tuple[Any, Any]:
+    """Value and log-det by their names: the log-det's says so, the value is the other tensor."""
+    logdets = [value for name, value in answer.items() if is_logdet(str(name))]
+    values = [value for name, value in answer.items() if not is_logdet(str(name))]
+    if len(values) != 1 or len(logdets) > 1:
+        return answer, None
+    return values[0], logdets[0] if logdets else None
+
+
+def _is_swapped(first: Any, second: Any) -> bool:
+    """Whether the log-det ``(B,)`` comes before the value ``(B, ...)``."""
+    tensors = isinstance(first, Tensor) and isinstance(second, Tensor)
+    return tensors and first.dim() == 1 and second.dim() > 1 and len(first) == len(second)
+
+
+def unusual(answer: Any) -> bool:
+    """Whether an answer is neither a value nor a pair of value and log-det."""
+    if isinstance(answer, Mapping):
+        return True
+    if not isinstance(answer, list | tuple):
+        return False
+    return len(answer) > 2 or (len(answer) == 2 and _is_swapped(*answer))
 
 
 def stored_logdet(layer: nn.Module, name: str, x: Tensor, z: Tensor) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from torch import nn
@@ -32,3 +33,21 @@ def two_methods(module: nn.Module) -> Iterator[tuple[Route, Route | None]]:
         forward, inverse = route(module, there), route(module, back)
         if forward is not None and inverse is not None:
             yield forward, inverse
+
+
+#: What methods of either direction are called in part, where no name above is there.
+_LIKE_BACK = re.compile(
+    r"(^|_)(inv|inverse|invert|rev|reverse|back|backward|decode|undo|unapply|z_to_x)($|_)"
+)
+_LIKE_THERE = re.compile(r"(^|_)(forward|fwd|encode|transform|apply|x_to_z|push|there)($|_)")
+
+
+def by_pattern(module: nn.Module) -> Iterator[tuple[Route, Route | None]]:
+    """Methods of the class whose names hold a word of the field, in alphabetical order."""
+    own = [name for name in dir(type(module)) if not hasattr(nn.Module, name)]
+    there = ["forward"] if has_forward(module) else list(filter(_LIKE_THERE.search, own))
+    for one in there:
+        for back in filter(_LIKE_BACK.search, own):
+            forward, inverse = route(module, one), route(module, back)
+            if forward is not None and inverse is not None and one != back:
+                yield forward, inverse

@@ -8,7 +8,7 @@ from torch import nn
 
 from emcheck.adapters.conventions.core import Route, convention, parameters_of, route
 
-_NAMES = ("mode", "direction", "dir", "way")
+_NAMES = ("mode", "direction", "dir", "way", "sign", "sense")
 
 #: The words for there and back.
 _WORDS = (
@@ -26,6 +26,12 @@ def mode(module: nn.Module) -> Iterator[tuple[Route, Route | None]]:
         if name not in parameters:
             continue
         default = parameters[name].default
+        if isinstance(default, int) and not isinstance(default, bool):
+            # 1 and -1, or 0 and 1
+            forward = route(module, "forward")
+            if forward is not None:
+                yield forward, route(module, "forward", **{name: -default if default else 1})
+            continue
         known = isinstance(default, str)
         for there, back in _WORDS:
             if (known and default.lower() == there) or default is parameters[name].empty:

@@ -12,7 +12,7 @@ import numpy as np
 from emcheck.bounds import DEVIATIONS
 from emcheck.checks.core import agree
 from emcheck.checks.estimates import AGAIN, DRAWS, draws
-from emcheck.checks.log_prob import log_prob_of, mistakes
+from emcheck.checks.log_prob import latents_of_samples, log_prob_of, mistakes
 from emcheck.diagnosis.evidence.attempt import attempt
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
@@ -68,7 +68,7 @@ def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
         if found is None:
             continue
         got, base, logdet, unit = found
-        wrong = mistakes(base, logdet)
+        wrong = mistakes(base, logdet, trial.x[0].numel())
         fitting.append({told for told, value in wrong.items() if agree(got, value, unit).ok})
     names = sorted(set.intersection(*fitting)) if fitting else []
     for told in names[:1]:
@@ -78,3 +78,29 @@ def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
             f"so on {len(fitting)} of {len(fitting)} batches; got {float(got[0]):.9g}, expected "
             f"{float(base[0] + logdet[0]):.9g}",
         )
+
+
+@hypothesis(
+    "samples_not_of_the_base",
+    rank=SEEN,
+    when=("samples_map_to_the_base",),
+    explains=frozenset({"samples_map_to_the_base"}),
+)
+def samples_not_of_the_base(evidence: Evidence) -> Iterator[Fit]:
+    """Where samples land in the base says what they were drawn with."""
+    trial = evidence.trial(replace(evidence.base, style="trained"))
+    z = attempt(partial(latents_of_samples, trial))
+    if z is None or not np.isfinite(z).all():
+        return
+    deviation, mean = z.std(axis=0), z.mean(axis=0)
+    limit = DEVIATIONS / math.sqrt(len(z))
+    if np.ptp(deviation) <= 2 * limit and np.abs(mean).max() <= limit:
+        told = f"are drawn at temperature {deviation.mean():.3g}, those of log_prob at 1"
+    else:
+        told = "are no standard normal numbers there: sample does not undo forward"
+    yield Fit(
+        "samples_not_of_the_base",
+        f"Samples, mapped back by forward, {told}.",
+        f"means {mean.min():.3g} to {mean.max():.3g}, deviations {deviation.min():.3g} to "
+        f"{deviation.max():.3g} of {len(z)} samples",
+    )
