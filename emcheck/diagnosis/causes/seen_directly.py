@@ -25,7 +25,8 @@ def folds(evidence: Evidence) -> Iterator[Fit]:
     """The determinant of forward has both signs."""
     found = [f for f in evidence.findings if f.check == "map_does_not_fold"]
     trial = evidence.trial(found[0].case)
-    points = [scale * x for scale in (1, 4) for x in trial.x]
+    more = torch.cat([trial.x, trial.sample(91, batch=32)])
+    points = [scale * x for scale in (0.25, 1, 4) for x in more]
     signs = [float(torch.linalg.slogdet(torch.from_numpy(trial.jacobian(x)))[0]) for x in points]
     up, down = sum(s > 0 for s in signs), sum(s < 0 for s in signs)
     if not up or not down:
