@@ -176,6 +176,8 @@ def _with_nan(
 @check("contract", Clause.ERRORS, "make_singular")
 def singular_parameters_are_named(trial: Trial) -> Measure:
     """A structurally singular parameter raises a clear error or gives -inf (clause 8)."""
+    if trial.subject.estimated:
+        raise Unsupported("the log-det is a random estimate")
     layer = trial.new_layer()
     spec = trial.subject.spec
     assert spec is not None
