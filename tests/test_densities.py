@@ -45,6 +45,18 @@ def test_a_wrong_density_is_flagged_and_explained(name: str, seed: int) -> None:
     assert cause is None or told[:1] == [cause], str(report)
 
 
+class AtDefault(Coupled):
+    """Pictures are drawn at another temperature unless somebody asks."""
+
+    def sample(self, n: int, context: Any = None, temperature: float = 0.7) -> torch.Tensor:
+        self.temperature = temperature
+        return super().sample(n, context)
+
+
+def test_a_default_temperature_is_no_fault() -> None:
+    assert check_density(AtDefault, (4,)).ok
+
+
 def test_every_check_has_a_fault() -> None:
     assert {check for _, _, check, _ in WRONG.values()} == set(DENSITY_CHECKS)
 

@@ -205,6 +205,11 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
         verdict = Verdict.ILL_CONDITIONED
     elif not measure.ok:
         verdict = Verdict.NOTE if measure.note and not subject.own else _failure(check, subject)
+    return with_measure(result, measure, verdict)
+
+
+def with_measure(result: Result, measure: Measure, verdict: Verdict) -> Result:
+    """A result with the numbers of a measure."""
     return replace(
         result,
         verdict=verdict,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +36,7 @@ def log_prob_matches_flow(trial: Trial) -> Measure:
     if right.ok:
         return right
     for told, wrong in mistakes(base, logdet, trial.x[0].numel()).items():
-        if agree(got, wrong, unit).ok and not right.ok:
+        if agree(got, wrong, unit).ok:
             return agree(got, base + logdet, unit, told)
     raise Unsupported("the base is no standard normal, so log_prob is not judged")
 
@@ -59,20 +62,19 @@ def samples_map_to_the_base(trial: Trial) -> Measure:
 
 
 def _moments(trial: Trial, count: int, stream: int) -> Measure:
-    x = _drawn(trial, count, trial.case.seed * 7919 + stream)
-    z = call(trial.layer, x.to(trial.x))[0].flatten(1).double()
-    if not bool(z.isfinite().all()):
+    z = latents_of_samples(trial, count, trial.case.seed * 7919 + stream)
+    if not np.isfinite(z).all():
         return ill_conditioned("MEAN", math.inf, OUTSIDE)
-    mean, variance = z.mean(0).numpy(), z.var(0).numpy()
+    mean, variance = z.mean(axis=0), z.var(axis=0, ddof=1)
     off = np.concatenate([mean, (variance - 1) / math.sqrt(2)])
     bound = DEVIATIONS / math.sqrt(count)
     told = "mean or variance of samples, mapped back, over that of the base"
     return compare(off, np.zeros_like(off), np.full_like(off, bound), "MEAN", detail=told)
 
 
-def latents_of_samples(trial: Trial) -> Array:
+def latents_of_samples(trial: Trial, count: int, seed: int) -> Array:
     """Where forward maps samples, ``(count, n)``."""
-    x = _drawn(trial, SAMPLES, trial.case.seed + 3)
+    x = _drawn(trial, count, seed)
     return np.asarray(call(trial.layer, x.to(trial.x))[0].flatten(1).double().numpy())
 
 
@@ -81,17 +83,27 @@ def _drawn(trial: Trial, count: int, seed: int) -> Tensor:
     sample = getattr(density_of(trial.layer), "sample", None)
     if not callable(sample):
         raise Unsupported("the layer has no sample")
+    warm = at_temperature_one(sample)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for given in (count, (count,)):
             seed_torch(seed)
             try:
-                x = sample(given)
+                x = sample(given, **warm)
             except (TypeError, RuntimeError, ValueError, AttributeError):
                 continue
             x = x[0] if isinstance(x, tuple) else x
             if isinstance(x, Tensor) and tuple(x.shape) == (count, *trial.case.event):
                 return x
     raise Unsupported(f"sample(n) returns no (n, {', '.join(map(str, trial.case.event))})")
+
+
+def at_temperature_one(sample: Callable[..., Any]) -> dict[str, float]:
+    """What ``sample`` is told so that it draws from the density itself, whatever its default."""
+    try:
+        names = inspect.signature(sample).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {name: 1.0 for name in names if name in ("temperature", "temp", "tau", "eps_std")}
 
 
 def mistakes(base: Array, logdet: Array, size: int) -> dict[str, Array]:

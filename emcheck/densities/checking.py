@@ -15,12 +15,14 @@ from emcheck._internal.randomness import seeded
 from emcheck.adapters.conventions import Context, ContextLike
 from emcheck.bounds import DEVIATIONS
 from emcheck.checker import TIME_LIMIT
+from emcheck.checks.core import with_measure
 from emcheck.checks.unsupported import Unsupported
 from emcheck.densities.checks import DENSITY_CHECKS, WIDTHS, DensityCheck, ratios
 from emcheck.densities.flow import Flow
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import Surroundings, settings_kept
 from emcheck.kit.attempts import attempt
+from emcheck.kit.expected import mark_expected
 from emcheck.kit.target import validate_shape
 from emcheck.ok import SPOILING
 from emcheck.report import Report
@@ -79,7 +81,8 @@ def check_density(
         results = []
         for check in DENSITY_CHECKS.values():
             found = [_run(check, one, seed, number, time_limit) for number, one in enumerate(flows)]
-            results.append(_marked(merge(found), expected))
+            results.append(merge(found))
+        results = mark_expected(results, expected)
         explained = tuple(_explained(flows, results, seed))
     surroundings.leave()
     scope = [f"a density on {event}, float{64 if flows[0].dtype == torch.float64 else 32}"]
@@ -122,27 +125,7 @@ def _run(check: DensityCheck, flow: Flow, seed: int, number: int, seconds: float
     verdict = Verdict.PASS if measure.ok else Verdict.FAIL
     if measure.ill_conditioned and not measure.ok:
         verdict = Verdict.ILL_CONDITIONED
-    return replace(
-        result,
-        verdict=verdict,
-        ratio=measure.ratio,
-        threshold=measure.threshold,
-        detail=measure.detail,
-        rule=measure.rule,
-        got=measure.got,
-        expected=measure.expected,
-        bound=measure.bound,
-        ill_conditioned=int(verdict is Verdict.ILL_CONDITIONED),
-    )
-
-
-def _marked(result: Result, expected: Mapping[str, str]) -> Result:
-    reason = expected.get(result.check)
-    if reason is None or result.verdict not in (Verdict.FAIL, Verdict.PASS):
-        return result
-    failed = result.verdict is Verdict.FAIL
-    told = f"expected: {reason}" if failed else f"expected to fail ({reason}), and passed"
-    return replace(result, verdict=Verdict.XFAIL if failed else Verdict.XPASS, detail=told)
+    return with_measure(result, measure, verdict)
 
 
 _ABOUT = ("log_prob_integrates_to_one", "samples_follow_log_prob")

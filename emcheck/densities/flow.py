@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seed_torch
+from emcheck.checks.log_prob import at_temperature_one
 from emcheck.checks.unsupported import Unsupported
 from emcheck.oracle.precision import Array
 
@@ -146,15 +147,15 @@ class Flow:
                         yield call
 
     def _ways(self, method: Callable[..., Any]) -> Iterator[Callable[[int], Any]]:
-        context = self.context
+        context, warm = self.context, at_temperature_one(method)
         if context is not None and self.target is self.module:
-            yield lambda n: method(n, context.expand(n, *context.shape))
-            yield lambda n: method(n, context[None])
-            yield lambda n: method((n,), context)
+            yield lambda n: method(n, context.expand(n, *context.shape), **warm)
+            yield lambda n: method(n, context[None], **warm)
+            yield lambda n: method((n,), context, **warm)
             return
-        yield lambda n: method((n,))
-        yield lambda n: method(n)
-        yield lambda n: method(n, torch.default_generator)
+        yield lambda n: method((n,), **warm)
+        yield lambda n: method(n, **warm)
+        yield lambda n: method(n, torch.default_generator, **warm)
 
     def _drawn(self, call: Callable[[int], Any], count: int, seed: int) -> Array | None:
         with torch.random.fork_rng(devices=[]), torch.no_grad():

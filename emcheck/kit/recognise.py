@@ -203,7 +203,6 @@ def _answer(trial: Trial, taken: Taken) -> _Answer:
         if taken.convention.inverse is None:
             return _Answer(taken, z, None)
         layer = Conventional(trial.new_layer(), taken)
-        told: list[Any] = []
         try:
             context = layer.cut(trial.x, 0)[1]
             back, logdet = layer.split(
@@ -212,8 +211,8 @@ def _answer(trial: Trial, taken: Taken) -> _Answer:
         except NotImplementedError:
             return _Answer(taken, z, None)
         if not isinstance(back, Tensor) or back.numel() != z.numel():
-            told.append(tuple(back.shape) if isinstance(back, Tensor) else type(back).__name__)
-            raise ValueError(f"inverse: expected x {tuple(trial.x.shape)}, got {told[0]}")
+            got = tuple(back.shape) if isinstance(back, Tensor) else type(back).__name__
+            raise ValueError(f"inverse: expected x {tuple(trial.x.shape)}, got {got}")
     taken = replace(taken, returned=(taken.returned[0], logdet is not None))
     return _Answer(taken, z, back)
 
@@ -283,12 +282,12 @@ def _signs(trial: Trial, taken: Taken) -> tuple[float, float]:
 
     The name decides; a log-density to which it is added is known by the Jacobian: that is nearer.
     """
-    signs = []
-    for way in (taken.convention.forward, taken.convention.inverse or taken.convention.forward):
-        density = is_density(way.carried)
-        turned = density and _distance(trial, taken, 1.0) < _distance(trial, taken, -1.0)
-        signs.append(-1.0 if density and not turned else 1.0)
-    return signs[0], signs[1]
+    there, back = taken.convention.forward, taken.convention.inverse or taken.convention.forward
+    if not is_density(there.carried) and not is_density(back.carried):
+        return 1.0, 1.0
+    sign = 1.0 if _distance(trial, taken, 1.0) < _distance(trial, taken, -1.0) else -1.0
+    of_there, of_back = (sign if is_density(way.carried) else 1.0 for way in (there, back))
+    return of_there, of_back
 
 
 def _distance(trial: Trial, taken: Taken, sign: float) -> float:

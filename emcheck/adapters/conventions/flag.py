@@ -33,5 +33,4 @@ def flag(module: nn.Module) -> Iterator[tuple[Route, Route | None]]:
                 route(module, "forward", **{name: back}),
             )
             if forward is not None:
-                # the flag that is left at its default is none that is missing
                 yield forward, inverse

@@ -12,7 +12,7 @@ import numpy as np
 from emcheck.bounds import DEVIATIONS
 from emcheck.checks.core import agree
 from emcheck.checks.estimates import AGAIN, DRAWS, draws
-from emcheck.checks.log_prob import latents_of_samples, log_prob_of, mistakes
+from emcheck.checks.log_prob import SAMPLES, latents_of_samples, log_prob_of, mistakes
 from emcheck.diagnosis.evidence.attempt import attempt
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
@@ -89,7 +89,7 @@ def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
 def samples_not_of_the_base(evidence: Evidence) -> Iterator[Fit]:
     """Where samples land in the base says what they were drawn with."""
     trial = evidence.trial(replace(evidence.base, style="trained"))
-    z = attempt(partial(latents_of_samples, trial))
+    z = attempt(partial(latents_of_samples, trial, SAMPLES, trial.case.seed + 3))
     if z is None or not np.isfinite(z).all():
         return
     deviation, mean = z.std(axis=0), z.mean(axis=0)
