@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 import threading
 import time
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -447,6 +451,68 @@ def test_a_sleep_is_interrupted_in_the_main_thread() -> None:
     with pytest.raises(TimeLimit), time_limit(0.05):
         time.sleep(20)
     assert time.monotonic() - started < 10
+
+
+def _end(told: list[str], seconds: float = 0.3) -> None:
+    """What a finalizer does, which takes its time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.001)
+    told.append("whole")
+
+
+class _Dies:
+    """A plain object, and one with a finalizer."""
+
+    def __init__(self, finalizer: Callable[[], None] | None = None) -> None:
+        self.finalizer = finalizer
+
+    def __del__(self) -> None:
+        if self.finalizer is not None:
+            self.finalizer()
+
+
+def _finalizer(told: list[str]) -> None:
+    _Dies(lambda: _end(told))
+
+
+def _callback(told: list[str]) -> None:
+    key = _Dies()
+    reference = weakref.ref(key, lambda ref: _end(told))
+    del key
+    assert reference() is None
+
+
+@pytest.mark.parametrize("dying", [_finalizer, _callback])
+def test_a_limit_waits_for_the_end_of_a_finalizer(
+    dying: Callable[[list[str]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def until_stopped(told: list[str]) -> None:
+        with contextlib.suppress(TimeLimit), time_limit(0.1):
+            dying(told)
+            _end([], 20)
+
+    def in_a_thread(told: list[str]) -> None:
+        runner = threading.Thread(target=until_stopped, args=(told,))
+        runner.start()
+        runner.join()
+
+    for run in (until_stopped, in_a_thread):
+        told, started = list[str](), time.monotonic()
+        run(told)
+        assert told == ["whole"]
+        assert time.monotonic() - started < 10
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_finalizer_without_end_is_stopped_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    hook, started = sys.unraisablehook, time.monotonic()
+    with contextlib.suppress(TimeLimit), time_limit(0.1):
+        _Dies(lambda: _end([], 25))
+        _end([], 20)
+    assert time.monotonic() - started < 15
+    assert sys.unraisablehook is hook
+    assert capsys.readouterr() == ("", "")
 
 
 def _spin_while_preparing(name: str) -> float:

@@ -6,15 +6,16 @@ import ctypes
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: Seconds after which the limit is said again to code that swallowed it.
+#: Seconds after which the limit is raised again in code that swallowed it.
 _AGAIN = 0.5
 
-#: Seconds after which the limit is said where an exception would have been lost.
-_SOON = 0.01
+#: Seconds by which the limit is put off while a finalizer runs, and how often at most.
+_SOON, _PUT_OFF = 0.01, 50
 
 #: What loads or compiles code. An exception within leaves half a module behind, or is lost in
 #: a callback of the compiler; and what is done once is no time of the layer.
@@ -37,25 +38,30 @@ def time_limit(seconds: float) -> Iterator[None]:
     In the main thread by a timer signal, which also interrupts a sleep; elsewhere by an
     asynchronous exception, which takes effect between two steps of the interpreter. A
     compiled kernel that never returns cannot be interrupted from within the process. A limit
-    that would strike within an import or a compilation by Numba begins anew instead.
+    that would strike within an import or a compilation by Numba begins anew instead; one that
+    would strike within a finalizer, where Python drops exceptions, waits until that has ended.
     """
     for watch in watchers:
         watch(seconds)
     main = threading.current_thread() is threading.main_thread()
     limited = _by_signal if main and hasattr(signal, "setitimer") else _by_exception
-    with limited(seconds):
+    with _dropped.quiet(), limited(seconds):
         yield
 
 
 @contextmanager
 def _by_signal(seconds: float) -> Iterator[None]:
+    put_off = 0
+
     def stop(signum: int, frame: FrameType | None) -> None:
-        if frame is not None and frame.f_globals.get("__name__") == "weakref":
-            signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)  # nobody would hear it there
-            return
-        if not _prepares(frame):
+        nonlocal put_off
+        if _prepares(frame):
+            signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+        elif put_off < _PUT_OFF and _finalizes(frame):
+            put_off += 1
+            signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)
+        else:
             raise TimeLimit
-        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
 
     before = signal.signal(signal.SIGALRM, stop)
     outer, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
@@ -73,10 +79,13 @@ def _by_exception(seconds: float) -> Iterator[None]:
     thread, done = threading.get_ident(), threading.Event()
 
     def watch() -> None:
-        wait = seconds
+        wait, put_off = seconds, 0
         while not done.wait(wait):
-            if _prepares(sys._current_frames().get(thread)):
+            frame = sys._current_frames().get(thread)
+            if _prepares(frame):
                 wait = seconds
+            elif put_off < _PUT_OFF and _finalizes(frame):
+                wait, put_off = _SOON, put_off + 1
             else:
                 _raise_in(thread)
                 wait = _AGAIN
@@ -97,6 +106,52 @@ def _prepares(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _finalizes(frame: FrameType | None) -> bool:
+    """Whether a frame, or what called it, is ``__del__`` or the callback of a weak reference.
+
+    Python drops what is raised there, and what the finalizer had still to do is not done.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "__del__":
+            return True
+        for name in code.co_varnames[: code.co_argcount]:
+            given = frame.f_locals.get(name)
+            if issubclass(type(given), weakref.ref) and weakref.ref.__call__(given) is None:
+                return True
+        frame = frame.f_back
+    return False
+
+
+class _Dropped:
+    """Keeps quiet about a limit that Python dropped: it is raised again, so it is no news."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: Callable[[sys.UnraisableHookArgs], object] = sys.__unraisablehook__
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._before, sys.unraisablehook = sys.unraisablehook, self._told
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    sys.unraisablehook = self._before
+
+    def _told(self, unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is not TimeLimit:
+            self._before(unraisable)
+
+
+_dropped = _Dropped()
 
 
 def _raise_in(thread: int) -> None:
