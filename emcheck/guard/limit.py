@@ -10,6 +10,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TypeAlias, cast
+
+Reference: TypeAlias = "weakref.ref[Any]"
 
 #: Seconds after which the limit is raised again in code that swallowed it.
 _AGAIN = 0.5
@@ -119,7 +122,7 @@ def _finalizes(frame: FrameType | None) -> bool:
             return True
         for name in code.co_varnames[: code.co_argcount]:
             given = frame.f_locals.get(name)
-            if issubclass(type(given), weakref.ref) and weakref.ref.__call__(given) is None:
+            if issubclass(type(given), weakref.ref) and cast(Reference, given)() is None:
                 return True
         frame = frame.f_back
     return False
