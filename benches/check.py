@@ -12,6 +12,7 @@ from benches.workbench import Subject
 from emcheck.bounds import Arithmetic, Measure
 from emcheck.contract import Event
 from emcheck.oracle import Definition, as_extended
+from emcheck.result import excess
 from emcheck.specs.core import Trait, spec_of
 
 
@@ -49,14 +50,7 @@ def inverse_error(
     for part, before, after in zip(parts, values, values[1:], strict=False):
         own = _define(part, before)
         measures.append(inverse_error(part, own, after, before, arithmetic))
-    return max(measures, key=excess)
-
-
-def excess(measured: Measure) -> float:
-    """Ratio over threshold; of an exact rule any error at all is infinitely bad."""
-    if measured.threshold > 0:
-        return measured.ratio / measured.threshold
-    return 0.0 if measured.ok else float("inf")
+    return max(measures, key=lambda measure: excess(measure.ratio, measure.threshold))
 
 
 def _define(part: nn.Module, x: Tensor) -> Definition:

@@ -15,9 +15,6 @@ from benches.timing import clock, free_memory
 from emcheck._internal.files import FileError, require_writable
 from emcheck._internal.machine import describe_machine, present_devices
 
-#: Where a run without ``--benchmark-json`` writes.
-DEFAULT_FILE = Path("reports") / "data" / "benchmarks.json"
-
 PLAN = pytest.StashKey[Plan]()
 STARTED = pytest.StashKey[float]()
 #: The value of ``--benchmark-json``.
@@ -84,14 +81,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     benchmarks = config.pluginmanager.get_plugin("pytest-benchmark")
     benchmarks.quiet = not benchmarks.verbose
     asked = config.stash[ASKED]
-    target = Path(asked) if asked else config.rootpath / DEFAULT_FILE
-    cells = sum(1 for item in session.items if "cell" in item.fixturenames)
-    if not asked and cells < len(config.stash[PLAN].cells):
-        config.stash[OUTCOME] = (
-            f"a selection of the cells: {DEFAULT_FILE} is left as it was, "
-            "name a file by --benchmark-json to keep the times"
-        )
+    if asked is None:
+        config.stash[OUTCOME] = "times are not kept (--benchmark-json FILE)"
         return
+    target = Path(asked)
     try:
         require_writable(target)
     except FileError as error:

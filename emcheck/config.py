@@ -37,7 +37,9 @@ _KEYS: Mapping[str, tuple[type, str]] = {
     "time_limit": (float, "time_limit"),
     "report_limit": (float, "report_limit"),
     "memory": (float, "memory"),
+    "device": (str, "device"),
     "compile": (bool, "compiled"),
+    "density": (bool, "density"),
 }
 
 

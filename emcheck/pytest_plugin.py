@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="check the targets of [tool.emcheck] in pyproject.toml",
     )
-    group.addoption("--emcheck-seed", type=int, default=0, help="random seed")
+    group.addoption(
+        "--emcheck-seed", type=int, help="random seed; 0, or the one in pyproject.toml, by default"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,7 +71,8 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
 def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
     opened = config.stash.setdefault(_OPENED, ExitStack())
-    found = _configured(config.rootpath, opened) if config.getoption("--emcheck") else []
+    seed = config.getoption("--emcheck-seed")
+    found = _configured(config.rootpath, seed, opened) if config.getoption("--emcheck") else []
     targets = config.getoption("--emcheck-target")
     if not targets:
         return found
@@ -78,18 +82,18 @@ def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
             f"expected one --emcheck-shape or one for each --emcheck-target, got {len(shapes)}"
         )
     shapes = shapes * len(targets) if len(shapes) == 1 else shapes
-    seed = config.getoption("--emcheck-seed")
     for target, shape in zip(targets, shapes, strict=True):
-        found += _of_target(target, shape, seed, opened)
+        found += _of_target(target, shape, seed or 0, opened)
     return found
 
 
-def _configured(folder: Path, opened: ExitStack) -> list[LayerCheck]:
-    """The checks of the targets in the project's configuration."""
+def _configured(folder: Path, seed: int | None, opened: ExitStack) -> list[LayerCheck]:
+    """The checks of the targets in the project's configuration, at their seeds or at this one."""
     from emcheck.config import configured
 
     try:
         jobs = configured(folder)
+        jobs = jobs if seed is None else [replace(job, seed=seed) for job in jobs]
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     return [check for job in jobs for check in _of_job(job, opened)]

@@ -52,7 +52,7 @@ SEVERITY = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """One check on one layer: the verdict and the numbers behind it.
 
@@ -87,6 +87,10 @@ class Result:
     reproduce: str = ""
     ending: Ending = Ending.JUDGED
 
+    def __repr__(self) -> str:
+        share = f", error / bound {self.ratio:.3g}" if self.threshold > 0 else ""
+        return f"<Result {self.check} [{self.dtype}] of {self.layer}: {self.verdict}{share}>"
+
     def to_record(self) -> dict[str, Any]:
         """A flat dictionary of JSON types (non-finite numbers become strings)."""
         record = asdict(self)
@@ -95,6 +99,16 @@ class Result:
             value = record[key]
             record[key] = value if math.isfinite(value) else str(value)
         return record
+
+
+def excess(ratio: float, threshold: float) -> float:
+    """Error over threshold: above 1 it is too large. NaN, which never passes, counts as infinite.
+
+    With threshold 0, which asks for no error at all, any error is infinitely large.
+    """
+    if threshold > 0 and not math.isnan(ratio):
+        return ratio / threshold
+    return 0.0 if ratio <= threshold else math.inf
 
 
 def merge(results: list[Result]) -> Result:

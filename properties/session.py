@@ -30,8 +30,6 @@ from properties.summary import Summary
 #: The plugin of the two test folders.
 NAME = "emcheck-session"
 
-DEFAULT_RESULTS = Path(__file__).parent.parent / "reports" / "data" / "properties.jsonl"
-
 # Matrices here are small: one thread per process is fastest. The environment is for the
 # processes that tests start, the call for this one, whose plugin has loaded torch already.
 if "OMP_NUM_THREADS" not in os.environ:
@@ -216,8 +214,7 @@ _ACTIVE = Summary()
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say how much ran and how close it came; write the JSON lines where they are wanted.
 
-    That is in ``--emcheck-results``, or, of a whole ``emcheck run``, for its report. Whoever tests
-    a change does not overwrite the reference run.
+    A run that keeps a journal goes on after an interruption, and writes once it is whole.
     """
     summary = config.stash[_SUMMARY]
     summary.records += _ACTIVE.records
@@ -232,7 +229,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in summary.lines():
         terminalreporter.write_line(line)
     target = config.getoption("--emcheck-results")
-    if target is None and (journal is None or not summary.is_whole):
+    if target is None or (journal is not None and not summary.is_whole):
         terminalreporter.write_line("results are not kept (--emcheck-results FILE)")
         return
     header = {
@@ -246,9 +243,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         "examples": summary.examples,
         "checks": len(summary.checks),
     }
-    path = target or DEFAULT_RESULTS
-    _write_lines(path, [header, *summary.ordered])
-    terminalreporter.write_line(f"results: {path.name}")
+    _write_lines(target, [header, *summary.ordered])
+    terminalreporter.write_line(f"results: {target.name}")
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:

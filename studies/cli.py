@@ -15,9 +15,6 @@ from studies.density.cli import app as density
 
 PROFILES = "Hypothesis profile: dev, ci, reference or deep"
 
-#: Where the measurements of the suite are kept in a checkout.
-DATA = "reports/data"
-
 
 def add_commands(app: typer.Typer) -> None:
     """All of them, in the order of ``emcheck --help``."""
@@ -32,11 +29,14 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def run(
-    profile: Annotated[str, typer.Option(help=PROFILES)] = "dev",
+    reference: Annotated[
+        bool, typer.Option("--reference", help="measure at full size and write to reports/")
+    ] = False,
+    profile: Annotated[str | None, typer.Option(help=PROFILES)] = None,
     workers: Annotated[
         int, typer.Option(help="number of test processes; 0: one for each core")
     ] = 0,
-    bench_profile: Annotated[str, typer.Option(help="quick or full")] = "quick",
+    bench_profile: Annotated[str | None, typer.Option(help="quick or full")] = None,
     threads: Annotated[int, typer.Option(help="threads of the benchmarks; 0 is the default")] = 0,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="start anew, without what a stopped run has kept")
@@ -44,30 +44,33 @@ def run(
 ) -> None:
     """Run the suite: self-test, properties, benchmarks, density smoke run, claims, report.
 
-    This is the quick form; ``--profile reference --bench-profile full`` is the reference run. After
-    an interruption the same command resumes: finished stages and passed tests are kept as long as
+    The quick form writes to reports/local/ and leaves the reference run as it is. After an
+    interruption the same command resumes: finished stages and passed tests are kept as long as
     sources, commit, versions and settings are the same.
     """
     root = needed("emcheck run")
     require_suite()
     from studies.suite import Settings, Stage, run_stages, stages
 
+    size = ("reference", "full") if reference else ("dev", "quick")
+    settings = Settings(reference, profile or size[0], workers, bench_profile or size[1], threads)
+    tested = f"{settings.folder}/data/{stages.PROPERTIES}"
+    timed = f"{settings.folder}/data/{stages.BENCHMARKS}"
     of_run = (
         Stage("canaries", stages.canaries),
-        Stage("properties", stages.properties, ("profile",), (f"{DATA}/properties.jsonl",)),
-        Stage(
-            "benches", stages.benches, ("bench_profile", "threads"), (f"{DATA}/benchmarks.json",)
-        ),
+        Stage("properties", stages.properties, ("profile", "reference"), (tested,)),
+        Stage("benches", stages.benches, ("bench_profile", "threads", "reference"), (timed,)),
         Stage("density smoke", stages.smoke),
-        Stage("claims", stages.claims),
-        Stage("report", lambda context: _report_of_run(), always=True),
+        Stage("claims", stages.claims, ("reference",)),
+        Stage("report", lambda context: _report_of(context.report), always=True),
     )
-    settings = Settings(profile, workers, bench_profile, threads)
-    raise typer.Exit(run_stages(of_run, settings, root, fresh=fresh))
+    code = run_stages(of_run, settings, root, fresh=fresh)
+    print(f"report: {root / settings.folder / 'summary.md'}")
+    raise typer.Exit(code)
 
 
-def _report_of_run() -> int:
-    print(f"report: {_write_report([], [], REPORTS)}")
+def _report_of(folder: Path) -> int:
+    _write_report([], [], folder, data=folder / "data")
     return 0
 
 
@@ -78,7 +81,7 @@ def properties(
     from studies.suite import Settings
     from studies.suite.stages import run_properties
 
-    raise typer.Exit(run_properties(Settings(profile).profile))
+    raise typer.Exit(run_properties(Settings(profile=profile).profile))
 
 
 def bench(
@@ -174,7 +177,11 @@ def survey(
 
 
 def _write_report(
-    benchmarks: list[Path], properties: list[Path], out: Path, contests: Path | None = None
+    benchmarks: list[Path],
+    properties: list[Path],
+    out: Path,
+    contests: Path | None = None,
+    data: Path = REPORTS / "data",
 ) -> Path:
     from studies.claims.report import write_claims
     from studies.density.report import write_density
@@ -182,7 +189,6 @@ def _write_report(
 
     density = survey = claims = None
     if not benchmarks and not properties and contests is None:
-        data = REPORTS / "data"
         benchmarks, properties, contests = default_inputs(data)
         density = data / "density" if any(data.glob("density/cells/*.json")) else None
         survey = data / "survey.jsonl" if (data / "survey.jsonl").exists() else None

@@ -207,6 +207,16 @@ class Conditional(nn.Module):
         return (z - shift) * (-log_scale).exp(), -log_scale.flatten(1).sum(1)
 
 
+class Unconditional(Conditional):
+    """The context is taken and forgotten."""
+
+    def __init__(self):
+        super().__init__(inputs=1)
+
+    def terms(self, c):
+        return super().terms(torch.ones(len(c), 1, dtype=self.net.weight.dtype))
+
+
 class Mixed(Conditional):
     """The contexts of the batch are mixed."""
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from emcheck.config import configured, expected_of
+from tests.documents import ROOT, Page
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="TOML needs Python 3.11")
 
@@ -106,6 +108,81 @@ def test_the_targets_of_a_project_are_checked(tmp_path: Path, words: list[str]) 
     (tmp_path / "pyproject.toml").write_text(PROJECT.partition("[tool.emcheck.targets.exp")[0])
     again = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 1, again.stdout + again.stderr
+
+
+PAGE = Page(ROOT / "docs" / "in-your-ci.md")
+
+LIBRARY = """
+import torch
+from torch import nn
+
+
+class Mixing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(4))
+
+    def forward(self, x):
+        logdet = x[0, 0].numel() * torch.linalg.slogdet(self.weight)[1]
+        return torch.einsum("ij,bjhw->bihw", self.weight, x), logdet.expand(len(x))
+
+    def inverse(self, z):
+        logdet = z[0, 0].numel() * torch.linalg.slogdet(self.weight)[1]
+        return torch.einsum("ij,bjhw->bihw", self.weight.inverse(), z), -logdet.expand(len(z))
+
+
+class Conditional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(3, 4)
+
+    def forward(self, x, context):
+        s = self.net(context).tanh()
+        return x * s.exp(), s.sum(1)
+
+    def inverse(self, z, context):
+        return z * (-self.net(context).tanh()).exp()
+
+
+def small():
+    return torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2), 1.0), 1)
+"""
+
+
+@pytest.mark.system
+def test_the_workflow_of_the_page_works(tmp_path: Path) -> None:
+    (tmp_path / "mylib").mkdir()
+    (tmp_path / "mylib" / "__init__.py").touch()
+    for name in ("layers", "flows"):
+        (tmp_path / "mylib" / f"{name}.py").write_text(LIBRARY)
+    project, known = (block.text for block in PAGE.blocks if block.language == "toml")
+    (tmp_path / "pyproject.toml").write_text(project)
+    assert len(configured(tmp_path)) == 3
+    (tmp_path / "known.toml").write_text(known)
+    assert expected_of(tmp_path / "known.toml").keys() == {"mylib.layers:Mixing"}
+    (workflow,) = (yaml.safe_load(b.text) for b in PAGE.blocks if b.language == "yaml")
+    steps = [step["run"] for step in workflow["jobs"]["emcheck"]["steps"] if "run" in step]
+    (tmp_path / "pyproject.toml").write_text(
+        project.replace("[tool.emcheck.targets.expected_failures]", "").replace(
+            "empty_batch = ", "# "
+        )
+    )
+    for step in steps[1:]:
+        words = step.replace("${{ matrix.seed }}", "1").split()
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.suffix for path in tmp_path.glob("emcheck.*")} == {".xml", ".sarif", ".html"}
+
+
+def test_options_of_a_target_are_not_ignored_without_one(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "emcheck", "check", "--only", "logdets_cancel"],
+        cwd=written(tmp_path), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "expected a target with --only" in done.stderr
 
 
 @pytest.mark.system

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from emcheck import check_layer
 from emcheck.kit import Report
+from emcheck.result import Verdict
 from properties.portions import portion
 from tests import conventions
 from tests.conventions import CONVENTIONS, SHAPE, Core, wrong
@@ -149,3 +150,12 @@ def test_each_sample_has_its_own_context(make: Any, context: Any, failing: str |
     report = report_of(make, (2, 2), context=context)
     failed = {failure.check for failure in report.failures}
     assert report.ok if failing is None else failing in failed, str(report)
+    assert "empty_batch" not in {r.check for r in report.results if r.verdict is Verdict.NOTE}
+    assert "the context changes nothing" not in str(report)
+
+
+@pytest.mark.parametrize("context", [(3,), labels])
+def test_a_context_that_changes_nothing_is_named(context: Any) -> None:
+    report = report_of(conventions.Unconditional, (2, 2), context=context)
+    assert report.ok, str(report)
+    assert "the context changes nothing: in " in str(report)

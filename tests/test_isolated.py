@@ -154,3 +154,14 @@ def test_what_crosses_the_pipe_comes_back_the_same() -> None:
         assert sent_finding(again) == sent_finding(finding)
         assert again.case == finding.case
         assert result_of(sent_finding(finding)["result"]).verdict is Verdict.FAIL
+
+
+def test_a_density_is_checked_in_a_process_of_its_own() -> None:
+    target = "tests.densities:Coupled"
+    ok = isolated_report(Job(target, (4,), density=True, only=("log_prob_integrates_to_one",)))
+    assert [result.verdict for result in ok.results] == [Verdict.UNSUPPORTED]
+    whole = isolated_report(Job(f"{killing_layers.__name__}:Leaving", (2,), density=True))
+    died = [result for result in whole.results if "the process exited" in result.detail]
+    assert {result.case for result in died} == {"seed=0"}
+    assert {result.check for result in whole.failures} == {result.check for result in died}
+    assert len(whole.results) > len(died) > 0

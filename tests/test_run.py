@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from emcheck.doctor.canary import Canary, read_canaries, write_canaries
-from studies.suite import Context, Settings, Stage, run_stages
+from studies.suite import Context, Settings, Stage, run_stages, stages
 from studies.suite.process import python
 from studies.suite.sequence import KEPT
 from tests.scale import started
@@ -285,3 +285,28 @@ def test_tests_that_passed_before_a_kill_are_kept(tmp_path: Path, processes: int
     assert "kept: ['a', 'b', 'c']" in outputs[1]
     first, *_ = (tmp_path / "kept" / "before.jsonl").read_text().splitlines()
     assert json.loads(first)["records"] == [{"name": "a"}]
+
+
+def test_a_quick_run_leaves_the_reference_run_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[str] = []
+    monkeypatch.setattr(stages, "python", lambda *words, **_: commands.append(" ".join(words)) or 0)
+    for reference, folder in ((False, "reports/local"), (True, "reports")):
+        commands.clear()
+        steps = [
+            Stage(name, getattr(stages, name)) for name in ("canaries", "properties", "benches")
+        ]
+        run_stages(steps, Settings(reference), tmp_path, told=lambda line: None)
+        assert f"--emcheck-results={tmp_path / folder / 'data/properties.jsonl'}" in commands[1]
+        assert f"--benchmark-json={tmp_path / folder / 'data/benchmarks.json'}" in commands[2]
+
+
+@pytest.mark.parametrize("name", ["claims", "density", "survey", "contests"])
+def test_a_study_is_a_module_to_run(name: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", f"studies.{name}", "--help"],
+        cwd=CHECKOUT["PYTHONPATH"], capture_output=True, text=True,
+    )  # fmt: skip
+    assert told.returncode == 0
+    assert told.stdout.split()[1] == "emcheck"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emcheck._internal.words import parse_shape, require_module
-from emcheck.cli import FAILED
+from emcheck.cli import FAILED, names
+from emcheck.cli.outputs import Outputs
+from emcheck.cli.reproduce import in_shell
 from emcheck.config import configured, expected_of
 from emcheck.isolated.wire import Job
 
@@ -25,7 +28,8 @@ def check(
         list[str] | None,
         typer.Argument(
             help="module:factory, module:layer, a registered layer, or all; by default the "
-            "targets of [tool.emcheck] in pyproject.toml"
+            "targets of [tool.emcheck] in pyproject.toml",
+            autocompletion=names.targets,
         ),
     ] = None,
     shape: Annotated[
@@ -37,6 +41,9 @@ def check(
     time_limit: Annotated[float, typer.Option(help="seconds for one check on one case")] = 10.0,
     compiled: Annotated[
         bool, typer.Option("--compile", help="also compare with torch.compile")
+    ] = False,
+    density: Annotated[
+        bool, typer.Option("--density", help="the target is a whole flow: log_prob and samples")
     ] = False,
     memory: Annotated[
         float | None, typer.Option(help="GB that the layer may allocate; unlimited by default")
@@ -53,11 +60,17 @@ def check(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="also write the report to this file")] = None,
     junit: Annotated[Path | None, typer.Option(help="also write JUnit XML to this file")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="also write SARIF to this file")] = None,
+    html: Annotated[Path | None, typer.Option(help="also write a page to this file")] = None,
     seeds: Annotated[int | None, typer.Option(help="number of seeds, counted from --seed")] = None,
     dtypes: Annotated[
         list[str] | None, typer.Option("--dtype", help="float32 or float64; both by default")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="run only this check; repeatable")] = None,
+    device: Annotated[str, typer.Option(help="where to check: cpu, cuda or mps")] = "cpu",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="run only this check; repeatable", autocompletion=names.checks),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="number of worker processes; one for each core by default")
     ] = None,
@@ -78,13 +91,26 @@ def check(
     case of a matrix; a Dask cluster works through it, and a stopped run resumes where it stopped.
     """
     if not targets:
-        _each(configured(Path()), json, junit)
+        given = {"--shape": shape, "--seed": seed, "--context": context, "--lacks": lacks,
+                 "--dtype": dtypes, "--only": only, "--seeds": seeds, "--workers": workers,
+                 "--scheduler": scheduler, "--out": out, "--density": density}  # fmt: skip
+        for option in (name for name, value in given.items() if value):
+            raise ValueError(f"expected a target with {option}: pyproject.toml has its own")
+        known = {} if expected is None else expected_of(expected)
+        jobs = [
+            replace(job, expected=(*job.expected, *known.get(job.target, ())))
+            for job in configured(Path())
+        ]
+        _each(jobs, Outputs(tuple(job.target for job in jobs), json, junit, sarif, html))
     if not shape:
         raise ValueError("expected --shape, the shape of one sample, such as --shape 4,8,6")
     assert targets is not None
     several = len(targets) > 1 or len(shape) > 1 or targets == ["all"] or fresh
     asked = (seeds, workers, scheduler, out)
     if not several and not any(value is not None for value in asked):
+        of_layers = {"--lacks": lacks, "--dtype": dtypes, "--compile": compiled}
+        for option in (name for name, value in of_layers.items() if density and value):
+            raise ValueError(f"expected no {option} with --density: it is an option of layers")
         named = {} if expected is None else expected_of(expected)
         job = Job(
             targets[0],
@@ -100,10 +126,18 @@ def check(
             lacks=tuple(lacks or ()),
             expected=named.get(targets[0], ()),
             only=tuple(only or ()),
+            density=density,
+            device=device,
         )
-        _each([job], json, junit)
-    alone = {"--context": context, "--lacks": lacks, "--expected-failures": expected}
-    for option in (name for name, value in {**alone, "--junit": junit}.items() if value):
+        _each([job], Outputs((job.target,), json, junit, sarif, html))
+    alone: dict[str, object] = {
+        "--context": context,
+        "--lacks": lacks,
+        "--expected-failures": expected,
+    }
+    alone |= {"--density": density, "--device": None if device == "cpu" else device}
+    alone |= {"--junit": junit, "--sarif": sarif, "--html": html}
+    for option in (name for name, value in alone.items() if value):
         raise ValueError(f"expected one target and one shape with {option}, got a matrix")
     from emcheck._internal.machine import cores
     from emcheck.batch import Settings
@@ -154,25 +188,18 @@ def _matrix(
     raise typer.Exit(0 if outcome.ok else FAILED)
 
 
-def _each(jobs: Sequence[Job], json: Path | None, junit: Path | None) -> None:
+def _each(jobs: Sequence[Job], outputs: Outputs) -> None:
     """One report after the other; exit code 1 if one is not ok."""
     for job in jobs:
         require_module(job.target)  # before torch is loaded
-    if json is not None and len(jobs) > 1:
-        raise ValueError(f"expected one target with --json, got {len(jobs)}")
-    from emcheck._internal.files import require_writable, write_file
-    from emcheck.cli.show import CheckProgress, junit_of, render_report
+    from emcheck.cli.show import CheckProgress, render_report
     from emcheck.isolated import isolated_report
 
-    for path in (path for path in (json, junit) if path is not None):
-        require_writable(path)
     reports = []
     for job in jobs:
         with CheckProgress() as progress:
-            reports.append(isolated_report(job, progress.advance))
-        if json is not None:  # first: a pipe that nobody reads ends this process
-            write_file(json, reports[-1].to_json().encode())
-        if junit is not None:
-            write_file(junit, junit_of(reports))
-        render_report(reports[-1])
+            report = isolated_report(job, progress.advance, progress.expect)
+        reports.append(report)
+        outputs.write(reports)  # first: a pipe that nobody reads ends this process
+        render_report(in_shell(report, job))
     raise typer.Exit(0 if all(report.ok for report in reports) else FAILED)

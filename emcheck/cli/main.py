@@ -1,4 +1,4 @@
-"""The command line: check, list, doctor, and in a checkout the commands of its studies.
+"""The command line: check, reproduce, list, doctor, and in a checkout the commands of its studies.
 
 Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
 130 interrupted.
@@ -20,12 +20,12 @@ from emcheck._internal.checkout import ROOT, needed
 from emcheck._internal.extras import extra_named
 from emcheck.cli import COULD_NOT_RUN, FAILED, INTERRUPTED
 from emcheck.cli.check import check
+from emcheck.cli.reproduce import reproduce
 from emcheck.guard import one_line
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="markdown",  # lines of a docstring are joined
     help="Numerical verification and benchmarks for invertible layers.",
 )
@@ -53,7 +53,7 @@ def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
     try:
         with extra_named():
-            code = app(standalone_mode=False) or 0
+            code = app(prog_name="emcheck", standalone_mode=False) or 0
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -89,6 +89,7 @@ def _complain(message: str) -> int:
 
 
 app.command()(check)
+app.command()(reproduce)
 
 
 @app.command("list")

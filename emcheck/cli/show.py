@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from xml.etree import ElementTree
-
 from rich.console import Console
 from rich.table import Table
 
 from emcheck._internal.progress import Bar, Output
 from emcheck.checker import NamedCheck
 from emcheck.cli import catalogue
-from emcheck.known import KNOWN
-from emcheck.report import Report, numbers_of
+from emcheck.report import Report
+from emcheck.report.rows import rows_of
 from emcheck.result import Result, Verdict
 
 _STYLE = {
@@ -27,15 +23,20 @@ _STYLE = {
 
 
 class CheckProgress(Bar):
-    """Progress over the checks; the last one is named."""
+    """Progress over the checks that apply; the last one is named."""
 
     def __init__(self) -> None:
         super().__init__("checks", None)
         self._seen: set[str] = set()
+        self._expected: int | None = None
+
+    def expect(self, count: int) -> None:
+        """So many checks will run."""
+        self._expected = count
 
     def advance(self, check: NamedCheck, result: Result) -> None:
         self._seen.add(check.name)
-        self.update(completed=len(self._seen), total=len(KNOWN), description=check.name)
+        self.update(completed=len(self._seen), total=self._expected, description=check.name)
 
 
 class StepProgress(Bar):
@@ -56,12 +57,9 @@ def render_report(report: Report, console: Console | None = None) -> None:
     for name in ("float32", "float64"):  # a verdict is never cut, however narrow the terminal
         table.add_column(name, no_wrap=True)
     table.add_column("error/bound", justify="right", overflow="fold")
-    by_check: dict[str, list[Result]] = {}
-    for result in report.results:
-        by_check.setdefault(result.check, []).append(result)
-    for name, results in by_check.items():
-        found = {result.dtype: _colour(result.verdict) for result in results}
-        table.add_row(name, found.get("float32", ""), found.get("float64", ""), _ratio(results))
+    for name, verdicts, share in rows_of(report.results):
+        found = {dtype: _colour(verdict) for dtype, verdict in verdicts.items()}
+        table.add_row(name, found.get("float32", ""), found.get("float64", ""), share)
     console.print(table)
     console.print(str(report), markup=False, highlight=False, soft_wrap=True)
 
@@ -69,13 +67,6 @@ def render_report(report: Report, console: Console | None = None) -> None:
 def _colour(verdict: Verdict) -> str:
     style = _STYLE.get(verdict, "")
     return f"[{style}]{verdict}[/]" if style else str(verdict)
-
-
-def _ratio(results: list[Result]) -> str:
-    """The largest ratio relative to its threshold, where the check measures one."""
-    scaled = [r.ratio / r.threshold for r in results if r.threshold > 0]
-    scaled = [value for value in scaled if not math.isnan(value)]
-    return f"{max(scaled):.2g}" if scaled else ""
 
 
 def render_catalogue(console: Console | None = None) -> None:
@@ -90,26 +81,3 @@ def render_catalogue(console: Console | None = None) -> None:
             table.add_row(name, text.replace("``", "").replace("[", r"\["))
         console.print(table)
         console.print()
-
-
-def junit_of(reports: Sequence[Report]) -> bytes:
-    """Reports as JUnit XML: a suite for each layer, a case for each check and dtype."""
-    root = ElementTree.Element("testsuites", name="emcheck")
-    for report in reports:
-        spoiling = set(map(id, report.failures))
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=f"{report.layer} {report.shape}",
-            tests=str(len(report.results)),
-            failures=str(len(spoiling)),
-        )
-        for result in report.results:
-            names = {"name": f"{result.check}[{result.dtype}]", "classname": report.layer}
-            case = ElementTree.SubElement(suite, "testcase", names)
-            told = "\n".join((*numbers_of(result), result.detail, result.reproduce)).strip()
-            if id(result) in spoiling:
-                ElementTree.SubElement(case, "failure", message=str(result.verdict)).text = told
-            elif result.verdict is not Verdict.PASS:
-                ElementTree.SubElement(case, "skipped", message=f"{result.verdict}: {told}")
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)

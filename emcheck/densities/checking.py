@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emcheck._internal.randomness import seeded
 from emcheck.adapters.conventions import Context, ContextLike
 from emcheck.bounds import DEVIATIONS
-from emcheck.checker import TIME_LIMIT
+from emcheck.checker import TIME_LIMIT, run_checks
 from emcheck.checks.core import with_measure
 from emcheck.checks.unsupported import Unsupported
 from emcheck.densities.checks import DENSITY_CHECKS, WIDTHS, DensityCheck, ratios
 from emcheck.densities.flow import Flow
+from emcheck.diagnosis import Finding
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import Surroundings, settings_kept
 from emcheck.kit.attempts import attempt
@@ -31,6 +33,9 @@ from emcheck.result import Ending, Explanation, Result, Verdict, merge
 #: Contexts at which a conditional density is checked.
 CONTEXTS = 3
 
+#: Seconds for one check, which draws tens of thousands of samples.
+DENSITY_LIMIT = 6 * TIME_LIMIT
+
 
 def check_density(
     flow: object,
@@ -39,7 +44,7 @@ def check_density(
     context: ContextLike | None = None,
     seed: int = 0,
     expected_failures: Mapping[str, str] | None = None,
-    time_limit: float = 6 * TIME_LIMIT,
+    time_limit: float = DENSITY_LIMIT,
 ) -> Report:
     """Check that ``log_prob`` is a density and that samples follow it.
 
@@ -52,8 +57,8 @@ def check_density(
 
     Args:
         flow: anything with ``log_prob(x)`` and ``sample(n)`` or ``sample((n,))``: a flow of nflows,
-            normflows or zuko, a ``torch.distributions`` distribution, a module of your own. It
-            is copied.
+            normflows or zuko, a ``torch.distributions`` distribution, a module of your own, or a
+            function that returns one. It is copied.
         shape: of one sample.
         context: for a conditional density, as for :func:`emcheck.check_layer`; it is checked
             at three contexts.
@@ -64,37 +69,115 @@ def check_density(
     Raises:
         ValueError: what has no ``log_prob``, a shape or a context that is none.
     """
-    event = validate_shape(shape)
-    expected = dict(expected_failures or {})
-    for name, reason in expected.items():
-        if name not in DENSITY_CHECKS or not reason.strip():
-            raise ValueError(f"expected the name of a density check with a reason, got {name!r}")
-    surroundings = Surroundings()
-    with surroundings.standard(), seeded(seed):
+    checker = DensityChecker(
+        flow,
+        shape,
+        context=context,
+        seed=seed,
+        expected_failures=expected_failures,
+        time_limit=time_limit,
+    )
+    try:
+        return run_checks(checker)
+    finally:
+        checker.close()
+
+
+class DensityChecker:
+    """A whole flow and its checks, one by one.
+
+    Args: those of :func:`check_density`; ``only`` are the names of the checks to run, all of them
+        if empty; ``surroundings`` are those in which the flow was imported.
+
+    Raises:
+        ValueError: as :func:`check_density` does.
+    """
+
+    def __init__(
+        self,
+        flow: object,
+        shape: Sequence[int],
+        *,
+        context: ContextLike | None = None,
+        seed: int = 0,
+        expected_failures: Mapping[str, str] | None = None,
+        time_limit: float = DENSITY_LIMIT,
+        only: Sequence[str] = (),
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self.shape, self.seed, self.time_limit = validate_shape(shape), seed, time_limit
+        self.expected = dict(expected_failures or {})
+        for name in (*self.expected, *only):
+            if name not in DENSITY_CHECKS:
+                known = ", ".join(DENSITY_CHECKS)
+                raise ValueError(f"expected the name of a density check ({known}), got {name!r}")
+            if not self.expected.get(name, "-").strip():
+                raise ValueError(f"expected a reason for the expected failure {name}, got none")
+        self.checks = tuple(
+            check for name, check in DENSITY_CHECKS.items() if not only or name in only
+        )
+        self.conditional = context is not None
+        #: What a report is explained from is in its results.
+        self.findings: list[Finding] = []
+        self.surroundings = surroundings or Surroundings()
         try:
-            flows = list(_flows(flow, event, context, seed))
-        except ValueError:
+            with self._region():
+                self._flows = list(_flows(flow, self.shape, context, seed))
+        except BaseException:
+            self.close()
             raise
-        except foreign() as error:
-            told = f"{type(error).__name__}: {one_line(error)}"
-            raise ValueError(f"expected a flow on {event}, got {told}") from error
-        results = []
-        for check in DENSITY_CHECKS.values():
-            found = [_run(check, one, seed, number, time_limit) for number, one in enumerate(flows)]
-            results.append(merge(found))
-        results = mark_expected(results, expected)
-        explained = tuple(_explained(flows, results, seed))
-    surroundings.leave()
-    scope = [f"a density on {event}, float{64 if flows[0].dtype == torch.float64 else 32}"]
-    if context is not None:
-        scope.append(f"at {len(flows)} contexts")
-    return Report(flows[0].name, event, seed, tuple(results), explained, tuple(scope))
+
+    @property
+    def name(self) -> str:
+        return self._flows[0].name
+
+    def run(self, check: DensityCheck) -> list[Result]:
+        """One result, the worst over the contexts."""
+        with self._region():
+            found = [
+                _run(check, flow, self.seed, number, self.time_limit)
+                for number, flow in enumerate(self._flows)
+            ]
+        return mark_expected([merge(found)], self.expected)
+
+    def report(self, results: Sequence[Result]) -> Report:
+        """The results as a report, failures explained."""
+        dtype = str(self._flows[0].dtype).removeprefix("torch.")
+        scope = [f"a density on {self.shape}, {dtype}"]
+        if self.conditional:
+            scope.append(f"at {len(self._flows)} contexts")
+        with self._region():
+            explained = tuple(_explained(self._flows, results, self.seed))
+        return Report(self.name, self.shape, self.seed, tuple(results), explained, tuple(scope))
+
+    def close(self) -> None:
+        """The flow is done with: what it has set for the process is put back."""
+        self.surroundings.leave()
+
+    @contextmanager
+    def _region(self) -> Iterator[None]:
+        """The flow's code runs here: seeded and under standard settings.
+
+        Raises:
+            ValueError: what it raises outside of a check, in one line.
+        """
+        with self.surroundings.standard(), seeded(self.seed):
+            try:
+                yield
+            except ValueError:
+                raise
+            except foreign() as error:
+                told = f"{type(error).__name__}: {one_line(error)}"
+                raise ValueError(f"expected a flow on {self.shape}, got {told}") from error
 
 
 def _flows(
     flow: Any, event: tuple[int, ...], context: ContextLike | None, seed: int
 ) -> Iterator[Flow]:
-    made = flow() if isinstance(flow, type) else flow
+    factory = isinstance(flow, type) or not (
+        hasattr(flow, "log_prob") or isinstance(flow, nn.Module)
+    )
+    made = flow() if factory and callable(flow) else flow
     if context is None:
         yield Flow(made, event)
         return
@@ -176,7 +259,8 @@ def _explained(
         yield Explanation(
             "log_prob_of_another",
             "log_prob is not the density of the samples, and the difference is no constant: a "
-            "log-det of the wrong sign or at the wrong point, or two different bases.",
+            "log-det of the wrong sign or at the wrong point, two different bases, or a way back "
+            "that is not the inverse.",
             evidence,
             failed,
         )

@@ -28,7 +28,7 @@ class Flow:
         context: ``(*context)`` for all samples, or None.
 
     Raises:
-        ValueError: it has no ``log_prob``, or no call of ``sample`` answers; one line.
+        ValueError: it has no ``log_prob``, or its samples have another shape; one line.
     """
 
     def __init__(self, flow: Any, shape: tuple[int, ...], context: Tensor | None = None) -> None:
@@ -37,7 +37,10 @@ class Flow:
         self.module: Any = copy_layer(flow).double() if isinstance(flow, nn.Module) else flow
         self.context = None if context is None else _like(context)
         self.target = self._target()
+        self._others: list[tuple[int, ...]] = []
         self._call = next(self._calls(), None)
+        if self._call is None and self._others:
+            raise ValueError(f"expected samples of shape {shape}, got {self._others[0]}")
         if self._call is None and isinstance(flow, nn.Module):
             # A base that draws float32 whatever its parameters: the flow as given draws.
             self._call = Flow._as_given(flow, shape, context)
@@ -51,7 +54,7 @@ class Flow:
         given = cls.__new__(cls)
         given.shape, given.size = shape, math.prod(shape)
         given.module, given.context = copy_layer(flow), context
-        given.target = given._target()
+        given._others, given.target = [], given._target()
         return next(given._calls(), None)
 
     def _target(self) -> Any:
@@ -165,7 +168,11 @@ class Flow:
             except (RuntimeError, TypeError, ValueError, AttributeError):
                 return None
         drawn = drawn[0] if isinstance(drawn, tuple) else drawn
-        if not isinstance(drawn, Tensor) or drawn.numel() != count * self.size:
+        if not isinstance(drawn, Tensor):
+            return None
+        if drawn.numel() != count * self.size:
+            if drawn.shape[:1] == (count,):
+                self._others.append(tuple(drawn.shape[1:]))
             return None
         return np.asarray(drawn.detach().double().reshape(count, self.size).numpy())
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from emcheck.result import excess
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,5 @@ class Case:
 
     @property
     def badness(self) -> float:
-        """Ratio over threshold, by which cases are ranked; an exact case is right or not."""
-        if self.ok and self.threshold == 0:
-            return 0.0
-        return self.ratio / self.threshold if self.ok else math.inf
+        """Error over threshold, by which cases are ranked."""
+        return excess(self.ratio, self.threshold)

@@ -1,5 +1,6 @@
 """A layer that is checked in a process of its own: one that kills it is a FAIL of one check."""
 
+from emcheck.isolated.checker import IsolatedChecker as IsolatedChecker
 from emcheck.isolated.checker import Spare as Spare
 from emcheck.isolated.checker import isolated_report as isolated_report
 from emcheck.isolated.checker import locate as locate

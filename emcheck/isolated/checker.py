@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,8 +17,14 @@ from emcheck.report import Report
 from emcheck.result import Result, Verdict
 
 
-def isolated_report(job: Job, progress: Progress | None = None) -> Report:
+def isolated_report(
+    job: Job,
+    progress: Progress | None = None,
+    expect: Callable[[int], None] | None = None,
+) -> Report:
     """What :func:`emcheck.check_layer` says of the layer, which may kill its process.
+
+    ``expect`` is called with the number of checks that apply, before the first.
 
     Raises:
         ValueError: as ``check_layer`` does, and where the process dies before the first check.
@@ -26,6 +32,8 @@ def isolated_report(job: Job, progress: Progress | None = None) -> Report:
     spare = Spare()
     try:
         with opened(job, spare) as checker:
+            if expect is not None:
+                expect(len(checker.checks))
             return run_checks(checker, progress)
     finally:
         spare.close()
@@ -169,6 +177,23 @@ class IsolatedChecker:
         self._findings += answer["findings"]
         return [result_of(result) for result in answer["results"]]
 
+    def replay(self, name: str, case: str) -> Result:
+        """One check on one case, as :meth:`emcheck.kit.Checker.replay`.
+
+        Raises:
+            ValueError: the check does not apply to the layer.
+        """
+        check = next((known for known in self._checks if known.name == name), None)
+        if check is None:
+            wanted = f"a check that applies to {self._name} (emcheck list)"
+            raise ValueError(f"expected {wanted}, got {name!r}")
+        assert self._child is not None, "built on construction"
+        try:
+            asked = {"check": name, "case": case}
+            return result_of(self._child.ask("replay", asked, self._patience)["result"])
+        except Died as death:
+            return self._fatal(check, death)
+
     def report(self, results: Sequence[Result]) -> Report:
         """The results as a report; without explanations, and a line says so, if those kill."""
         kept = tuple(results)
@@ -280,7 +305,7 @@ class IsolatedChecker:
         return Result(
             check=check.name,
             layer=self.name,
-            case=str(case),
+            case=f"seed={case.seed}" if self._job.density else str(case),
             dtype=case.dtype_name,
             device=case.device,
             verdict=verdict,

@@ -22,6 +22,7 @@ from emcheck._internal.processes import follow_parent
 from emcheck.bounds import Measure
 from emcheck.checks import CHECKS, Case, Check
 from emcheck.checks.trial import Trial
+from emcheck.densities import DENSITY_CHECKS, DensityChecker
 from emcheck.diagnosis import Finding
 from emcheck.guard.limit import watchers
 from emcheck.guard.surroundings import Surroundings
@@ -33,7 +34,7 @@ from emcheck.kit.loading import layer_of, load_target, source_path
 Notice = Callable[[str], None]
 
 
-def checker_of(job: Job, notice: Notice = lambda doing: None) -> Checker:
+def checker_of(job: Job, notice: Notice = lambda doing: None) -> Checker | DensityChecker:
     """The checker of a job in this process.
 
     Raises:
@@ -42,11 +43,21 @@ def checker_of(job: Job, notice: Notice = lambda doing: None) -> Checker:
     surroundings = Surroundings()
     notice(f"while {job.target.partition(':')[0]} was imported")
     with surroundings.standard():
-        if job.registered:
+        if job.registered and not job.density:
             layer = layer_of(job.target, job.shape, job.seed)
         else:
             layer = load_target(job.target)
     notice("while the layer was built")
+    if job.density:
+        return DensityChecker(
+            layer,
+            job.shape,
+            seed=job.seed,
+            context=job.context or None,
+            expected_failures=dict(job.expected),
+            only=job.only,
+            surroundings=surroundings,
+        )
     return Checker(
         layer,
         job.shape,
@@ -55,6 +66,7 @@ def checker_of(job: Job, notice: Notice = lambda doing: None) -> Checker:
         examples=job.examples,
         time_limit=job.time_limit,
         report_limit=job.report_limit,
+        device=job.device,
         compiled=job.compiled,
         only=job.only,
         context=job.context or None,
@@ -109,7 +121,7 @@ class _Child:
 
     def __init__(self, replies: int) -> None:
         self._replies = replies
-        self._checker: Checker | None = None
+        self._checker: Checker | DensityChecker | None = None
 
     def answer(self, request: Message) -> None:
         """One reply, whatever an exception says; only the death of the process has none."""
@@ -154,15 +166,24 @@ class _Child:
     def _run(self, check: str) -> Message:
         checker = self._checked_by
         before = len(checker.findings)
-        results = checker.run(_noticed(CHECKS[check], self._notice))
+        if isinstance(checker, DensityChecker):
+            results = checker.run(DENSITY_CHECKS[check])
+        else:
+            results = checker.run(_noticed(CHECKS[check], self._notice))
         findings = [sent_finding(finding) for finding in checker.findings[before:]]
         return {"results": [asdict(result) for result in results], "findings": findings}
+
+    def _replay(self, given: Mapping[str, str]) -> Message:
+        checker = self._checked_by
+        assert isinstance(checker, Checker), "a density has no cases"
+        check = _noticed(CHECKS[given["check"]], self._notice)
+        return {"result": asdict(checker.replay(check, Case.parse(given["case"])))}
 
     def _report(self, results: Sequence[Message]) -> Message:
         return sent_report(self._checked_by.report([result_of(result) for result in results]))
 
     @property
-    def _checked_by(self) -> Checker:
+    def _checked_by(self) -> Checker | DensityChecker:
         assert self._checker is not None, "the parent asks to build first"
         return self._checker
 

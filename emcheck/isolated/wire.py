@@ -32,6 +32,8 @@ class Job:
         expected: check and reason of each failure that is expected.
         only: the checks to run; all that apply if empty.
         report_limit: seconds for the whole report, and for import and construction.
+        device: where to check: cpu, cuda or mps.
+        density: whether the target is a whole flow, for ``check_density``.
         memory: GB that the process of the layer may allocate; None sets no limit.
     """
 
@@ -49,6 +51,8 @@ class Job:
     lacks: tuple[str, ...] = ()
     expected: tuple[tuple[str, str], ...] = ()
     only: tuple[str, ...] = ()
+    density: bool = False
+    device: str = "cpu"
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Job:

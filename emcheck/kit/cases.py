@@ -59,6 +59,7 @@ class Plan:
         examples: cases for each check and dtype, neighbours not counted.
         constant: the layer has no parameter that could move.
         options: those of a registered layer.
+        device: where the layer and its data are.
     """
 
     found: Discovery
@@ -68,6 +69,7 @@ class Plan:
     examples: int
     constant: bool
     options: dict[str, object]
+    device: str = "cpu"
 
     @classmethod
     def of(
@@ -78,9 +80,11 @@ class Plan:
         seed: int,
         dtypes: tuple[torch.dtype, ...],
         examples: int,
+        device: str = "cpu",
     ) -> Plan:
         movable = any(p.requires_grad for p in layer.parameters())
-        return cls(found, shape, seed, dtypes, examples, not movable, options_of(layer))
+        options = options_of(layer)
+        return cls(found, shape, seed, dtypes, examples, not movable, options, device)
 
     def cases(self, check: Check, subject: Subject, dtype: torch.dtype) -> list[Case]:
         """Every style, neighbours and the full size; cases that a check adapts alike run once.
@@ -136,7 +140,7 @@ class Plan:
 
     def _case(self, event: Event, batch: int, dtype: torch.dtype, style: str, number: int) -> Case:
         seed = self.seed + number
-        return Case(event, batch, dtype, "cpu", style, "unit", seed, self.options)
+        return Case(event, batch, dtype, self.device, style, "unit", seed, self.options)
 
 
 def full_size(subject: Subject) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from emcheck._internal.machine import present_devices
 from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted
 from emcheck.adapters.conventions import ContextLike
@@ -68,6 +69,7 @@ class Checker:
         time_limit: float = TIME_LIMIT,
         report_limit: float = REPORT_LIMIT,
         compiled: bool = False,
+        device: str = "cpu",
         only: Sequence[str] = (),
         surroundings: Surroundings | None = None,
     ) -> None:
@@ -75,6 +77,7 @@ class Checker:
         self.expected = validate_expected(expected_failures)
         _validate(seed, examples, time_limit=time_limit, report_limit=report_limit)
         self._compiled, self._examples = compiled, examples
+        self._device = _present(device)
         self._only = validate_checks(only)
         self._findings: list[Finding] = []
         self._hung: set[tuple[object, ...]] = set()
@@ -104,7 +107,9 @@ class Checker:
         found, built = self.found, self._built
         assert built is not None
         self._built = None  # a large layer is not kept for nothing
-        return Plan.of(found, built, self.shape, self.seed, self.dtypes, self._examples)
+        return Plan.of(
+            found, built, self.shape, self.seed, self.dtypes, self._examples, self._device
+        )
 
     @property
     def name(self) -> str:
@@ -312,6 +317,14 @@ def _dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, 
     if widest is not None:
         known = [d for d in known if torch.finfo(d).bits <= torch.finfo(widest).bits] or known
     return tuple(known)
+
+
+def _present(device: str) -> str:
+    """A kind of device that torch can use here."""
+    present = present_devices()
+    if device not in present:
+        raise ValueError(f"expected a device that is here ({', '.join(present)}), got {device!r}")
+    return device
 
 
 def _validate(seed: object, examples: object, **limits: object) -> None:

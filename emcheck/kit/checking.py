@@ -30,6 +30,7 @@ def check_layer(
     time_limit: float = TIME_LIMIT,
     report_limit: float = REPORT_LIMIT,
     compiled: bool = False,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> Report:
     """Run every check that applies to a layer, on copies of it.
@@ -57,6 +58,7 @@ def check_layer(
         time_limit: seconds for one check on one example.
         report_limit: seconds for all of them; examples that have not begun by then are NOT RUN.
         compiled: also compare with ``torch.compile``, which costs seconds.
+        device: ``cpu``, ``cuda`` or ``mps``: where the layer is copied to and checked.
         progress: called with each check and its result as it finishes.
 
     Raises:
@@ -87,6 +89,7 @@ def check_layer(
         time_limit=time_limit,
         report_limit=report_limit,
         compiled=compiled,
+        device=device,
     )
     try:
         return run_checks(checker, progress)

@@ -15,6 +15,7 @@ from emcheck.checks.trial import Trial
 from emcheck.contract import Event
 from emcheck.guard import one_line
 from emcheck.kit.attempts import answer_of_inverse, attempt
+from emcheck.kit.conditions import useless_context
 from emcheck.kit.modes import find_mode
 from emcheck.kit.recognise import recognise
 from emcheck.kit.sizes import neighbours, smaller
@@ -82,7 +83,7 @@ def discover(
     mode = find_mode(subject, replace(case, batch=_ROWS, style="trained"), seconds)
     subject = _offers(mode.subject, case, seconds)
     loud = replace(mode.loud, lacks=subject.lacks)
-    notes = (*notes, *mode.notes)
+    notes = (*notes, *mode.notes, *useless_context(mode.subject, case, seconds))
     found = Discovery(subject, loud, event, mode.loud_in, silent=silent, notes=notes)
     for one in dtypes:
         if ("forward", one) not in silent:

@@ -225,7 +225,9 @@ def _draw(
             x = torch.randn((batch, *event), generator=generator, dtype=torch.float64)
         else:
             x = data(batch, event, generator)
-        return torch.cat([x.reshape(batch, -1), condition.draw(batch, generator)], 1)
+        return torch.cat(
+            [x.reshape(batch, math.prod(x.shape[1:])), condition.draw(batch, generator)], 1
+        )
 
     return draw
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -20,13 +19,6 @@ def where(frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
     for key, value in chosen.items():
         frame = frame[frame[key] == value]
     return frame
-
-
-def excess(ratio: float, threshold: float) -> float:
-    """Error over threshold for sorting; NaN, which never passes, counts as infinite."""
-    if threshold > 0 and ratio == ratio:
-        return ratio / threshold
-    return 0.0 if ratio <= threshold else math.inf
 
 
 def size_names(frame: pd.DataFrame) -> list[str]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from emcheck.result import excess
 from studies.pages.fields import OPERATIONS
 from studies.pages.load import BenchmarkFile
 from studies.pages.schema import Record, fail
 from studies.pages.statistics import fit_growth, ratio_interval, spread
-from studies.pages.tidy import excess, records, size_names
+from studies.pages.tidy import records, size_names
 
 #: What names a size of a layer; rows that agree here stand side by side, a column a machine.
 CELL_KEYS = ["layer", "sweep", "channels", "height", "width", "batch", "dtype"]

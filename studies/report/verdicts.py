@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from emcheck.ok import MUST_PASS, SPOILING
-from emcheck.result import SEVERITY, Verdict
+from emcheck.result import SEVERITY, Verdict, excess
 from studies.pages.schema import Record
-from studies.pages.tidy import excess
 
 VERDICTS = [v.value for v in Verdict]
 _RANK = {v.value: rank for rank, v in enumerate(SEVERITY)}

@@ -28,10 +28,22 @@ _STATE = "stages.json"
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage is given: the settings, and by stage a folder that outlives interruptions."""
+    """What a stage is given.
+
+    Args:
+        settings: what the user chose.
+        report: the folder of the report; what is measured lies below it in ``data``.
+        folders: by stage, a folder that outlives interruptions.
+    """
 
     settings: Settings
+    report: Path
     folders: Mapping[str, Path]
+
+    @property
+    def data(self) -> Path:
+        """The folder of what is measured."""
+        return self.report / "data"
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,7 @@ class _Run:
         self.finished = _finished(self.kept)
         self.context = Context(
             settings,
+            root / settings.folder,
             {
                 name: self.kept / f"{name.replace(' ', '-')}-{key}"
                 for name, key in self.keys.items()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: The profile of few examples.
-QUICK = "dev"
+#: Where a run writes, in the checkout: the reference run, and any other.
+REFERENCE, LOCAL = "reports", "reports/local"
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Settings:
     """The options of ``emcheck run``.
 
     Args:
+        reference: the reference run: everything at full size, written to ``reports/``.
         profile: of Hypothesis: dev, ci, reference or deep.
         workers: processes of the properties; 0 for every core.
         bench_profile: quick or full.
@@ -23,7 +24,8 @@ class Settings:
         ValueError: any other value.
     """
 
-    profile: str = QUICK
+    reference: bool = False
+    profile: str = "dev"
     workers: int = 0
     bench_profile: str = "quick"
     threads: int = 0
@@ -34,6 +36,11 @@ class Settings:
         for name in ("workers", "threads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected --{name} to be 0 or more, got {getattr(self, name)}")
+
+    @property
+    def folder(self) -> str:
+        """Where the report and its data are written, in the checkout."""
+        return REFERENCE if self.reference else LOCAL
 
 
 def chosen(name: str, value: str, known: Sequence[str]) -> str:

@@ -13,6 +13,9 @@ from studies.suite.sequence import Context
 #: Where the stage leaves what the canaries said.
 _CANARIES = "canaries.jsonl"
 
+#: What is measured, in the folder of the data.
+PROPERTIES, BENCHMARKS = "properties.jsonl", "benchmarks.json"
+
 
 def canaries(context: Context) -> int:
     """Ask them once, at the thread count of the properties, which judge what they say."""
@@ -26,7 +29,10 @@ def canaries(context: Context) -> int:
 
 def properties(context: Context) -> int:
     """Every check on every layer; a test that has passed before an interruption is kept."""
-    options = [f"--emcheck-journal={context.folders['properties']}"]
+    options = [
+        f"--emcheck-journal={context.folders['properties']}",
+        f"--emcheck-results={context.data / PROPERTIES}",
+    ]
     said = context.folders["canaries"] / _CANARIES
     if said.is_file():
         options.append(f"--emcheck-canaries={said}")
@@ -35,7 +41,8 @@ def properties(context: Context) -> int:
 
 def benches(context: Context) -> int:
     """Alone on the machine, whatever the number of workers."""
-    return run_benches(context.settings.bench_profile, context.settings.threads)
+    settings = context.settings
+    return run_benches(settings.bench_profile, settings.threads, context.data / BENCHMARKS)
 
 
 def smoke(context: Context) -> int:
@@ -53,11 +60,10 @@ def smoke(context: Context) -> int:
 
 def claims(context: Context) -> int:
     """Every claim measured anew, its evidence kept for the report."""
-    from emcheck._internal.checkout import REPORTS
     from studies.claims import CLAIMS
     from studies.claims.run import run_claims
 
-    return 0 if run_claims(list(CLAIMS.values()), REPORTS / "data" / "claims") else FAILED
+    return 0 if run_claims(list(CLAIMS.values()), context.data / "claims") else FAILED
 
 
 def run_properties(profile: str, workers: int = 0, *options: str) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emcheck._internal.checkout import needed
+from studies.suite.settings import LOCAL
 from tests.campaign.workplace import KILLS, LONGEST, Workplace
 
 #: What the copy is made of.
@@ -38,7 +39,7 @@ _STAGES = ("canaries", "properties", "benches", "density smoke", "claims", "repo
 #: Seconds from the beginning of a stage to its kill.
 _AFTER = 2.0
 
-_DATA = Path("reports") / "data" / "properties.jsonl"
+_DATA = Path(LOCAL) / "data" / "properties.jsonl"
 
 #: What each record of the properties is of, and its verdict.
 _NAMES = ("kind", "name", "check", "layer", "dtype", "fault", "verdict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,9 @@ class Conventional(Adapted):
         if self.taken.context is None or not isinstance(value, Tensor) or value.dim() < 1:
             return value
         entries = given[:, -self.taken.context.size :]
-        return torch.cat([value.reshape(len(value), -1), entries.to(value)], 1)
+        return torch.cat(
+            [value.reshape(len(value), math.prod(value.shape[1:])), entries.to(value)], 1
+        )
 
     def call(
         self,

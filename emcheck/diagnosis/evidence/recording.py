@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from emcheck.adapters import Adapted
 from emcheck.oracle.precision import Array
 
 #: Methods of a submodule whose second result (or only one) is its log-det.
@@ -23,8 +24,9 @@ class Recorder:
     def __init__(self, layer: nn.Module, batch: int) -> None:
         self.batch = batch
         self.calls: list[tuple[str, str, Array]] = []
+        whole = layer.layer if isinstance(layer, Adapted) and hasattr(layer, "layer") else None
         for name, module in layer.named_modules():
-            if name:
+            if name and module is not whole:  # what an adapter holds is no part of the layer
                 for method in _METHODS:
                     self._wrap(module, name, method)
 

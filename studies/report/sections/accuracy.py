@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from emcheck.result import excess
 from studies.pages.markdown import code, csv_link, error_ratio, escape, plural, table
 from studies.pages.schema import Record
-from studies.pages.tidy import excess, records
+from studies.pages.tidy import records
 from studies.report.frames import Frames
 from studies.report.verdicts import worst_ratios
 

@@ -1,9 +1,10 @@
-"""What ``check_layer`` says of one layer."""
+"""A report: results, explanations and what was looked at."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from emcheck.result import Ending, Explanation, Result, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 #: Of the JSON; it grows where an entry changes its meaning or goes.
 FORMAT = 1
@@ -25,7 +27,7 @@ _TOLD = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The results of all checks on one layer.
 
@@ -74,10 +76,15 @@ class Report:
         rows = [asdict(result) | {"verdict": str(result.verdict)} for result in self.results]
         return pd.DataFrame(rows)
 
-    def to_json(self) -> str:
-        """Everything as JSON; numbers that are not finite are texts."""
+    def to_json(self, made_with: Mapping[str, str] | None = None) -> str:
+        """Everything as JSON; numbers that are not finite are texts.
+
+        Args:
+            made_with: versions and date, for a file that is kept; nothing else depends on the day.
+        """
         content: dict[str, Any] = {
             "format": FORMAT,
+            **({"made_with": dict(made_with)} if made_with else {}),
             "layer": self.layer,
             "shape": self.shape,
             "seed": self.seed,
@@ -97,10 +104,8 @@ class Report:
         counts = {v: sum(r.verdict is v for r in self.results) for v in Verdict}
         counted = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
         verdict = "ok" if self.ok else f"NOT OK{self._by_dtype()}"
-        return (
-            f"{self.layer} on {self.shape}, seed {self.seed}: {verdict}\n"
-            f"{len(self.results)} results from {self.examples} examples: {counted}"
-        )
+        ran = f"{_several(len(self.results), 'result')} from {_several(self.examples, 'example')}"
+        return f"{self.layer} on {self.shape}, seed {self.seed}: {verdict}\n{ran}: {counted}"
 
     def _by_dtype(self) -> str:
         """`` (float32: ok; float64: 4 FAIL)`` where one dtype alone is to blame."""
@@ -114,12 +119,44 @@ class Report:
 
     def __str__(self) -> str:
         lines = [self.headline, *(f"  {line}" for line in self.scope)]
-        told = [result for result in self.results if result.verdict in _TOLD]
-        told = [r for r in told if r.verdict is not Verdict.NOT_RUN or r.unfinished]
-        for alike in _groups(sorted(told, key=lambda result: _TOLD.index(result.verdict))):
-            lines += _told(alike)
+        lines += [line for finding in self._findings for line in finding]
         lines += [f"  never passed: {name}" for name in self._unexplained]
         return "\n".join(lines + self._diagnosis())
+
+    def __repr__(self) -> str:
+        first, second = self.headline.splitlines()
+        return f"<Report {first}; {second.partition(': ')[2]}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; :meth:`to_html` is a page of its own."""
+        from emcheck.report.html import fragment
+
+        diagnosis = [*(f"never passed: {name}" for name in self._unexplained), *self._diagnosis()]
+        return fragment(self.headline, self.scope, self._findings, diagnosis, self.results, self.ok)
+
+    def to_html(self) -> str:
+        """A page with the verdict, every finding and, folded, all results."""
+        from emcheck.report.html import page
+
+        return page(f"{self.layer} on {self.shape}", [self._repr_html_()])
+
+    def plot(self) -> Figure:
+        """Error over bound by check, one picture: ``report.plot().savefig("report.svg")``.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        from emcheck.report.figure import figure_of
+
+        return figure_of(self.headline.splitlines()[0], self.results)
+
+    @property
+    def _findings(self) -> list[list[str]]:
+        """The lines of each finding, worst first."""
+        told = [result for result in self.results if result.verdict in _TOLD]
+        told = [r for r in told if r.verdict is not Verdict.NOT_RUN or r.unfinished]
+        groups = _groups(sorted(told, key=lambda result: _TOLD.index(result.verdict)))
+        return [_told(alike) for alike in groups]
 
     @property
     def _unexplained(self) -> list[str]:
@@ -138,6 +175,10 @@ class Report:
         for other in others[:2]:
             lines += [f"or: {other.text}", f"  {other.evidence}"]
         return lines
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _groups(results: list[Result]) -> list[list[Result]]:

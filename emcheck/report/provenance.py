@@ -1,0 +1,14 @@
+"""What a report was made with: versions and the day, for files that are kept."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib import metadata
+
+
+def provenance() -> dict[str, str]:
+    """emcheck, Python, torch, numpy and scipy by version, and the date; torch is not loaded."""
+    versions = {name: metadata.version(name) for name in ("emcheck", "torch", "numpy", "scipy")}
+    python = platform.python_version()
+    return {"python": python, **versions, "date": time.strftime("%Y-%m-%d")}
