@@ -34,6 +34,7 @@ THRESHOLDS = {
     "FD": 1.0,  # a gradient against central differences
     "PROBE": 1.0,  # a log-det against random probes of a large Jacobian
     "MEAN": 1.0,  # the mean of random estimates
+    "TOL": 1.0,  # an inverse of finite accuracy, by its tolerance
     "QUAD": 1.0,  # an integral by the trapezoid rule
     "EXACT": 0.0,  # bitwise equality, or a yes-or-no answer
 }
@@ -316,6 +317,12 @@ def numerically_singular(largest: float, smallest: float, n: int, arithmetic: Ar
 #: An inverse of finite accuracy stops some steps after the point at which it took its log-det:
 #: with ``exact_inverse=False`` that may be off by so many times what the last steps moved it.
 LAST_STEPS = 16.0
+
+#: An inverse may be so many of its tolerances off, and where the tolerance is set, at most so many
+#: more than at the loosest one: a step of one tolerance leaves an error of several where it
+#: contracts slowly, and what a solver errs by in each step adds up.
+TOLERANCES_OFF = 10.0
+MOST_TOLERANCES_OFF = 1e3
 
 #: Standard errors that the mean of estimates may be off: 2e-9 by chance for a normal mean, and
 #: a mean that is further off is drawn anew before it counts.

@@ -312,3 +312,39 @@ class OwnNames(Core):
 
 
 CONVENTIONS |= {c.__name__: c for c in (Named, LogdetFirst, WithMore, Signed, OwnNames)}
+
+
+class FixedPoint(nn.Module):
+    """z = x + c tanh(x) / 2, inverted by iteration; the slowest sample decides for all."""
+
+    def __init__(self, most=100):
+        super().__init__()
+        self.tol, self.most = 1e-5, most
+
+    def forward(self, x):
+        return x + x.tanh() / 2, (1 + (1 - x.tanh() ** 2) / 2).log().sum(1)
+
+    def inverse(self, z):
+        x = z
+        for _ in range(self.most):
+            x, before = z - self.inner(x), x
+            if len(x) == 0 or (x - before).abs().max() <= self.tol:
+                break
+        return x
+
+    def inner(self, x):
+        return x.tanh() / 2
+
+
+class ThreeSteps(FixedPoint):
+    """Three steps, whatever the tolerance."""
+
+    def __init__(self):
+        super().__init__(most=3)
+
+
+class LeakingFixedPoint(FixedPoint):
+    """Samples of a batch reach each other in the inverse."""
+
+    def inner(self, x):
+        return x.tanh() / 2 + 0.01 * (x.mean(0) - x)

@@ -159,3 +159,33 @@ def test_a_context_that_changes_nothing_is_named(context: Any) -> None:
     report = report_of(conventions.Unconditional, (2, 2), context=context)
     assert report.ok, str(report)
     assert "the context changes nothing: in " in str(report)
+
+
+def set_tolerance(layer: Any, tolerance: float) -> None:
+    layer.tol = tolerance
+
+
+@pytest.mark.parametrize("tolerance", [1e-5, set_tolerance])
+@pytest.mark.parametrize(
+    ("make", "failing", "cause"),
+    [
+        (conventions.FixedPoint, "", ""),
+        (conventions.ThreeSteps, "inverse_meets_its_tolerance", "tolerance_ignored"),
+        (conventions.LeakingFixedPoint, "rows_are_independent", ""),
+    ],
+)
+def test_an_inverse_is_judged_by_its_tolerance(
+    make: Any, failing: str, cause: str, tolerance: Any
+) -> None:
+    for seed in range(3):
+        report = report_of(make, (3,), tolerance=tolerance, seed=seed)
+        assert report.ok is (not failing), str(report)
+        assert failing in {"", *(failure.check for failure in report.failures)}, str(report)
+        if cause and callable(tolerance):
+            assert report.explanations[0].cause == cause
+
+
+@pytest.mark.parametrize("tolerance", [0, -1.0, "x", True, 2.0])
+def test_a_tolerance_is_a_number_or_sets_one(tolerance: Any) -> None:
+    with pytest.raises(ValueError, match="expected tolerance above 0 and below 1 or a function"):
+        report_of(conventions.FixedPoint, (3,), tolerance=tolerance)

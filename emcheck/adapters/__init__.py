@@ -6,3 +6,4 @@ from emcheck.adapters.core import Adapted as Adapted
 from emcheck.adapters.core import Logdet as Logdet
 from emcheck.adapters.core import NotALayer as NotALayer
 from emcheck.adapters.core import Sampler as Sampler
+from emcheck.adapters.core import unadapted as unadapted

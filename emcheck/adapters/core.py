@@ -112,6 +112,13 @@ class Adapted(nn.Module):
         return self.name
 
 
+def unadapted(layer: nn.Module) -> nn.Module:
+    """The user's module inside an adapter; a layer that is in none, as it is."""
+    while isinstance(layer, Adapted) and isinstance(getattr(layer, "layer", None), nn.Module):
+        layer = layer.layer  # type: ignore[assignment]
+    return layer
+
+
 def is_native(layer: object) -> TypeGuard[nn.Module]:
     """Whether ``layer`` is a module that offers forward and inverse itself."""
     return (

@@ -10,6 +10,7 @@ from emcheck.checks import logdets as logdets
 from emcheck.checks import process as process
 from emcheck.checks import state as state
 from emcheck.checks import structure as structure
+from emcheck.checks import tolerances as tolerances
 from emcheck.checks import values as values
 from emcheck.checks.case import Case as Case
 from emcheck.checks.case import Subject as Subject

@@ -117,6 +117,10 @@ def _literal(text: str) -> Any:
 Draw = Callable[[int, Event, torch.Generator], Tensor]
 
 
+#: A number, or a function that sets the tolerance of a layer.
+Tolerance = float | Callable[[nn.Module, float], object]
+
+
 @dataclass(frozen=True)
 class Subject:
     """A layer under test: how to get a fresh one, and what is known about it.
@@ -139,6 +143,8 @@ class Subject:
         context: what these entries mean; None where a layer takes none.
         carried: the argument to which the layer adds its log-det, empty if it has none.
         estimated: whether the log-det is a random estimate, right on average.
+        tolerance: what an inverse of finite accuracy declares: a number, or a function
+            ``(layer, tolerance)`` that sets it.
         log_prob: whether the layer is a whole flow that has ``log_prob`` itself.
         coupled: why rows of a batch depend on each other, empty if they do not.
         parameter_count: how many numbers the layer holds.
@@ -166,6 +172,7 @@ class Subject:
     context: Context | None = None
     carried: str = ""
     estimated: bool = False
+    tolerance: Tolerance | None = None
     log_prob: bool = False
     coupled: str = ""
     memo: dict[Any, Any] | None = None

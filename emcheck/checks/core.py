@@ -104,7 +104,7 @@ def _offers(subject: Subject, need: Trait | str) -> bool:
     spec = subject.spec
     if need == "definition":
         return subject.is_defined
-    if need in ("carried", "estimated", "log_prob"):
+    if need in ("carried", "estimated", "log_prob", "tolerance"):
         return bool(getattr(subject, need))
     if need == "start":
         return spec is None or Trait.INITIALIZES in spec.traits
@@ -275,12 +275,23 @@ def _excuse_cancellation(check: Check, subject: Subject, case: Case, measure: Me
         return measure
     if narrow.ill_conditioned or wide.ill_conditioned or not np.isfinite(narrow.ratio):
         return measure  # nothing was measured there that could be compared
-    units = bounds.Arithmetic.of(torch.float32).u / bounds.Arithmetic.of(torch.float64).u
-    if narrow.ratio * units < bounds.CANCELLATION_FACTOR * wide.ratio:
+    if _times(narrow, wide) < bounds.CANCELLATION_FACTOR:
         return measure
     told = "cancellation inside the layer: float32 and float64 are "
     told += f"{narrow.ratio:.2g} and {wide.ratio:.2g} bounds off"
     return replace(measure, ill_conditioned=True, detail=told)
+
+
+def _times(narrow: Measure, wide: Measure) -> float:
+    """How many times the error in float32 is that in float64.
+
+    By the bounds, whatever they are made of (a tolerance does not shrink with the dtype); where
+    none is known, as if they were proportional to the rounding units.
+    """
+    of_bounds = narrow.bound / wide.bound if wide.bound > 0 else math.nan
+    if not math.isfinite(of_bounds) or of_bounds == 0:
+        of_bounds = bounds.Arithmetic.of(torch.float32).u / bounds.Arithmetic.of(torch.float64).u
+    return narrow.ratio * of_bounds / wide.ratio if wide.ratio > 0 else math.inf
 
 
 def _in_dtype(check: Check, subject: Subject, case: Case, dtype: torch.dtype) -> Measure | None:

@@ -107,7 +107,7 @@ def _ordinary_data(case: Case, subject: Subject) -> Case:
     return replace(case, scale="unit", style="trained")
 
 
-@check("values", Clause.INVERSE, "rescale", house=True, adapt=_ordinary_data)
+@check("values", Clause.INVERSE, "rescale", "exact_inverse", house=True, adapt=_ordinary_data)
 def extreme_parameters(trial: Trial) -> Measure:
     """Parameters so large or small that determinants and squared lengths leave the range."""
     spec, case = trial.subject.spec, trial.case

@@ -14,6 +14,7 @@ from emcheck.faults import memory as memory
 from emcheck.faults import rules as rules
 from emcheck.faults import state as state
 from emcheck.faults import structure as structure
+from emcheck.faults import tolerances as tolerances
 from emcheck.faults.core import FAULTS as FAULTS
 from emcheck.faults.core import Fault as Fault
 from emcheck.faults.core import Faulty as Faulty

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from torch import Tensor, nn
 
 from emcheck._internal.words import snake_case
+from emcheck.adapters import unadapted
 from emcheck.adapters.conventions import Conventional, Estimated, by_signature
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
@@ -34,6 +35,9 @@ class Faulty(InvertibleLayer, Generic[L]):
 
     #: Whether the log-det is a random estimate.
     estimated: ClassVar[bool] = False
+
+    #: Whether the inverse stops at ``self.tolerance``.
+    declares_tolerance: ClassVar[bool] = False
 
     def __init__(self, layer: L) -> None:
         super().__init__()
@@ -126,6 +130,8 @@ class Fault:
         if self.correct is None:
             return Subject(name, built, spec=spec, own=True, unwrap=unwrap)
         lacks = missing({"deterministic_logdet": False}) if self.correct.estimated else {}
+        if self.correct.declares_tolerance:
+            lacks = missing({"exact_inverse": False})
         return Subject(
             name,
             built,
@@ -134,6 +140,7 @@ class Fault:
             lacks=lacks,
             carried=self.correct.carried,
             estimated=self.correct.estimated,
+            tolerance=_set_tolerance if self.correct.declares_tolerance else None,
             log_prob=hasattr(self.correct, "log_prob"),
         )
 
@@ -143,6 +150,10 @@ def unwrap(layer: nn.Module) -> nn.Module:
     while isinstance(layer, Faulty | Conventional | Estimated):
         layer = layer.layer
     return layer
+
+
+def _set_tolerance(layer: nn.Module, tolerance: float) -> None:
+    unadapted(layer).tolerance = tolerance  # type: ignore[assignment]
 
 
 #: name -> fault, in the order of the families' modules.

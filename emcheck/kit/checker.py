@@ -20,6 +20,7 @@ from emcheck.adapters.conventions import ContextLike
 from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
 from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
+from emcheck.checks.case import Tolerance
 from emcheck.checks.core import without_running
 from emcheck.diagnosis import Finding, search
 from emcheck.guard import TimeLimit, foreign, raised_by, time_limit
@@ -65,6 +66,7 @@ class Checker:
         sample: Sample | None = None,
         capabilities: Mapping[str, bool] | None = None,
         context: ContextLike | None = None,
+        tolerance: Tolerance | None = None,
         expected_failures: Mapping[str, str] | None = None,
         time_limit: float = TIME_LIMIT,
         report_limit: float = REPORT_LIMIT,
@@ -86,7 +88,9 @@ class Checker:
         self.surroundings = surroundings or Surroundings()
         try:
             with self._region(), _built_in_time(report_limit):
-                self.subject = make_subject(layer, shape, reference, sample, capabilities, context)
+                self.subject = make_subject(
+                    layer, shape, reference, sample, capabilities, context, tolerance
+                )
                 built = self.subject.build(Case(self.shape, seed=seed))
         except BaseException:
             self.close()

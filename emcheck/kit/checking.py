@@ -9,6 +9,7 @@ import torch
 from emcheck.adapters.conventions import ContextLike
 from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Progress, run_checks
 from emcheck.checks import CHECKS, Case
+from emcheck.checks.case import Tolerance
 from emcheck.kit.checker import DTYPES, Checker
 from emcheck.kit.target import Reference, Sample
 from emcheck.report import Report
@@ -26,6 +27,7 @@ def check_layer(
     sample: Sample | None = None,
     capabilities: Mapping[str, bool] | None = None,
     context: ContextLike | None = None,
+    tolerance: Tolerance | None = None,
     expected_failures: Mapping[str, str] | None = None,
     time_limit: float = TIME_LIMIT,
     report_limit: float = REPORT_LIMIT,
@@ -54,6 +56,9 @@ def check_layer(
             :data:`emcheck.checks.capabilities.CAPABILITIES`; checks that need it are UNSUPPORTED.
         context: for a conditional layer, the shape of one context, ``(3,)``, or a function
             ``context(batch, generator)`` that draws ``(batch, ...)``. Each sample has its own.
+        tolerance: for an inverse that iterates, the relative accuracy that it declares, or a
+            function ``f(layer, tolerance)`` that sets it: then the inverse must get better as it
+            is tightened. The inverse is not held to rounding.
         expected_failures: check -> reason; a FAIL becomes XFAIL, a check that passes XPASS.
         time_limit: seconds for one check on one example.
         report_limit: seconds for all of them; examples that have not begun by then are NOT RUN.
@@ -85,6 +90,7 @@ def check_layer(
         sample=sample,
         capabilities=capabilities,
         context=context,
+        tolerance=tolerance,
         expected_failures=expected_failures,
         time_limit=time_limit,
         report_limit=report_limit,
@@ -106,6 +112,7 @@ def reproduce(
     sample: Sample | None = None,
     capabilities: Mapping[str, bool] | None = None,
     context: ContextLike | None = None,
+    tolerance: Tolerance | None = None,
     time_limit: float = TIME_LIMIT,
 ) -> Result:
     """One check on one case, as a failing report prints it.
@@ -125,6 +132,7 @@ def reproduce(
         sample=sample,
         capabilities=capabilities,
         context=context,
+        tolerance=tolerance,
         time_limit=time_limit,
     )
     return checker.replay(CHECKS[check], wanted)

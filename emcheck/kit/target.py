@@ -14,11 +14,11 @@ from torch.nn.parameter import is_lazy
 
 from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seeded
-from emcheck.adapters import Adapted, NotALayer, adapt, conditional
+from emcheck.adapters import Adapted, NotALayer, adapt, conditional, unadapted
 from emcheck.adapters.conventions import Context, ContextLike, carried_argument, conventions_of
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
-from emcheck.checks.case import Draw
+from emcheck.checks.case import Draw, Tolerance
 from emcheck.checks.log_prob import density_of
 from emcheck.contract import Event
 from emcheck.guard import foreign, one_line
@@ -43,6 +43,7 @@ def make_subject(
     sample: Sample | None = None,
     capabilities: Mapping[str, bool] | None = None,
     context: ContextLike | None = None,
+    tolerance: Tolerance | None = None,
 ) -> Subject:
     """A subject for a layer, or for a function that returns a new one.
 
@@ -52,6 +53,8 @@ def make_subject(
     """
     event = validate_shape(shape)
     declared = dict(capabilities or {})
+    if tolerance is not None:
+        declared = {"exact_inverse": False, **declared}
     lacks = missing(declared)
     condition = None if context is None else Context.of(context)
     fresh = _factory(given)
@@ -82,6 +85,7 @@ def make_subject(
     adapted = isinstance(layer, Adapted) or spec is not None
     subject = Subject(
         estimated="deterministic_logdet" in lacks,
+        tolerance=_tolerance(tolerance),
         log_prob=condition is None and not adapted and density_of(layer) is not None,
         carried="" if adapted else carried_argument(layer),
         name=layer.name if isinstance(layer, Adapted) else type(layer).__name__,
@@ -103,6 +107,21 @@ def make_subject(
     if fresh is None:
         _copied(layer)
     return subject
+
+
+def _tolerance(given: Tolerance | None) -> Tolerance | None:
+    """What an inverse declares, its function called with the layer that the user knows."""
+    if given is None:
+        return None
+    if not callable(given):
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
+            raise ValueError(f"expected tolerance above 0 and below 1 or a function, got {given!r}")
+        return float(given)
+
+    def set_tolerance(layer: nn.Module, tolerance: float) -> None:
+        given(unadapted(layer), tolerance)
+
+    return set_tolerance
 
 
 def _size(layer: nn.Module) -> int:

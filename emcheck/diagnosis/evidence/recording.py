@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from emcheck.adapters import Adapted
+from emcheck.adapters import unadapted
 from emcheck.oracle.precision import Array
 
 #: Methods of a submodule whose second result (or only one) is its log-det.
@@ -24,7 +24,7 @@ class Recorder:
     def __init__(self, layer: nn.Module, batch: int) -> None:
         self.batch = batch
         self.calls: list[tuple[str, str, Array]] = []
-        whole = layer.layer if isinstance(layer, Adapted) and hasattr(layer, "layer") else None
+        whole = unadapted(layer)
         for name, module in layer.named_modules():
             if name and module is not whole:  # what an adapter holds is no part of the layer
                 for method in _METHODS:

@@ -1,0 +1,52 @@
+"""Why an inverse misses its tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from emcheck.checks.core import identical
+from emcheck.checks.tolerances import TOLERANCES, inverted, measured
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
+
+_CHECK = "inverse_meets_its_tolerance"
+
+
+@hypothesis("tolerance_ignored", rank=SEEN, when=(_CHECK,), explains=frozenset({_CHECK}))
+def tolerance_ignored(evidence: Evidence) -> Iterator[Fit]:
+    """The same bits come back at the loosest and at the tightest tolerance."""
+    if not callable(evidence.subject.tolerance):
+        return
+    trial = evidence.trial(replace(evidence.base, style="trained"))
+    loosest, *_, tightest = TOLERANCES[trial.case.dtype]
+    if identical(inverted(trial, loosest), inverted(trial, tightest)):
+        yield Fit(
+            "tolerance_ignored",
+            "The tolerance changes nothing: the inverse stops for another reason, such as a "
+            "number of steps that is reached first.",
+            f"inverse returns the same bits at tolerance {loosest:g} and {tightest:g}",
+        )
+
+
+@hypothesis("tolerance_missed", rank=SEEN, when=(_CHECK,), explains=frozenset({_CHECK}))
+def tolerance_missed(evidence: Evidence) -> Iterator[Fit]:
+    """It gets better as the tolerance is tightened, by the root of it."""
+    if not callable(evidence.subject.tolerance):
+        return
+    trial = evidence.trial(replace(evidence.base, style="trained"))
+    tolerances = TOLERANCES[trial.case.dtype]
+    first, last = inverted(trial, tolerances[0]), inverted(trial, tolerances[-1])
+    found = list(measured(trial))
+    if identical(first, last) or all(measure.ok for measure in found):
+        return
+    rows = len(trial.x)
+    off = [max(m.got for m in found[n * rows : (n + 1) * rows]) for n in range(len(tolerances))]
+    if all(error <= tolerance**0.5 for error, tolerance in zip(off, tolerances, strict=True)):
+        yield Fit(
+            "tolerance_missed",
+            "The inverse converges with its tolerance, but only to about the root of it: the "
+            "square of a step or of a residual is compared with it.",
+            f"errors {', '.join(f'{e:.2g}' for e in off)} at tolerances "
+            f"{', '.join(f'{t:g}' for t in tolerances)}",
+        )
