@@ -19,6 +19,8 @@ _LIBRARIES = {
     "FrEIA": "freia",
     "zuko": "zuko",
     "torch.distributions.transforms": "torch_transforms",
+    "flowjax": "flowjax",
+    "distrax": "distrax",
 }
 
 
@@ -30,12 +32,22 @@ def conditional(layer: object) -> object:
     return layer
 
 
+def is_of_library(layer: object) -> bool:
+    """Whether a library is known that the class of a layer, or one it derives from, is from."""
+    return any(True for _ in _adapters_of(layer))
+
+
 def _library_of(layer: object) -> Iterator[ModuleType]:
     """The modules here that adapt the classes of a layer."""
+    for module in _adapters_of(layer):
+        yield importlib.import_module(f"emcheck.adapters.{module}")
+
+
+def _adapters_of(layer: object) -> Iterator[str]:
     for cls in type(layer).__mro__:
         for library, module in _LIBRARIES.items():
             if cls.__module__ == library or cls.__module__.startswith(library + "."):
-                yield importlib.import_module(f"emcheck.adapters.{module}")
+                yield module
 
 
 def adapt(

@@ -17,6 +17,7 @@ CAPABILITIES = {
     "modes": "the same answers in training and evaluation mode",
     "other_sizes": "inputs of another size than the one it was built for",
     "transforms": "torch.func.jvp and torch.func.vmap",
+    "torch_state": "a state_dict, memory layouts and modes of torch",
 }
 
 #: What goes with what: without an inverse there is no log-det of it, without a log-det none of

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from emcheck import bounds
 from emcheck._internal.copying import copy_layer
+from emcheck.adapters import Adapted
 from emcheck.bounds import MOST_EXPLICIT, THRESHOLDS, Arithmetic
 from emcheck.checks.calling import Pair, call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
@@ -186,12 +187,21 @@ class Trial:
     def _explicit(self, x: Tensor, inverse: bool) -> Array:
         if inverse:
             return self._of_inverse(x)
-        f: Callable[[Tensor], Pair] = lambda one: forward_of(self.layer64, one.clone())  # noqa: E731
-        J = explicit_jacobian(f, x.to(self.widest))
+        J = self._by_layer(x, inverse=False)
         if J.shape[0] != J.shape[1]:
             m, n = J.shape
             raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
         return J
+
+    def _by_layer(self, x: Tensor, inverse: bool) -> Array:
+        """By the means of the library that a layer is written in; by autograd if that is torch."""
+        layer, wide = self.layer64, x.to(self.widest)
+        if isinstance(layer, Adapted):
+            J = layer.jacobian(wide, inverse)
+            if J is not None:
+                return J
+        call = inverse_of if inverse else forward_of
+        return explicit_jacobian(lambda one: call(layer, one.clone()), wide)
 
     def _of_inverse(self, z: Tensor) -> Array:
         """``dx/dz``, by autograd only where nothing better is to be had.
@@ -212,9 +222,7 @@ class Trial:
 
     def by_autograd(self, z: Tensor) -> Array:
         """``dx/dz`` as the graph of the inverse has it, right or wrong."""
-        return explicit_jacobian(
-            lambda one: inverse_of(self.layer64, one.clone()), z.to(self.widest)
-        )
+        return self._by_layer(z, inverse=True)
 
     def _by_columns(self, z: Tensor) -> Array:
         """Central differences of the inverse along every axis, ``(n, n)``."""

@@ -1,0 +1,245 @@
+"""A bijection written in JAX as functions of its arrays, compiled once per shape and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emcheck.guard import foreign, one_line
+
+#: ``(tree, x)`` to ``(z, logdet)``; None is no log-det.
+Function = Callable[[Any, Any], tuple[Any, Any]]
+
+#: What a function raises in which JAX cannot see where numbers lead: ``if x > 0``, NumPy.
+_NOT_TRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
+
+#: Rows in a batch of compiled code: fewer are filled up, so that few sizes are compiled.
+_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Both directions of a library.
+
+    Args:
+        forward: ``(tree, x)`` to ``(z, logdet)``.
+        inverse: ``(tree, z)`` to ``(x, logdet)``.
+        rows: they take one sample ``(*event)``, not a batch ``(B, *event)``.
+    """
+
+    forward: Function
+    inverse: Function
+    rows: bool = False
+
+    def of(self, direction: str) -> Function:
+        return self.forward if direction == "forward" else self.inverse
+
+
+@dataclass(eq=False)
+class Program:
+    """The calls of one pytree, whose numbers are handed in; copies of a layer share it.
+
+    Args:
+        calls: both directions.
+        structure: of the tree.
+        fixed: leaves that are no arrays, by their place; None stands where an array is handed in.
+        trained: places among the handed arrays of those that gradients are taken for.
+        eager: direction -> why it cannot be compiled; it is then called step by step.
+    """
+
+    calls: Calls
+    structure: Any
+    fixed: Sequence[Any]
+    handed: Sequence[bool]
+    trained: Sequence[int]
+    eager: dict[str, str] = field(default_factory=dict)
+    _compiled: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def is_like(self, other: Program) -> bool:
+        """Whether both are the same functions: what is compiled for one serves the other."""
+        try:
+            return (
+                self.calls == other.calls
+                and list(self.handed) == list(other.handed)
+                and list(self.trained) == list(other.trained)
+                and bool(self.structure == other.structure)
+                and all(map(_same, self.fixed, other.fixed))
+            )
+        except foreign():  # what others' objects do when they are compared
+            return False
+
+    def value(
+        self, direction: str, wide: bool, arrays: Sequence[Any], x: Any
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+        """``(z, logdet)`` at ``x (B, *event)``; the log-det is None where the call has none."""
+        size = len(x)
+        with _numbers(wide):
+            if direction not in self.eager:
+                try:
+                    z, logdet = self._run("value", direction, list(arrays), self._filled(x))
+                    return _array(z, size), None if logdet is None else _array(logdet, size)
+                except _NOT_TRACEABLE as error:
+                    self.eager[direction] = one_line(error, most=120)
+            z, logdet = self._batch(direction)(list(arrays), x)
+        return _array(z), None if logdet is None else _array(logdet)
+
+    def pull(
+        self, direction: str, wide: bool, arrays: Sequence[Any], x: Any, above: Sequence[Any]
+    ) -> list[np.ndarray[Any, Any]]:
+        """The gradients of ``sum(above * outputs)`` for ``x`` and every trained array.
+
+        Raises:
+            RuntimeError: JAX cannot differentiate this, in one line.
+        """
+        size = len(x)
+        compiled = direction not in self.eager
+        with _numbers(wide):
+            try:
+                if compiled:
+                    given = [self._filled(one, zero=True) for one in above]
+                    found = self._run("pull", direction, list(arrays), self._filled(x), given)
+                else:
+                    found = self._pull(direction)(list(arrays), x, list(above))
+            except foreign() as error:
+                raise RuntimeError(f"JAX has no gradient: {one_line(error)}") from error
+        return [_array(found[0], size if compiled else None), *map(_array, found[1:])]
+
+    def jacobian(
+        self, direction: str, wide: bool, arrays: Sequence[Any], x: Any
+    ) -> np.ndarray[Any, Any]:
+        """``dz/dx (*event_out, *event)`` at one sample ``x (*event)``, by ``jax.jacobian``.
+
+        Raises:
+            RuntimeError: JAX cannot differentiate this, in one line.
+        """
+        if direction in self.eager:
+            raise RuntimeError(f"JAX cannot follow the numbers: {self.eager[direction]}")
+        with _numbers(wide):
+            try:
+                return _array(self._run("jacobian", direction, list(arrays), x))
+            except foreign() as error:
+                raise RuntimeError(f"JAX has no Jacobian: {one_line(error)}") from error
+
+    def _run(self, kind: str, direction: str, *arguments: Any) -> Any:
+        key = (kind, direction)
+        if key not in self._compiled:
+            make = {"value": self._batch, "pull": self._pull, "jacobian": self._jacobian}[kind]
+            self._compiled[key] = jax.jit(make(direction))
+        return jax.block_until_ready(self._compiled[key](*arguments))
+
+    def _filled(self, x: Any, zero: bool = False) -> Any:
+        """``x`` with rows added up to 8, 32, 128, ... where rows know nothing of each other."""
+        if not self.calls.rows or np.ndim(x) == 0:
+            return x
+        most = _ROWS
+        while most < len(x):
+            most *= 4
+        missing = most - len(x)
+        if not missing:
+            return x
+        like = x[:1] if len(x) and not zero else np.zeros((1, *x.shape[1:]), x.dtype)
+        return np.concatenate([x, np.repeat(like, missing, 0)])
+
+    def _tree(self, arrays: Sequence[Any]) -> Any:
+        given = iter(arrays)
+        leaves = [
+            next(given) if handed else leaf
+            for leaf, handed in zip(self.fixed, self.handed, strict=True)
+        ]
+        return jax.tree_util.tree_unflatten(self.structure, leaves)
+
+    def _one(self, direction: str) -> Callable[[Sequence[Any], Any], tuple[Any, Any]]:
+        """The call as the library has it, its answer looked at."""
+        call = self.calls.of(direction)
+
+        def run(arrays: Sequence[Any], x: Any) -> tuple[Any, Any]:
+            return _pair(call(self._tree(arrays), x), direction)
+
+        return run
+
+    def _batch(self, direction: str) -> Callable[[Sequence[Any], Any], tuple[Any, Any]]:
+        """The call on ``(B, *event)``; one sample after the other where it cannot be followed."""
+        one = self._one(direction)
+        if not self.calls.rows:
+            return lambda arrays, x: one(arrays, jnp.asarray(x))
+        if direction not in self.eager:
+            return jax.vmap(one, in_axes=(None, 0))
+
+        def each(arrays: Sequence[Any], x: Any) -> tuple[Any, Any]:
+            found = [one(arrays, jnp.asarray(row)) for row in x]
+            values = jnp.stack([value for value, _ in found])
+            logdets = [logdet for _, logdet in found]
+            return values, None if logdets[0] is None else jnp.stack(logdets)
+
+        return each
+
+    def _pull(self, direction: str) -> Callable[..., list[Any]]:
+        run = self._batch(direction)
+
+        def pull(arrays: Sequence[Any], x: Any, above: Sequence[Any]) -> list[Any]:
+            def moved(x: Any, trained: Sequence[Any]) -> list[Any]:
+                full = list(arrays)
+                for place, array in zip(self.trained, trained, strict=True):
+                    full[place] = array
+                return [one for one in run(full, x) if one is not None]
+
+            start = [jnp.asarray(arrays[place]) for place in self.trained]
+            outputs, back = jax.vjp(moved, jnp.asarray(x), start)
+            given = [jnp.asarray(g, out.dtype) for g, out in zip(above, outputs, strict=True)]
+            of_x, of_trained = back(given)
+            return [of_x, *of_trained]
+
+        return pull
+
+    def _jacobian(self, direction: str) -> Callable[[Sequence[Any], Any], Any]:
+        one = self._one(direction)
+
+        def of_value(x: Any, arrays: Sequence[Any]) -> Any:
+            return one(arrays, x)[0] if self.calls.rows else one(arrays, x[None])[0][0]
+
+        return lambda arrays, x: jax.jacrev(of_value)(jnp.asarray(x), arrays)
+
+
+@contextmanager
+def _numbers(wide: bool) -> Iterator[None]:
+    """float64 by JAX's own switch, for this thread and this call alone; on the CPU."""
+    switch: Any = getattr(jax, "enable_x64", None)
+    if switch is None or not callable(switch):
+        from jax.experimental import enable_x64 as switch
+    with switch(wide), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
+
+
+def _pair(answer: Any, direction: str) -> tuple[Any, Any]:
+    """``(value, logdet)`` as arrays, or ``ValueError`` in one line."""
+    letter = "z" if direction == "forward" else "x"
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        got = type(answer).__name__
+        got += f" of {len(answer)}" if isinstance(answer, tuple | list) else ""
+        raise ValueError(f"{direction}: expected ({letter}, logdet), got {got}")
+    value, logdet = answer
+    known = (jax.Array, np.ndarray, np.generic, float, int)
+    for name, one in ((letter, value), ("logdet", 0.0 if logdet is None else logdet)):
+        if not isinstance(one, known):
+            raise ValueError(f"{direction}: expected an array {name}, got {type(one).__name__}")
+    return jnp.asarray(value), None if logdet is None else jnp.asarray(logdet)
+
+
+def _array(value: Any, rows: int | None = None) -> np.ndarray[Any, Any]:
+    """A NumPy array of its own memory; the first rows where rows were added."""
+    found = np.array(value)
+    return found if rows is None or found.ndim == 0 or len(found) < rows else found[:rows]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other)
+    return type(one) is type(other) and bool(one == other)
