@@ -46,6 +46,9 @@ class Adapted(nn.Module):
     #: would be judged, not the layer. None: there are none such.
     widest: torch.dtype | None = None
 
+    #: By how many roundings the elementary functions of its library are off.
+    units: float = 1.0
+
     #: Classes, as (start of ``__module__``, name), that set their parameters from the first batch.
     first_batch: ClassVar[frozenset[tuple[str, str]]] = frozenset()
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from emcheck.adapters.core import Adapted, Logdet
 from emcheck.adapters.jax_program import Calls, Program
+from emcheck.bounds import XLA_UNITS
 
 #: What no JAX function has: functional transforms of torch, its files, layouts, modes.
 NOT_IN_JAX = frozenset({"transforms", "torch_state"})
@@ -36,6 +37,8 @@ class JaxLayer(Adapted):
         lacks: as for :class:`Adapted`.
         frozen: which nodes of the tree hold arrays that are not trained.
     """
+
+    units = XLA_UNITS
 
     def __init__(
         self,

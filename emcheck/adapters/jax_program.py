@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +20,12 @@ Function = Callable[[Any, Any], tuple[Any, Any]]
 
 #: What a function raises in which JAX cannot see where numbers lead: ``if x > 0``, NumPy.
 _NOT_TRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
+
+#: What is compiled runs a few times only: half the time goes, and no result depends on it.
+_OPTIONS = {"xla_backend_optimization_level": 0}
+
+#: Who says at length what the exception says that is raised then.
+_LOUD = logging.getLogger("jax._src.callback")
 
 #: Rows in a batch of compiled code: fewer are filled up, so that few sizes are compiled.
 _ROWS = 8
@@ -130,8 +138,11 @@ class Program:
         key = (kind, direction)
         if key not in self._compiled:
             make = {"value": self._batch, "pull": self._pull, "jacobian": self._jacobian}[kind]
-            self._compiled[key] = jax.jit(make(direction))
-        return jax.block_until_ready(self._compiled[key](*arguments))
+            self._compiled[key] = jax.jit(make(direction), compiler_options=_OPTIONS)
+        try:
+            return jax.block_until_ready(self._compiled[key](*arguments))
+        except jax.errors.JaxRuntimeError as error:
+            raise RuntimeError(_said_by_code(error)) from error
 
     def _filled(self, x: Any, zero: bool = False) -> Any:
         """``x`` with rows added up to 8, 32, 128, ... where rows know nothing of each other."""
@@ -212,8 +223,19 @@ def _numbers(wide: bool) -> Iterator[None]:
     switch: Any = getattr(jax, "enable_x64", None)
     if switch is None or not callable(switch):
         from jax.experimental import enable_x64 as switch
-    with switch(wide), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        yield
+    disabled, _LOUD.disabled = _LOUD.disabled, True
+    try:
+        with switch(wide), jax.default_device(jax.local_devices(backend="cpu")[0]):
+            yield
+    finally:
+        _LOUD.disabled = disabled
+
+
+def _said_by_code(error: BaseException) -> str:
+    """What compiled code raised, without the trace that XLA puts before it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b.*: ", line)]
+    return one_line(ValueError(said[-1].partition(": ")[2])) if said else one_line(error)
 
 
 def _pair(answer: Any, direction: str) -> tuple[Any, Any]:

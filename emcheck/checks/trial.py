@@ -47,6 +47,8 @@ class Trial:
         self.subject = subject
         self.case = case
         self.arithmetic = Arithmetic.of(case.dtype, case.device)
+        if isinstance(subject.original, Adapted):
+            self.arithmetic = self.arithmetic.coarser(subject.original.units)
 
     def has(self, capability: str) -> bool:
         """Whether the layer offers a capability, as far as is known."""
