@@ -73,6 +73,16 @@ class Adapted(nn.Module):
         return None
 
     @property
+    def by_differences(self) -> bool:
+        """Whether calls know no derivatives, so that Jacobians are taken by differences."""
+        return False
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """Capabilities that calls have shown to be missing, beside ``lacks``."""
+        return frozenset()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a report says of how the layer was taken, as far as calls have shown it."""
         return ()

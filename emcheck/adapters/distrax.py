@@ -16,7 +16,7 @@ from emcheck.adapters.jax_program import Calls
 def summed(logdet: Any, dims: int) -> Any:
     """A log-det ``(B, ...)`` with ``dims`` dimensions that are no part of an event, to ``(B,)``."""
     logdet = jnp.asarray(logdet)
-    return logdet.reshape(len(logdet), -1).sum(1) if 1 < logdet.ndim == dims else logdet
+    return logdet.sum(tuple(range(1, dims))) if 1 < logdet.ndim == dims else logdet
 
 
 def _forward(bijector: Any, x: Any) -> Any:

@@ -9,6 +9,7 @@ CAPABILITIES = {
     "inverse": "an inverse",
     "logdet": "a log-determinant",
     "inverse_logdet": "a log-det of the inverse",
+    "gradient": "gradients (Jacobians are by differences)",
     "inverse_gradient": "gradients through the inverse",
     "exact_inverse": "an inverse that is exact up to rounding (not an iteration with a tolerance)",
     "exact_logdet": "a log-det that is exact up to rounding (not an estimate)",
@@ -24,6 +25,7 @@ CAPABILITIES = {
 #: the inverse.
 _IMPLIED = {
     "inverse": ("inverse_logdet", "inverse_gradient", "exact_inverse"),
+    "gradient": ("inverse_gradient", "transforms"),
     "deterministic_logdet": ("inverse_logdet", "exact_logdet"),
     "logdet": ("inverse_logdet", "exact_logdet"),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from emcheck.adapters import Adapted
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call, call_inverse, inverse_of, is_per_sample
 from emcheck.checks.capabilities import missing
@@ -126,6 +127,9 @@ def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
 
     What this project's layers lack is a fault.
     """
+    if isinstance(subject.original, Adapted):
+        shown = missing(dict.fromkeys(subject.original.shown, False), "as its calls show")
+        subject = replace(subject, lacks={**shown, **subject.lacks})
     if subject.own or "inverse" in subject.lacks:
         return _forms(subject, case, seconds)
     lacks = dict(subject.lacks)
