@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -47,13 +47,21 @@ def arrays_of(function: Function, x: Tensor) -> Arrays | None:
 
 
 def _kind(answer: Any) -> Arrays | None:
-    """By the first part of an answer; a number alone says nothing."""
-    first = answer[0] if isinstance(answer, tuple | list) and answer else answer
-    if isinstance(first, Tensor):
-        return Arrays.TORCH
-    if isinstance(first, np.ndarray):
+    """By the parts of an answer, those of JAX first: numbers alone say nothing."""
+    parts = list(_parts(answer))
+    if any(map(is_jax, parts)):
+        return Arrays.JAX
+    if any(isinstance(part, np.ndarray) for part in parts):
         return Arrays.NUMPY
-    return Arrays.JAX if is_jax(first) else None
+    return Arrays.TORCH if any(isinstance(part, Tensor) for part in parts) else None
+
+
+def _parts(answer: Any) -> Iterator[Any]:
+    if isinstance(answer, tuple | list):
+        for part in answer:
+            yield from _parts(part)
+    else:
+        yield answer
 
 
 def is_jax(value: object) -> bool:

@@ -21,6 +21,8 @@ _LIBRARIES = {
     "torch.distributions.transforms": "torch_transforms",
     "flowjax": "flowjax",
     "distrax": "distrax",
+    "numpyro.distributions.transforms": "numpyro",
+    "tensorflow_probability.substrates.jax.bijectors": "tfp",
 }
 
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import distrax
-import jax.numpy as jnp
 import torch
 
 from emcheck.adapters.core import Adapted, class_name
-from emcheck.adapters.jax_layer import JaxLayer
+from emcheck.adapters.jax_layer import JaxLayer, everything, summed
 from emcheck.adapters.jax_program import Calls
-
-
-def summed(logdet: Any, dims: int) -> Any:
-    """A log-det ``(B, ...)`` with ``dims`` dimensions that are no part of an event, to ``(B,)``."""
-    logdet = jnp.asarray(logdet)
-    return logdet.sum(tuple(range(1, dims))) if 1 < logdet.ndim == dims else logdet
 
 
 def _forward(bijector: Any, x: Any) -> Any:
@@ -40,7 +33,7 @@ class DistraxLayer(JaxLayer):
     """
 
     def __init__(self, bijector: Any, name: str) -> None:
-        super().__init__(bijector, name, CALLS, frozen=_everything)
+        super().__init__(bijector, name, CALLS, frozen=everything)
         kept = [b.dtype for b in self.held.buffers() if b.is_floating_point()]
         self.widest = min(kept, key=lambda dtype: dtype.itemsize, default=None)
 
@@ -50,10 +43,6 @@ class DistraxLayer(JaxLayer):
         still = "its arrays stay as given, as distrax keeps what it computed from them"
         narrow = "" if self.widest != torch.float32 else "; float64: built under jax.enable_x64"
         return (*super().notes, *([still + narrow] if held else []))
-
-
-def _everything(node: Any) -> bool:
-    return True
 
 
 def adapt(layer: Any) -> Adapted:

@@ -62,12 +62,13 @@ class Functions(Adapted):
 
     @property
     def by_differences(self) -> bool:
-        return self.seen.arrays is Arrays.NUMPY
+        inner = self.seen.layer
+        return self.seen.arrays is Arrays.NUMPY or (inner is not None and inner.by_differences)
 
     @property
     def shown(self) -> frozenset[str]:
         if self.seen.layer is not None:
-            return self.seen.layer.lacks
+            return self.seen.layer.lacks | self.seen.layer.shown
         return frozenset({"gradient", "torch_state"}) if self.by_differences else frozenset()
 
     @property
@@ -152,7 +153,9 @@ def adapt_functions(layer: object, functions: Mapping[str, Function | None]) -> 
             kind = function.__name__ if isinstance(function, type) else type(function).__name__
             raise ValueError(f"expected {name} to be a function, got {kind}")
     if of_jax:
-        return jax_layer(class_name(layer), layer, given, with_tree=True)
+        plain = type(layer).__module__ == "builtins"
+        name = _name(given["forward"]) if plain else class_name(layer)
+        return jax_layer(name, layer, given, with_tree=True)
     return Functions(_name(given["forward"] if layer is None else layer), layer, given)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class JaxLayer(Adapted):
             if not still and np.issubdtype(array.dtype, np.floating):
                 trained.append(len(self._names))
             self._hold(path, array, not still)
-        structure = jax.tree_util.tree_structure(tree)
+        structure = jax.tree_util.tree_structure(tree, is_leaf=_opaque(tree))
         self.program = _known(Program(calls, structure, fixed, handed, trained))
 
     def _hold(self, path: str, array: np.ndarray[Any, Any], trained: bool) -> None:
@@ -102,9 +103,20 @@ class JaxLayer(Adapted):
         return np.asarray(J.reshape(-1, x.numel()), dtype=np.float64)
 
     @property
+    def by_differences(self) -> bool:
+        return "forward" in self.program.undifferentiated
+
+    @property
+    def shown(self) -> frozenset[str]:
+        lost = {"forward": "gradient", "inverse": "inverse_gradient"}
+        return frozenset(lost[way] for way in self.program.undifferentiated)
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        told = self.program.eager.items()
-        return tuple(f"{way} cannot be compiled, called step by step: {why}" for way, why in told)
+        eager, lost = self.program.eager, self.program.undifferentiated
+        told = [f"{way} is called step by step, as JAX cannot compile it" for way in eager]
+        told += [f"{way} has no gradient: {why}" for way, why in lost.items()]
+        return (*told, *(["Jacobians by differences"] if self.by_differences else []))
 
     def _tensors(self) -> list[Tensor]:
         return [getattr(self.held, name) for name in self._names]
@@ -148,6 +160,17 @@ class _Call(torch.autograd.Function):
         return None, None, of_x.to(x), *gradients
 
 
+def everything(node: Any) -> bool:
+    """``frozen`` of a tree of which nothing is trained."""
+    return True
+
+
+def summed(logdet: Any, dims: int) -> Any:
+    """A log-det ``(B, ...)`` with ``dims`` dimensions that are no part of an event, to ``(B,)``."""
+    logdet = jnp.asarray(logdet)
+    return logdet.sum(tuple(range(1, dims))) if 1 < logdet.ndim == dims else logdet
+
+
 def _is_wide(x: Tensor, arrays: Any) -> bool:
     """Whether a call computes in float64: the data decide, the arrays for whole numbers."""
     if x.is_floating_point():
@@ -162,13 +185,24 @@ def _handed(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 def _leaves(tree: Any, frozen: Callable[[Any], bool]) -> list[tuple[str, Any, bool]]:
     """Path, value and whether it is frozen, of every leaf in the order of JAX."""
-    found = []
+    found, opaque = [], _opaque(tree)
+    if opaque(tree):
+        return [("", tree, True)]
     for path, node in jax.tree_util.tree_flatten_with_path(tree, is_leaf=frozen)[0]:
         still = frozen(node)
         inner = jax.tree_util.tree_flatten_with_path(node)[0] if still else [((), node)]
         for rest, leaf in inner:
             found.append((jax.tree_util.keystr((*path, *rest)), leaf, still))
     return found
+
+
+def _opaque(tree: Any) -> Callable[[Any], bool]:
+    """Whether a node is the tree itself, where a class of the user does not say what it holds."""
+    try:
+        jax.tree_util.tree_leaves(tree)
+    except NotImplementedError:
+        return lambda node: node is tree
+    return lambda node: False
 
 
 def _numbers_of(leaf: Any) -> np.ndarray[Any, Any] | None:

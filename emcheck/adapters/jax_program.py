@@ -59,6 +59,7 @@ class Program:
         fixed: leaves that are no arrays, by their place; None stands where an array is handed in.
         trained: places among the handed arrays of those that gradients are taken for.
         eager: direction -> why it cannot be compiled; it is then called step by step.
+        undifferentiated: direction -> why JAX has no gradient of it.
     """
 
     calls: Calls
@@ -67,6 +68,8 @@ class Program:
     handed: Sequence[bool]
     trained: Sequence[int]
     eager: dict[str, str] = field(default_factory=dict)
+    undifferentiated: dict[str, str] = field(default_factory=dict)
+    _looked: set[str] = field(default_factory=set)
     _compiled: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def is_like(self, other: Program) -> bool:
@@ -89,11 +92,15 @@ class Program:
         size = len(x)
         with _numbers(wide):
             if direction not in self.eager:
+                filled = self._filled(x)
                 try:
-                    z, logdet = self._run("value", direction, list(arrays), self._filled(x))
-                    return _array(z, size), None if logdet is None else _array(logdet, size)
+                    z, logdet = self._run("value", direction, list(arrays), filled)
                 except _NOT_TRACEABLE as error:
-                    self.eager[direction] = one_line(error, most=120)
+                    self.eager[direction] = self.undifferentiated[direction] = _begun(error)
+                else:
+                    self._look_for_gradient(direction, arrays, filled, (z, logdet))
+                    rows = (size, len(filled))
+                    return _array(z, rows), None if logdet is None else _array(logdet, rows)
             z, logdet = self._batch(direction)(list(arrays), x)
         return _array(z), None if logdet is None else _array(logdet)
 
@@ -105,18 +112,31 @@ class Program:
         Raises:
             RuntimeError: JAX cannot differentiate this, in one line.
         """
-        size = len(x)
-        compiled = direction not in self.eager
+        if direction in self.undifferentiated:
+            raise RuntimeError(f"JAX has no gradient: {self.undifferentiated[direction]}")
+        filled = self._filled(x)
+        given = [
+            self._filled(one, len(filled)) if one.shape[:1] == (len(x),) else one for one in above
+        ]
         with _numbers(wide):
             try:
-                if compiled:
-                    given = [self._filled(one, zero=True) for one in above]
-                    found = self._run("pull", direction, list(arrays), self._filled(x), given)
-                else:
-                    found = self._pull(direction)(list(arrays), x, list(above))
+                found = self._run("pull", direction, list(arrays), filled, given)
             except foreign() as error:
                 raise RuntimeError(f"JAX has no gradient: {one_line(error)}") from error
-        return [_array(found[0], size if compiled else None), *map(_array, found[1:])]
+        return [_array(found[0], (len(x), len(filled))), *map(_array, found[1:])]
+
+    def _look_for_gradient(
+        self, direction: str, arrays: Sequence[Any], x: Any, outputs: Sequence[Any]
+    ) -> None:
+        """Follow the gradient once, without a number, so that its lack is known beforehand."""
+        if direction in self._looked:
+            return
+        self._looked.add(direction)
+        above = [one for one in outputs if one is not None]
+        try:
+            jax.eval_shape(self._pull(direction), list(arrays), x, above)
+        except foreign() as error:
+            self.undifferentiated[direction] = _begun(error)
 
     def jacobian(
         self, direction: str, wide: bool, arrays: Sequence[Any], x: Any
@@ -126,8 +146,8 @@ class Program:
         Raises:
             RuntimeError: JAX cannot differentiate this, in one line.
         """
-        if direction in self.eager:
-            raise RuntimeError(f"JAX cannot follow the numbers: {self.eager[direction]}")
+        if direction in self.undifferentiated:
+            raise RuntimeError(f"JAX has no gradient: {self.undifferentiated[direction]}")
         with _numbers(wide):
             try:
                 return _array(self._run("jacobian", direction, list(arrays), x))
@@ -144,18 +164,20 @@ class Program:
         except jax.errors.JaxRuntimeError as error:
             raise RuntimeError(_said_by_code(error)) from error
 
-    def _filled(self, x: Any, zero: bool = False) -> Any:
-        """``x`` with rows added up to 8, 32, 128, ... where rows know nothing of each other."""
-        if not self.calls.rows or np.ndim(x) == 0:
+    def _filled(self, x: Any, most: int = 0) -> Any:
+        """``x`` with its first row repeated up to 8, 32, 128, ... rows, so that few are compiled.
+
+        What couples rows still does, differently for every batch. With ``most``: a gradient, with
+        zeros for the rows that were added. An empty batch of a call on batches stays empty.
+        """
+        if np.ndim(x) == 0 or not (len(x) or self.calls.rows):
             return x
-        most = _ROWS
-        while most < len(x):
-            most *= 4
-        missing = most - len(x)
-        if not missing:
-            return x
-        like = x[:1] if len(x) and not zero else np.zeros((1, *x.shape[1:]), x.dtype)
-        return np.concatenate([x, np.repeat(like, missing, 0)])
+        like = np.zeros((1, *x.shape[1:]), x.dtype) if most or not len(x) else x[:1]
+        if not most:
+            most = _ROWS
+            while most < len(x):
+                most *= 4
+        return np.concatenate([x, np.repeat(like, most - len(x), 0)]) if most > len(x) else x
 
     def _tree(self, arrays: Sequence[Any]) -> Any:
         given = iter(arrays)
@@ -242,7 +264,7 @@ def _pair(answer: Any, direction: str) -> tuple[Any, Any]:
     """``(value, logdet)`` as arrays, or ``ValueError`` in one line."""
     letter = "z" if direction == "forward" else "x"
     if not isinstance(answer, tuple | list) or len(answer) != 2:
-        got = type(answer).__name__
+        got = f"{letter} alone" if isinstance(answer, jax.Array) else type(answer).__name__
         got += f" of {len(answer)}" if isinstance(answer, tuple | list) else ""
         raise ValueError(f"{direction}: expected ({letter}, logdet), got {got}")
     value, logdet = answer
@@ -253,10 +275,15 @@ def _pair(answer: Any, direction: str) -> tuple[Any, Any]:
     return jnp.asarray(value), None if logdet is None else jnp.asarray(logdet)
 
 
-def _array(value: Any, rows: int | None = None) -> np.ndarray[Any, Any]:
-    """A NumPy array of its own memory; the first rows where rows were added."""
+def _array(value: Any, rows: tuple[int, int] | None = None) -> np.ndarray[Any, Any]:
+    """A NumPy array of its own memory; ``(n, m)``: the first n rows, if it has m."""
     found = np.array(value)
-    return found if rows is None or found.ndim == 0 or len(found) < rows else found[:rows]
+    return found if rows is None or found.shape[:1] != rows[1:] else found[: rows[0]]
+
+
+def _begun(error: BaseException) -> str:
+    """How a message of JAX begins: it goes on at length."""
+    return one_line(ValueError((str(error).splitlines() or [type(error).__name__])[0]))
 
 
 def _same(one: Any, other: Any) -> bool:
