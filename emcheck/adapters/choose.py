@@ -61,16 +61,18 @@ def adapt(
 ) -> nn.Module:
     """Anybody's bijection as a layer with ``forward(x) -> (z, logdet)`` and ``inverse(z)``.
 
-    Three forms:
+    Four forms:
 
     - ``adapt(layer)``: a layer of normflows, nflows, FrEIA, zuko or
-      ``torch.distributions.transforms``, known by its class; a module that has forward and
-      inverse already is returned as it is.
+      ``torch.distributions.transforms``, or a bijection of flowjax, distrax, numpyro or TFP on
+      JAX, known by its class; a module that has forward and inverse already is returned as it is.
     - ``adapt(layer, forward=lambda layer, x: ..., inverse=lambda layer, z: ...)``: any module;
       the functions take it as their first argument. This form is the one for functions that
       need parameters: a copy of the result acts on a copy of the module.
-    - ``adapt(forward=f, inverse=g)``: functions without parameters, modules, or methods bound
-      to a module (``model.encode``), which is found and registered.
+    - ``adapt(tree, forward=lambda tree, x: ...)``: a pytree of JAX arrays, which are parameters.
+    - ``adapt(forward=f, inverse=g)``: functions of tensors, of JAX or of NumPy arrays, without
+      parameters, modules, or methods bound to a module (``model.encode``), which is found and
+      registered.
 
     Args:
         layer: the layer or module, or None.

@@ -140,8 +140,8 @@ class _Seen:
 def adapt_functions(layer: object, functions: Mapping[str, Function | None]) -> Adapted:
     """``Functions`` of what was given, or ``ValueError`` in one line."""
     given = {name: function for name, function in functions.items() if function is not None}
-    of_jax = layer is not None and holds_jax(layer)
-    if layer is not None and not isinstance(layer, nn.Module) and not of_jax:
+    of_jax = not isinstance(layer, nn.Module) and holds_jax(layer)
+    if not (layer is None or isinstance(layer, nn.Module) or of_jax):
         kind = type(layer).__name__
         raise ValueError(f"expected a module for the functions to take first, got {kind}")
     if "forward" not in given:
@@ -156,6 +156,7 @@ def adapt_functions(layer: object, functions: Mapping[str, Function | None]) -> 
         plain = type(layer).__module__ == "builtins"
         name = _name(given["forward"]) if plain else class_name(layer)
         return jax_layer(name, layer, given, with_tree=True)
+    assert layer is None or isinstance(layer, nn.Module)
     return Functions(_name(given["forward"] if layer is None else layer), layer, given)
 
 

@@ -134,7 +134,7 @@ class _Call(torch.autograd.Function):
     """One call of a program; its gradients are those of JAX."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, program: Program, direction: str, x: Tensor, *arrays: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         ctx.program, ctx.direction = program, direction
@@ -148,7 +148,7 @@ class _Call(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         x, *arrays = ctx.saved_tensors
         given = [_handed(cast(Tensor, one)) for one in above[: 2 if ctx.pair else 1]]
         wide, numbers = _is_wide(x, arrays), [*map(_handed, arrays)]
@@ -207,12 +207,12 @@ def _opaque(tree: Any) -> Callable[[Any], bool]:
 
 def _numbers_of(leaf: Any) -> np.ndarray[Any, Any] | None:
     """A leaf that torch can hold, as an array of its own memory; None: it stays as it is."""
-    if not isinstance(leaf, jax.Array) or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+    if not isinstance(leaf, jax.Array) or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         return None
-    if jax.dtypes.issubdtype(leaf.dtype, np.complexfloating):
+    if jnp.issubdtype(leaf.dtype, np.complexfloating):
         return None
     array = np.array(leaf)
-    if jax.dtypes.issubdtype(leaf.dtype, np.floating) and array.dtype.itemsize < 4:
+    if jnp.issubdtype(leaf.dtype, np.floating) and array.dtype.itemsize < 4:
         return array.astype(np.float32)
     known = (np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.bool_)
     return array if array.dtype.type in known else None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emcheck.adapters.jax_values import as_array, as_pair, beginning, in_dtype, said_by_code, same
 from emcheck.guard import foreign, one_line
 
 #: ``(tree, x)`` to ``(z, logdet)``; None is no log-det.
@@ -22,10 +20,7 @@ Function = Callable[[Any, Any], tuple[Any, Any]]
 _NOT_TRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
 #: What is compiled runs a few times only: half the time goes, and no result depends on it.
-_OPTIONS = {"xla_backend_optimization_level": 0}
-
-#: Who says at length what the exception says that is raised then.
-_LOUD = logging.getLogger("jax._src.callback")
+_OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 #: Rows in a batch of compiled code: fewer are filled up, so that few sizes are compiled.
 _ROWS = 8
@@ -80,7 +75,7 @@ class Program:
                 and list(self.handed) == list(other.handed)
                 and list(self.trained) == list(other.trained)
                 and bool(self.structure == other.structure)
-                and all(map(_same, self.fixed, other.fixed))
+                and all(map(same, self.fixed, other.fixed))
             )
         except foreign():  # what others' objects do when they are compared
             return False
@@ -90,19 +85,19 @@ class Program:
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
         """``(z, logdet)`` at ``x (B, *event)``; the log-det is None where the call has none."""
         size = len(x)
-        with _numbers(wide):
+        with in_dtype(wide):
             if direction not in self.eager:
                 filled = self._filled(x)
                 try:
                     z, logdet = self._run("value", direction, list(arrays), filled)
                 except _NOT_TRACEABLE as error:
-                    self.eager[direction] = self.undifferentiated[direction] = _begun(error)
+                    self.eager[direction] = self.undifferentiated[direction] = beginning(error)
                 else:
                     self._look_for_gradient(direction, arrays, filled, (z, logdet))
                     rows = (size, len(filled))
-                    return _array(z, rows), None if logdet is None else _array(logdet, rows)
+                    return as_array(z, rows), None if logdet is None else as_array(logdet, rows)
             z, logdet = self._batch(direction)(list(arrays), x)
-        return _array(z), None if logdet is None else _array(logdet)
+        return as_array(z), None if logdet is None else as_array(logdet)
 
     def pull(
         self, direction: str, wide: bool, arrays: Sequence[Any], x: Any, above: Sequence[Any]
@@ -118,12 +113,12 @@ class Program:
         given = [
             self._filled(one, len(filled)) if one.shape[:1] == (len(x),) else one for one in above
         ]
-        with _numbers(wide):
+        with in_dtype(wide):
             try:
                 found = self._run("pull", direction, list(arrays), filled, given)
             except foreign() as error:
                 raise RuntimeError(f"JAX has no gradient: {one_line(error)}") from error
-        return [_array(found[0], (len(x), len(filled))), *map(_array, found[1:])]
+        return [as_array(found[0], (len(x), len(filled))), *map(as_array, found[1:])]
 
     def _look_for_gradient(
         self, direction: str, arrays: Sequence[Any], x: Any, outputs: Sequence[Any]
@@ -136,7 +131,7 @@ class Program:
         try:
             jax.eval_shape(self._pull(direction), list(arrays), x, above)
         except foreign() as error:
-            self.undifferentiated[direction] = _begun(error)
+            self.undifferentiated[direction] = beginning(error)
 
     def jacobian(
         self, direction: str, wide: bool, arrays: Sequence[Any], x: Any
@@ -148,9 +143,9 @@ class Program:
         """
         if direction in self.undifferentiated:
             raise RuntimeError(f"JAX has no gradient: {self.undifferentiated[direction]}")
-        with _numbers(wide):
+        with in_dtype(wide):
             try:
-                return _array(self._run("jacobian", direction, list(arrays), x))
+                return as_array(self._run("jacobian", direction, list(arrays), x))
             except foreign() as error:
                 raise RuntimeError(f"JAX has no Jacobian: {one_line(error)}") from error
 
@@ -158,11 +153,12 @@ class Program:
         key = (kind, direction)
         if key not in self._compiled:
             make = {"value": self._batch, "pull": self._pull, "jacobian": self._jacobian}[kind]
-            self._compiled[key] = jax.jit(make(direction), compiler_options=_OPTIONS)
+            function: Any = make(direction)
+            self._compiled[key] = jax.jit(function, compiler_options=dict(_OPTIONS))
         try:
             return jax.block_until_ready(self._compiled[key](*arguments))
         except jax.errors.JaxRuntimeError as error:
-            raise RuntimeError(_said_by_code(error)) from error
+            raise RuntimeError(said_by_code(error)) from error
 
     def _filled(self, x: Any, most: int = 0) -> Any:
         """``x`` with its first row repeated up to 8, 32, 128, ... rows, so that few are compiled.
@@ -170,7 +166,7 @@ class Program:
         What couples rows still does, differently for every batch. With ``most``: a gradient, with
         zeros for the rows that were added. An empty batch of a call on batches stays empty.
         """
-        if np.ndim(x) == 0 or not (len(x) or self.calls.rows):
+        if not np.ndim(x) or not (len(x) or self.calls.rows):
             return x
         like = np.zeros((1, *x.shape[1:]), x.dtype) if most or not len(x) else x[:1]
         if not most:
@@ -192,7 +188,7 @@ class Program:
         call = self.calls.of(direction)
 
         def run(arrays: Sequence[Any], x: Any) -> tuple[Any, Any]:
-            return _pair(call(self._tree(arrays), x), direction)
+            return as_pair(call(self._tree(arrays), x), direction)
 
         return run
 
@@ -237,58 +233,3 @@ class Program:
             return one(arrays, x)[0] if self.calls.rows else one(arrays, x[None])[0][0]
 
         return lambda arrays, x: jax.jacrev(of_value)(jnp.asarray(x), arrays)
-
-
-@contextmanager
-def _numbers(wide: bool) -> Iterator[None]:
-    """float64 by JAX's own switch, for this thread and this call alone; on the CPU."""
-    switch: Any = getattr(jax, "enable_x64", None)
-    if switch is None or not callable(switch):
-        from jax.experimental import enable_x64 as switch
-    disabled, _LOUD.disabled = _LOUD.disabled, True
-    try:
-        with switch(wide), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            yield
-    finally:
-        _LOUD.disabled = disabled
-
-
-def _said_by_code(error: BaseException) -> str:
-    """What compiled code raised, without the trace that XLA puts before it."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b.*: ", line)]
-    return one_line(ValueError(said[-1].partition(": ")[2])) if said else one_line(error)
-
-
-def _pair(answer: Any, direction: str) -> tuple[Any, Any]:
-    """``(value, logdet)`` as arrays, or ``ValueError`` in one line."""
-    letter = "z" if direction == "forward" else "x"
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        got = f"{letter} alone" if isinstance(answer, jax.Array) else type(answer).__name__
-        got += f" of {len(answer)}" if isinstance(answer, tuple | list) else ""
-        raise ValueError(f"{direction}: expected ({letter}, logdet), got {got}")
-    value, logdet = answer
-    known = (jax.Array, np.ndarray, np.generic, float, int)
-    for name, one in ((letter, value), ("logdet", 0.0 if logdet is None else logdet)):
-        if not isinstance(one, known):
-            raise ValueError(f"{direction}: expected an array {name}, got {type(one).__name__}")
-    return jnp.asarray(value), None if logdet is None else jnp.asarray(logdet)
-
-
-def _array(value: Any, rows: tuple[int, int] | None = None) -> np.ndarray[Any, Any]:
-    """A NumPy array of its own memory; ``(n, m)``: the first n rows, if it has m."""
-    found = np.array(value)
-    return found if rows is None or found.shape[:1] != rows[1:] else found[: rows[0]]
-
-
-def _begun(error: BaseException) -> str:
-    """How a message of JAX begins: it goes on at length."""
-    return one_line(ValueError((str(error).splitlines() or [type(error).__name__])[0]))
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other)
-    return type(one) is type(other) and bool(one == other)

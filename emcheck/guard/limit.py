@@ -46,8 +46,9 @@ def time_limit(seconds: float) -> Iterator[None]:
     In the main thread by a timer signal, which also interrupts a sleep; elsewhere by an
     asynchronous exception, which takes effect between two steps of the interpreter. A
     compiled kernel that never returns cannot be interrupted from within the process. A limit
-    that would strike within an import or a compilation by Numba or JAX begins anew instead; one that
-    would strike within a finalizer, where Python drops exceptions, waits until that has ended.
+    that would strike within an import or a compilation by Numba or JAX begins anew instead; one
+    that would strike within a finalizer, where Python drops exceptions, waits until that has
+    ended.
     """
     for watch in watchers:
         watch(seconds)

@@ -1,12 +1,12 @@
 """Slow, obvious references: matrices by index formula, Jacobians, multi-precision log-dets."""
 
+from emcheck.oracle.by_differences import Differences as Differences
+from emcheck.oracle.by_differences import jacobian_by_differences as jacobian_by_differences
 from emcheck.oracle.composite import ChainDefinition as ChainDefinition
 from emcheck.oracle.composite import InverseDefinition as InverseDefinition
 from emcheck.oracle.definition import Definition as Definition
 from emcheck.oracle.definition import Running as Running
 from emcheck.oracle.jacobian import central_difference as central_difference
-from emcheck.oracle.by_differences import Differences as Differences
-from emcheck.oracle.by_differences import jacobian_by_differences as jacobian_by_differences
 from emcheck.oracle.jacobian import explicit_jacobian as explicit_jacobian
 from emcheck.oracle.lanczos import Probed as Probed
 from emcheck.oracle.lanczos import probe_jacobian as probe_jacobian
