@@ -123,6 +123,11 @@ MOST_EXPLICIT = 4096
 XLA_UNITS = 16.0
 
 
+#: Roundings that each of the two values of a difference may be off by, where Jacobians are by
+#: differences; what is lost beyond that shows between neighbouring steps.
+VALUE_ROUNDINGS = 8.0
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """The arithmetic a layer computes in: unit roundoff and smallest normal number."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emcheck.bounds import VALUE_ROUNDINGS
 from emcheck.oracle.precision import Array
 
 #: Widest step of each attempt, as a power of two relative to the entry that is moved.
@@ -14,9 +15,6 @@ _EXPONENTS = (-3, -6, -9, -12, -16, -20)
 
 #: Each attempt takes its step, a half and a quarter of it, to either side.
 _STEPS = np.array([1.0, 0.5, 0.25])
-
-#: Roundings that each of the two values of a difference may be off by.
-_ROUNDINGS = 8.0
 
 #: Numbers in one batch of moved inputs.
 _MOST = 2**22
@@ -75,7 +73,7 @@ def _columns(
         best = (16 * once[:, :, 1] - once[:, :, 0]) / 15
         size = np.abs(out).max(axis=(0, 3))
         unit = np.finfo(np.float64).eps / 2
-        rounding = _ROUNDINGS * unit * size / gaps[:, :, -1]
+        rounding = VALUE_ROUNDINGS * unit * size / gaps[:, :, -1]
         error = 2 * np.abs(best - once[:, :, 1]) + rounding
         # The next narrower steps agree by chance neither: they show noise and curvature alike.
         error[:-1] = np.maximum(error[:-1], np.abs(best[:-1] - best[1:]))
