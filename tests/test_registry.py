@@ -45,7 +45,7 @@ def test_every_exported_layer_has_a_spec(name: str) -> None:
 
 
 def test_every_check_applies_to_some_layer() -> None:
-    """Those of arguments, estimates, tolerances and densities have layers in the catalogue of faults alone."""
+    """Those of other conventions have layers in the catalogue of faults alone."""
     asked = {"carried", "estimated", "log_prob", "tolerance"}
     known = {name for name, check in CHECKS.items() if not asked & set(map(str, check.needs))}
     assert {check for _, check in pairs()} == known

@@ -19,6 +19,10 @@ _LIBRARIES = {
     "FrEIA": "freia",
     "zuko": "zuko",
     "torch.distributions.transforms": "torch_transforms",
+    "flowjax": "flowjax",
+    "distrax": "distrax",
+    "numpyro.distributions.transforms": "numpyro",
+    "tensorflow_probability.substrates.jax.bijectors": "tfp",
 }
 
 
@@ -30,12 +34,22 @@ def conditional(layer: object) -> object:
     return layer
 
 
+def is_of_library(layer: object) -> bool:
+    """Whether a library is known that the class of a layer, or one it derives from, is from."""
+    return any(True for _ in _adapters_of(layer))
+
+
 def _library_of(layer: object) -> Iterator[ModuleType]:
     """The modules here that adapt the classes of a layer."""
+    for module in _adapters_of(layer):
+        yield importlib.import_module(f"emcheck.adapters.{module}")
+
+
+def _adapters_of(layer: object) -> Iterator[str]:
     for cls in type(layer).__mro__:
         for library, module in _LIBRARIES.items():
             if cls.__module__ == library or cls.__module__.startswith(library + "."):
-                yield importlib.import_module(f"emcheck.adapters.{module}")
+                yield module
 
 
 def adapt(
@@ -47,16 +61,18 @@ def adapt(
 ) -> nn.Module:
     """Anybody's bijection as a layer with ``forward(x) -> (z, logdet)`` and ``inverse(z)``.
 
-    Three forms:
+    Four forms:
 
     - ``adapt(layer)``: a layer of normflows, nflows, FrEIA, zuko or
-      ``torch.distributions.transforms``, known by its class; a module that has forward and
-      inverse already is returned as it is.
+      ``torch.distributions.transforms``, or a bijection of flowjax, distrax, numpyro or TFP on
+      JAX, known by its class; a module that has forward and inverse already is returned as it is.
     - ``adapt(layer, forward=lambda layer, x: ..., inverse=lambda layer, z: ...)``: any module;
       the functions take it as their first argument. This form is the one for functions that
       need parameters: a copy of the result acts on a copy of the module.
-    - ``adapt(forward=f, inverse=g)``: functions without parameters, modules, or methods bound
-      to a module (``model.encode``), which is found and registered.
+    - ``adapt(tree, forward=lambda tree, x: ...)``: a pytree of JAX arrays, which are parameters.
+    - ``adapt(forward=f, inverse=g)``: functions of tensors, of JAX or of NumPy arrays, without
+      parameters, modules, or methods bound to a module (``model.encode``), which is found and
+      registered.
 
     Args:
         layer: the layer or module, or None.

@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from emcheck.adapters.held import holds_transforms, prepare_copy
 from emcheck.guard import one_line
+
+#: A matrix in float64.
+Array = np.ndarray[Any, Any]
 
 #: What others return for a log-det: a number, a 0-d tensor or ``(B,)``, passed on as it is.
 Logdet = Tensor | float
@@ -42,6 +46,9 @@ class Adapted(nn.Module):
     #: would be judged, not the layer. None: there are none such.
     widest: torch.dtype | None = None
 
+    #: By how many roundings the elementary functions of its library are off.
+    units: float = 1.0
+
     #: Classes, as (start of ``__module__``, name), that set their parameters from the first batch.
     first_batch: ClassVar[frozenset[tuple[str, str]]] = frozenset()
 
@@ -57,6 +64,28 @@ class Adapted(nn.Module):
     def inverse(self, z: Tensor) -> tuple[Tensor, Logdet | None]:
         """``z`` to ``x`` and ``log|det dx/dz|``; None if there is no log-det of the inverse."""
         raise NotImplementedError(f"{self.name} has no inverse")
+
+    def jacobian(self, x: Tensor, inverse: bool) -> Array | None:
+        """``dz/dx (n_out, n_in)`` at ``x (*event)`` by the library's own means, in float64.
+
+        None: there are none, and the graph of a call says it.
+        """
+        return None
+
+    @property
+    def by_differences(self) -> bool:
+        """Whether calls know no derivatives, so that Jacobians are taken by differences."""
+        return False
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """Capabilities that calls have shown to be missing, beside ``lacks``."""
+        return frozenset()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report says of how the layer was taken, as far as calls have shown it."""
+        return ()
 
     @property
     def sample(self) -> Sampler | None:

@@ -45,7 +45,7 @@ def _layouts(x: Tensor) -> dict[str, Tensor]:
     return layouts
 
 
-@check("contract", Clause.PURITY)
+@check("contract", Clause.PURITY, "torch_state")
 def memory_layouts_agree(trial: Trial) -> Measure:
     """channels_last, transposed, sliced and expanded inputs give the same values."""
     of_z, of_logdet = trial.forward_bound(trial.x)

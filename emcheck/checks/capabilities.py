@@ -9,6 +9,7 @@ CAPABILITIES = {
     "inverse": "an inverse",
     "logdet": "a log-determinant",
     "inverse_logdet": "a log-det of the inverse",
+    "gradient": "gradients (Jacobians are by differences)",
     "inverse_gradient": "gradients through the inverse",
     "exact_inverse": "an inverse that is exact up to rounding (not an iteration with a tolerance)",
     "exact_logdet": "a log-det that is exact up to rounding (not an estimate)",
@@ -17,12 +18,14 @@ CAPABILITIES = {
     "modes": "the same answers in training and evaluation mode",
     "other_sizes": "inputs of another size than the one it was built for",
     "transforms": "torch.func.jvp and torch.func.vmap",
+    "torch_state": "a state_dict, memory layouts and modes of torch",
 }
 
 #: What goes with what: without an inverse there is no log-det of it, without a log-det none of
 #: the inverse.
 _IMPLIED = {
     "inverse": ("inverse_logdet", "inverse_gradient", "exact_inverse"),
+    "gradient": ("inverse_gradient", "transforms"),
     "deterministic_logdet": ("inverse_logdet", "exact_logdet"),
     "logdet": ("inverse_logdet", "exact_logdet"),
 }

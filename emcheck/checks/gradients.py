@@ -49,13 +49,13 @@ def _smooth(case: Case, subject: Subject) -> Case:
     return subject.clip(smooth, 3, 4)
 
 
-@check("gradients", Clause.GRADIENTS, adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, "gradient", adapt=_smooth)
 def gradient_of_latent(trial: Trial) -> Measure:
     """Gradients of ``z`` for x and every parameter equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[0], trial.x)
 
 
-@check("gradients", Clause.GRADIENTS, "exact_logdet", adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, "gradient", "exact_logdet", adapt=_smooth)
 def gradient_of_logdet(trial: Trial) -> Measure:
     """Gradients of the log-det alone equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[1], trial.x)
@@ -191,7 +191,7 @@ def _two_channels(case: Case, subject: Subject) -> Case:
     return replace(smooth, event=(max(smooth.event[0], 2), *smooth.event[1:]))
 
 
-@check("gradients", Clause.GRADIENTS, adapt=_two_channels)
+@check("gradients", Clause.GRADIENTS, "gradient", adapt=_two_channels)
 def no_dead_parameter(trial: Trial) -> Measure:
     """Every parameter that requires a gradient gets a nonzero one somewhere (clause 7)."""
     if trial.case.event[0] == 1 and trial.subject.own:

@@ -82,10 +82,12 @@ def _of_sample(trial: Trial, x: Tensor, z: Tensor, logdet: float, inverse: bool)
         return lost or ill_conditioned("T9", math.inf, "J is not finite")
     largest, smallest = singular_extremes(J)
     kappa, ill = trial.judgeable(x, z, inverse)
-    if ill or numerically_singular(largest, smallest, len(J), trial.arithmetic):
-        return lost or _more_than_possible(trial, J, logdet, kappa) or ill_conditioned("T9", kappa)
+    known = trial.jacobian_arithmetic(x, inverse)
+    if ill or numerically_singular(largest, smallest, len(J), known):
+        impossible = _more_than_possible(trial, J, logdet, kappa, known)
+        return lost or impossible or ill_conditioned("T9", kappa)
     expected, _ = slogdet(J)
-    bound = bounds.dense_logdet(len(J), kappa, 1, expected, trial.arithmetic)
+    bound = bounds.dense_logdet(len(J), kappa, 1, expected, known)
     bound += logdet_rounding(trial, x, inverse, expected, logdet, bound)
     unlike = "" if math.isfinite(logdet) else f"got {logdet}, of the Jacobian {expected:.6g}"
     return bounds.compare(logdet, expected, bound, "T9", kappa, detail=unlike)
@@ -154,7 +156,9 @@ def _relaxed(trial: Trial, found: Measure, origin: Tensor, xh: Tensor) -> Measur
     return bounds.compare(found.got, found.expected, bound, "T9", found.condition)
 
 
-def _more_than_possible(trial: Trial, J: Array, logdet: float, kappa: float) -> Measure | None:
+def _more_than_possible(
+    trial: Trial, J: Array, logdet: float, kappa: float, known: bounds.Arithmetic
+) -> Measure | None:
     """A FAIL where a log-det exceeds what any matrix near a singular ``J`` can have.
 
     So a layer that is not invertible does not escape as ill-conditioned.
@@ -163,7 +167,7 @@ def _more_than_possible(trial: Trial, J: Array, logdet: float, kappa: float) -> 
     if len(J) > bounds.MOST_SINGULAR or not np.isfinite(logdet) or trial.case.wide:
         return None
     singular = np.linalg.svd(J, compute_uv=False)
-    most = bounds.largest_logdet(singular, trial.arithmetic)
+    most = bounds.largest_logdet(singular, known)
     if logdet <= most:
         return None
     told = "the Jacobian is singular: the log-det is larger than rounding allows"

@@ -36,7 +36,7 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
     return all(map(identical, a, b))
 
 
-@check("state", Clause.PURITY)
+@check("state", Clause.PURITY, "torch_state")
 def state_dict_restores(trial: Trial) -> Measure:
     """A fresh layer with the saved state_dict gives the same outputs, bit for bit.
 
@@ -67,7 +67,7 @@ def _unstarted(trial: Trial) -> nn.Module | None:
     return trial.subject.unstarted(case).to(device=case.device, dtype=case.dtype)
 
 
-@check("state", Clause.PURITY, house=True)
+@check("state", Clause.PURITY, "torch_state", house=True)
 def copies_and_pickles_agree(trial: Trial) -> Measure:
     """``deepcopy`` and ``pickle`` give layers with the same outputs."""
     expected = _outputs(trial.layer, trial)
@@ -140,7 +140,7 @@ def _follows_dtype(trial: Trial, used: nn.Module) -> bool:
     return _equal(tuple(outputs[0]), tuple(outputs[1]))
 
 
-@check("state", Clause.PURITY, "modes")
+@check("state", Clause.PURITY, "torch_state", "modes")
 def train_and_eval_agree(trial: Trial) -> Measure:
     """``train()`` and ``eval()`` give the same outputs."""
     layer = trial.new_layer()
@@ -148,7 +148,7 @@ def train_and_eval_agree(trial: Trial) -> Measure:
     return yes(_equal(trained, _outputs(layer.eval(), trial)), "train and eval differ")
 
 
-@check("state", Clause.PURITY, house=True)
+@check("state", Clause.PURITY, "torch_state", house=True)
 def parameters_are_separate(trial: Trial) -> Measure:
     """No two parameters share memory: a training step of one would move the other (clause 6)."""
     layer = trial.subject.original or trial.subject.build(trial.case)
@@ -225,7 +225,7 @@ def _one_graph(case: Case, subject: Subject) -> Case:
     return subject.clip(small, 2, 3)
 
 
-@check("state", Clause.PURITY, adapt=_one_graph, optional=True)
+@check("state", Clause.PURITY, "torch_state", adapt=_one_graph, optional=True)
 def compiled_agrees(trial: Trial) -> Measure:
     """``torch.compile`` gives the same values (graph capture and AOT; no code generation).
 

@@ -220,6 +220,6 @@ def _orientation(trial: Trial, x: Tensor, steep: float) -> int:
     if not np.isfinite(J).all():
         return 0
     smallest = singular_extremes(J)[1]
-    if numerically_singular(steep, smallest, len(J), trial.arithmetic):
+    if numerically_singular(steep, smallest, len(J), trial.jacobian_arithmetic(x)):
         return 0
     return int(np.linalg.slogdet(J)[0])

@@ -13,15 +13,18 @@ from torch import Tensor, nn
 
 from emcheck import bounds
 from emcheck._internal.copying import copy_layer
+from emcheck.adapters import Adapted
 from emcheck.bounds import MOST_EXPLICIT, THRESHOLDS, Arithmetic
 from emcheck.checks.calling import Pair, call, call_inverse, forward_of, inverse_of
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.unsupported import Unsupported
 from emcheck.oracle import (
     Definition,
+    Differences,
     Probed,
     as_extended,
     explicit_jacobian,
+    jacobian_by_differences,
     probe_jacobian,
     singular_extremes,
 )
@@ -46,6 +49,8 @@ class Trial:
         self.subject = subject
         self.case = case
         self.arithmetic = Arithmetic.of(case.dtype, case.device)
+        if isinstance(subject.original, Adapted):
+            self.arithmetic = self.arithmetic.coarser(subject.original.units)
 
     def has(self, capability: str) -> bool:
         """Whether the layer offers a capability, as far as is known."""
@@ -173,7 +178,8 @@ class Trial:
     def jacobian(self, x: Tensor, inverse: bool = False) -> Array:
         """The explicit Jacobian at one sample ``x (*event)``, ``(n, n)`` in float64.
 
-        That of an inverse without gradients is the inverse of the forward one.
+        That of an inverse without gradients is the inverse of the forward one. Where calls
+        know no derivatives it is by differences, see ``jacobian_arithmetic``.
 
         Raises:
             Unsupported: a map between spaces of different dimension, or one too large.
@@ -186,12 +192,50 @@ class Trial:
     def _explicit(self, x: Tensor, inverse: bool) -> Array:
         if inverse:
             return self._of_inverse(x)
-        f: Callable[[Tensor], Pair] = lambda one: forward_of(self.layer64, one.clone())  # noqa: E731
-        J = explicit_jacobian(f, x.to(self.widest))
+        J = self._by_layer(x, inverse=False)
         if J.shape[0] != J.shape[1]:
             m, n = J.shape
             raise Unsupported(f"the map goes from {n} to {m} dimensions: it has no determinant")
         return J
+
+    def _by_layer(self, x: Tensor, inverse: bool) -> Array:
+        """By the means of the library that a layer is written in; by autograd if that is torch."""
+        layer, wide = self.layer64, x.to(self.widest)
+        if isinstance(layer, Adapted):
+            J = layer.jacobian(wide, inverse)
+            if J is not None:
+                return J
+            if layer.by_differences:
+                return self._by_differences(wide, inverse).J
+        call = inverse_of if inverse else forward_of
+        return explicit_jacobian(lambda one: call(layer, one.clone()), wide)
+
+    def _by_differences(self, x: Tensor, inverse: bool) -> Differences:
+        direction = call_inverse if inverse else call
+
+        def values(moved: Array) -> Array:
+            found = direction(self.layer64, torch.from_numpy(moved).to(self.widest))[0]
+            return np.asarray(found.double().numpy()).reshape(len(moved), -1)
+
+        key = ("D", inverse, x.detach().cpu().numpy().tobytes())
+        return self._remembered(
+            key, lambda: jacobian_by_differences(values, x.double().cpu().numpy())
+        )
+
+    def jacobian_arithmetic(self, x: Tensor, inverse: bool = False) -> Arithmetic:
+        """The arithmetic in which the Jacobian at ``x (*event)`` is known.
+
+        That of the layer; coarser where the Jacobian is by differences, by what they may be off.
+        """
+        layer = self.layer64
+        if not isinstance(layer, Adapted) or not layer.by_differences:
+            return self.arithmetic
+        wide = x.to(self.widest)
+        at = call_inverse(layer, wide[None])[0][0] if inverse else wide
+        off = self._by_differences(at, inverse=False).error
+        if inverse:
+            off = max(off, self._by_differences(wide, inverse=True).error)
+        return self.arithmetic.coarser(max(1.0, off / self.arithmetic.u))
 
     def _of_inverse(self, z: Tensor) -> Array:
         """``dx/dz``, by autograd only where nothing better is to be had.
@@ -208,13 +252,14 @@ class Trial:
         size = float(wide.norm())
         if bool((back - wide).norm() <= bounds.INVERTED * size):
             return inverse_matrix(self.jacobian(xh[0]))
-        return self.by_autograd(z) if self.has("inverse_gradient") else self._by_columns(z)
+        differences = isinstance(layer, Adapted) and layer.by_differences
+        if differences or self.has("inverse_gradient"):
+            return self.by_autograd(z)
+        return self._by_columns(z)
 
     def by_autograd(self, z: Tensor) -> Array:
         """``dx/dz`` as the graph of the inverse has it, right or wrong."""
-        return explicit_jacobian(
-            lambda one: inverse_of(self.layer64, one.clone()), z.to(self.widest)
-        )
+        return self._by_layer(z, inverse=True)
 
     def _by_columns(self, z: Tensor) -> Array:
         """Central differences of the inverse along every axis, ``(n, n)``."""
@@ -243,7 +288,7 @@ class Trial:
         if not self.subject.is_defined and smallest > 0 and size_of_x > 0:
             kappa = max(kappa, size_of_z / (smallest * size_of_x))
         kappa = math.inf if math.isnan(kappa) else kappa
-        return kappa, bounds.too_ill(kappa, self.arithmetic.u)
+        return kappa, bounds.too_ill(kappa, self.jacobian_arithmetic(x, inverse).u)
 
     def probed(self, x: Tensor, inverse: bool = False) -> Probed:
         """What random probes say of the Jacobian at one sample too large for an explicit one."""

@@ -22,7 +22,12 @@ _SOON, _PUT_OFF = 0.01, 50
 
 #: What loads or compiles code. An exception within leaves half a module behind, or is lost in
 #: a callback of the compiler; and what is done once is no time of the layer.
-_PREPARING = ("importlib._bootstrap", "numba.core.")
+_PREPARING = (
+    "importlib._bootstrap",
+    "numba.core.",
+    "jax._src.compiler",
+    "jax._src.interpreters.mlir",
+)
 
 
 #: Called with the seconds of every limit as it begins: who watches this process from outside
@@ -41,8 +46,9 @@ def time_limit(seconds: float) -> Iterator[None]:
     In the main thread by a timer signal, which also interrupts a sleep; elsewhere by an
     asynchronous exception, which takes effect between two steps of the interpreter. A
     compiled kernel that never returns cannot be interrupted from within the process. A limit
-    that would strike within an import or a compilation by Numba begins anew instead; one that
-    would strike within a finalizer, where Python drops exceptions, waits until that has ended.
+    that would strike within an import or a compilation by Numba or JAX begins anew instead; one
+    that would strike within a finalizer, where Python drops exceptions, waits until that has
+    ended.
     """
     for watch in watchers:
         watch(seconds)

@@ -283,6 +283,8 @@ class Checker:
 
     def _scope(self) -> tuple[str, ...]:
         lines = list(self.found.notes)
+        if isinstance(self.subject.original, Adapted):
+            lines += self.subject.original.notes
         if self.found.neighbours:
             sizes = ", ".join("x".join(map(str, event)) for event in self.found.neighbours)
             lines.append(f"also checked at {sizes}")

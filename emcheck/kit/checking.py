@@ -39,7 +39,8 @@ def check_layer(
 
     Args:
         layer: a module with ``forward(x) -> (z, logdet)`` and ``inverse(z) -> (x, logdet)``; a
-            layer of normflows, nflows, FrEIA, zuko or ``torch.distributions.transforms``; what
+            layer of normflows, nflows, FrEIA, zuko or ``torch.distributions.transforms``, a
+            bijection of flowjax, distrax, numpyro or TFP on JAX; what
             :func:`emcheck.adapt` returns; or a function that returns a new layer, which makes
             the checks about fresh state complete. A layer is left exactly as it was.
         shape: the event, the shape of one sample: ``(D,)``, ``(C, L)``, ``(C, H, W)`` or

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from emcheck.adapters import Adapted
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call, call_inverse, inverse_of, is_per_sample
 from emcheck.checks.capabilities import missing
@@ -127,10 +128,11 @@ def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
 
     What this project's layers lack is a fault.
     """
+    subject = _shown(subject)
     if subject.own or "inverse" in subject.lacks:
         return _forms(subject, case, seconds)
-    lacks = dict(subject.lacks)
     answers = [answer_of_inverse(subject, replace(case, seed=case.seed + n)) for n in (0, 1)]
+    lacks = dict(_shown(subject).lacks)
     if all(isinstance(answer, NotImplementedError) for answer in answers):
         told = f"inverse is not implemented: {one_line(answers[0])}"
         lacks |= dict.fromkeys(missing({"inverse": False}), told)
@@ -143,6 +145,14 @@ def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
     if "transforms" not in lacks and attempt(lambda: _reassigns(subject, case), seconds)[0]:
         lacks["transforms"] = "a call assigns new memory to a parameter (`.data =`)"
     return _forms(replace(subject, lacks=lacks), case, seconds)
+
+
+def _shown(subject: Subject) -> Subject:
+    """The subject, without what its calls have shown its adapter to be missing."""
+    if not isinstance(subject.original, Adapted):
+        return subject
+    shown = missing(dict.fromkeys(subject.original.shown, False), "as its calls show")
+    return replace(subject, lacks={**shown, **subject.lacks})
 
 
 def _graph_of_inverse(subject: Subject, case: Case) -> str:

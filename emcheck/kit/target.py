@@ -14,7 +14,14 @@ from torch.nn.parameter import is_lazy
 
 from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seeded
-from emcheck.adapters import Adapted, NotALayer, adapt, conditional, unadapted
+from emcheck.adapters import (
+    Adapted,
+    NotALayer,
+    adapt,
+    conditional,
+    is_of_library,
+    unadapted,
+)
 from emcheck.adapters.conventions import Context, ContextLike, carried_argument, conventions_of
 from emcheck.checks import Case, Subject
 from emcheck.checks.capabilities import missing
@@ -145,8 +152,7 @@ def _factory(given: object) -> Callable[[], Any] | None:
     """``given`` as a function that returns a new layer, or None if it is a layer."""
     if isinstance(given, type):
         return functools.partial(_call_class, given)
-    known = isinstance(given, nn.Module | torch.distributions.transforms.Transform)
-    if known or not callable(given):
+    if isinstance(given, nn.Module) or is_of_library(given) or not callable(given):
         return None
     return _Factory(given)
 

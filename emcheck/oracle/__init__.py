@@ -1,5 +1,7 @@
 """Slow, obvious references: matrices by index formula, Jacobians, multi-precision log-dets."""
 
+from emcheck.oracle.by_differences import Differences as Differences
+from emcheck.oracle.by_differences import jacobian_by_differences as jacobian_by_differences
 from emcheck.oracle.composite import ChainDefinition as ChainDefinition
 from emcheck.oracle.composite import InverseDefinition as InverseDefinition
 from emcheck.oracle.definition import Definition as Definition
