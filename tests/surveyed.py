@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from emcheck._internal.randomness import seeded
-from emcheck.adapters import Adapted, adapt
+from emcheck.adapters import Adapted, NotALayer, adapt
+from emcheck.adapters.conventions import by_signature
 from studies.survey import LIBRARIES, Entry, entries
 
 #: What the libraries warn of when they are built or called.
@@ -37,10 +38,25 @@ def draw(layer: nn.Module, entry: Entry, batch: int = 3, seed: int = 0) -> Tenso
     return torch.randn((batch, *entry.event), generator=generator, dtype=torch.float64)
 
 
+def unconditional(library: str) -> Iterator[Entry]:
+    """The layers that take data alone: no conditional ones, no densities."""
+    return (entry for entry in listed(library) if entry.context is None and not entry.density)
+
+
+def as_layer(entry: Entry) -> nn.Module:
+    """An entry in the form of the contract."""
+    built = entry.build(None)
+    try:
+        return adapt(built)
+    except NotALayer:
+        assert isinstance(built, nn.Module)
+        return by_signature(built)
+
+
 def adapted(library: str) -> Iterator[tuple[Entry, nn.Module, Tensor]]:
     """Adapted entries in float64, warmed up, with an input of the domain."""
-    for entry in listed(library):
-        layer = adapt(entry.build(None)).double()
+    for entry in unconditional(library):
+        layer = as_layer(entry).double()
         if isinstance(layer, Adapted):
             layer.warm_up(draw(layer, entry, batch=5, seed=1))
         yield entry, layer, draw(layer, entry)

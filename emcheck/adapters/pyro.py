@@ -79,7 +79,11 @@ def both(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
         if "intermediates cache" not in str(error):
             raise
         raise NotImplementedError("only the last output is taken back") from error
-    return z, transform.log_abs_det_jacobian(mine, z)
+    logdet = transform.log_abs_det_jacobian(mine, z)
+    if event_dim(transform.domain) == 0 and logdet.dim() <= z.dim():
+        # One number for each entry; distributions broadcast those that are alike for all samples.
+        logdet = logdet.expand(z.shape)
+    return z, logdet
 
 
 def conditional(layer: Any) -> Any:

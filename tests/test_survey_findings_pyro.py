@@ -1,0 +1,123 @@
+"""The survey's findings on Pyro, shown by NumPy and explicit formulas alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.shown import differences, normal, off, reproducible  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("reproducible")
+
+EXACT = 1e-12
+
+
+@pytest.fixture
+def T() -> Any:
+    return pytest.importorskip(
+        "pyro.distributions.transforms", reason="pyro-ppl is not installed"
+    )
+
+
+def moved(layer: Any, by: float = 0.3) -> Any:
+    """A layer in float64 at other parameters than the first."""
+    layer.double()
+    for parameter in layer.parameters():
+        parameter.data.add_(by * torch.randn_like(parameter))
+    return layer
+
+
+def test_pyro_sylvester_is_not_triangular(T: Any) -> None:
+    """``y = x + tanh(x S Q' + b) Q R``: its determinant is that of ``I + H Q R S Q'``."""
+    layer, x = moved(T.sylvester(4)), normal(3, 4)
+    z = layer(x)
+    logdet = layer.log_abs_det_jacobian(x, z).detach()
+    exact = np.linalg.slogdet(differences(lambda v: layer(v.clone()), x))[1]
+    Q, R, S = (matrix.detach().numpy() for matrix in (layer.Q(x), layer.R(), layer.S()))
+    slopes = 1 - np.tanh(x.numpy() @ S @ Q.T + layer.b.detach().numpy()) ** 2
+    whole = [np.linalg.slogdet(np.eye(4) + np.diag(h) @ Q @ R @ S @ Q.T)[1] for h in slopes]
+    assert off(whole, exact) < 1e-8
+    assert off(np.log1p(slopes * np.diag(R) * np.diag(S)).sum(1), logdet) < 1e-6
+    assert off(logdet, exact) > 1e-2
+
+
+def test_pyro_elu_inverse_adds_a_constant(T: Any) -> None:
+    """The inverse is ``log(1 + y + 1e-8)`` where ELU is ``exp(x) - 1``."""
+    layer = T.ELUTransform()
+    x = torch.tensor([-0.5, -1.0, -2.0], dtype=torch.float64)
+    y = np.expm1(x.numpy())
+    assert off(layer(x), y) < EXACT
+    back = layer.inv(torch.from_numpy(y))
+    assert off(back, np.log1p(y + 1e-8)) < EXACT
+    assert off(back, x) > 1e-9
+
+
+def test_pyro_softplus_is_linear_from_twenty_on(T: Any) -> None:
+    """``softplus`` returns x itself from 20 on; its inverse is that of ``log(1 + exp(x))``."""
+    layer = T.SoftplusTransform()
+    x = torch.tensor([20.5], dtype=torch.float64)
+    assert float(layer(x)) == 20.5
+    assert float(np.logaddexp(0.0, 20.5)) - 20.5 > 1e-9
+    assert off(layer.inv(layer(x)), x) > 1e-10
+    assert off(layer.log_abs_det_jacobian(x, layer(x)), 0) > 1e-10  # the slope of x is 1
+
+
+def test_pyro_cosine_weights_keep_their_first_dtype(T: Any) -> None:
+    """Weights of the first call are used for every later one of the same size."""
+    x = normal(2, 5)
+    fresh, used = T.DiscreteCosineTransform(smooth=1.0), T.DiscreteCosineTransform(smooth=1.0)
+    used(x.float())
+    exact = fresh(x)
+    weights = (np.arange(5) + 0.5) / np.exp(np.log(np.arange(5) + 0.5).mean())
+    plain = T.DiscreteCosineTransform()(x)
+    assert off(plain.numpy() * weights, exact) < EXACT
+    assert used(x).dtype == torch.float64
+    assert 1e-9 < off(used(x), exact) < 1e-5
+
+
+def test_pyro_batchnorm_of_each_batch(T: Any) -> None:
+    """In training mode the inverse takes the statistics of its batch, forward those that run."""
+    layer, y = T.batchnorm(3).double().train(), 2 * normal(6, 3) + 1
+    back = layer.inv(y.clone()).detach()
+    scaled = (y - y.mean(0)) / (y.var(0) + 1e-5).sqrt() * (1 + 1e-6)
+    assert off(back, scaled) < 1e-9
+    assert off(layer.moving_mean, 0.1 * y.mean(0)) < 1e-9
+    assert off(layer(back.clone()).detach(), y) > 0.1
+
+
+@pytest.mark.parametrize("name", ["affine_coupling", "affine_autoregressive"])
+def test_pyro_clips_without_the_gradient(T: Any, name: str) -> None:
+    """The log-scale is clipped to [-5, 3]; beyond, its gradient is said to be that of no clip."""
+    layer = getattr(T, name)(2, [4]).double()
+    last = [m for m in layer.modules() if isinstance(m, torch.nn.Linear)][-1]
+    last.bias.data.fill_(50.0)
+    x = normal(1, 2)
+    z = layer(x.clone())
+    (told,) = torch.autograd.grad(z.sum(), last.bias)
+
+    def total(shift: float) -> float:
+        with torch.no_grad():
+            last.bias.add_(shift)
+            found = float(layer(x.clone()).sum())
+            last.bias.sub_(shift)
+        return found
+
+    exact = (total(1e-4) - total(-1e-4)) / 2e-4
+    assert abs(float(told.sum()) - exact) > 1
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_pyro_autoregressive_inverse_is_float32(T: Any, stable: bool) -> None:
+    """The inverse begins with zeros of torch's default dtype: a float64 network refuses them."""
+    layer = T.affine_autoregressive(3, [8], stable=stable)
+    x = normal(2, 3)
+    assert off(layer.inv(layer(x.float()).clone()).detach(), x) < 1e-4  # in float32 it comes back
+    layer = layer.double()
+    z = layer(x).detach().clone()
+    with pytest.raises(RuntimeError, match="must have the same dtype"):
+        layer.inv(z)
+
+
