@@ -19,14 +19,21 @@ QUIET = [
     pytest.mark.filterwarnings("ignore:torch.lu is deprecated:UserWarning"),
     pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated:UserWarning"),
     pytest.mark.filterwarnings("ignore:Using non-full backward hooks:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Computing _log_abs_det_jacobian:UserWarning"),
 ]
 
 libraries = pytest.mark.parametrize("library", LIBRARIES)
 
+#: Those that an adapter of emcheck takes as they are; the others are called by convention.
+with_adapters = pytest.mark.parametrize(
+    "library", ["normflows", "nflows", "FrEIA", "zuko", "torch.distributions", "pyro"]
+)
+
 
 def listed(library: str) -> tuple[Entry, ...]:
     package = library.partition(".")[0]
-    pytest.importorskip(package, reason=f"{package} is not installed")
+    pytest.importorskip(package, reason=f"{package} is not installed: the extra `survey`")
     return entries(library)
 
 
@@ -43,9 +50,9 @@ def unconditional(library: str) -> Iterator[Entry]:
     return (entry for entry in listed(library) if entry.context is None and not entry.density)
 
 
-def as_layer(entry: Entry) -> nn.Module:
+def as_layer(entry: Entry, generator: torch.Generator | None = None) -> nn.Module:
     """An entry in the form of the contract."""
-    built = entry.build(None)
+    built = entry.build(generator)
     try:
         return adapt(built)
     except NotALayer:

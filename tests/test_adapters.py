@@ -15,7 +15,16 @@ from torch.distributions import Transform
 
 from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted, adapt
-from tests.surveyed import QUIET, adapted, draw, libraries, listed, outputs, same
+from tests.surveyed import (
+    QUIET,
+    adapted,
+    draw,
+    listed,
+    outputs,
+    same,
+    unconditional,
+    with_adapters,
+)
 
 pytestmark = QUIET
 
@@ -52,10 +61,10 @@ def direct(library: str, layer: Any, x: Tensor, inverse: bool) -> Any:
         made = layer if isinstance(layer, Transform) else layer()
         transform = getattr(made, "transform", made)
         return (transform.inv if inverse else transform).call_and_ladj(x)
-    if library == "torch.distributions":
+    if library in ("torch.distributions", "pyro"):
         transform = layer.inv if inverse else layer
         z = transform(x)
-        return z, transform.log_abs_det_jacobian(x, z)
+        return z, transform.log_abs_det_jacobian(x, z).expand(z.shape[: _rank(transform, z)])
     if type(layer).__name__ == "NormalizingFlow":
         return (layer.inverse_and_log_det if inverse else layer.forward_and_log_det)(x)
     if type(layer).__name__ == "SimpleRealNVP":
@@ -63,11 +72,17 @@ def direct(library: str, layer: Any, x: Tensor, inverse: bool) -> Any:
     return (layer.inverse if inverse else layer)(x)
 
 
-@libraries
+def _rank(transform: Any, z: Tensor) -> int:
+    """How many dimensions a log-det has: all but those of an event, as distributions take it."""
+    dims = getattr(transform.domain, "event_dim", 0)
+    return z.dim() - dims if type(transform).__module__.startswith("pyro.") else z.dim() - dims
+
+
+@with_adapters
 def test_values_are_the_librarys(library: str) -> None:
     """Values and log-dets in both directions are those of a direct call, bit for bit."""
     compared = 0
-    for entry in listed(library):
+    for entry in unconditional(library):
         if any(name in entry.name for name in SEVERAL):
             continue
         own, layer = entry.build(None), adapt(entry.build(None))
@@ -93,7 +108,7 @@ def test_values_are_the_librarys(library: str) -> None:
     assert compared >= 60
 
 
-@libraries
+@with_adapters
 def test_copies_share_nothing(library: str) -> None:
     """What becomes of the original's tensors is nothing to a deep copy, used before or not."""
     for entry, layer, x in adapted(library):
@@ -109,7 +124,7 @@ def test_copies_share_nothing(library: str) -> None:
         assert not kept & {p.data_ptr() for p in copied.parameters() if p.numel()}, entry.name
 
 
-@libraries
+@with_adapters
 def test_parameters_are_those_of_the_layer(library: str) -> None:
     """A step of every parameter of a copy moves the copy's outputs and not the original's."""
     moved = 0
@@ -125,11 +140,11 @@ def test_parameters_are_those_of_the_layer(library: str) -> None:
     assert moved >= 8
 
 
-@libraries
+@with_adapters
 def test_everything_is_converted(library: str) -> None:
     """``double()`` and ``float()`` reach every tensor that the outputs are made of."""
     for dtype in (torch.float32, torch.float64):
-        for entry in listed(library):
+        for entry in unconditional(library):
             layer = adapt(entry.build(None)).to(dtype)
             tensors = [*layer.parameters(), *layer.buffers()]
             assert all(t.dtype == dtype for t in tensors if t.is_floating_point()), entry.name
@@ -145,7 +160,7 @@ def test_everything_is_converted(library: str) -> None:
     [("normflows", {"Planar tanh", "Radial", "BatchNorm"}), ("nflows", set()), ("zuko", set())],
 )
 def test_capabilities_known_without_a_call(library: str, names: set[str]) -> None:
-    layers = {entry.name: adapt(entry.build(None)) for entry in listed(library)}
+    layers = {entry.name: adapt(entry.build(None)) for entry in unconditional(library)}
     assert {n for n, layer in layers.items() if "inverse" in getattr(layer, "lacks", ())} == names
 
 

@@ -7,7 +7,7 @@ import torch
 
 from emcheck.adapters import adapt
 from emcheck.checks.capabilities import CAPABILITIES
-from tests.surveyed import QUIET, libraries, listed
+from tests.surveyed import QUIET, unconditional, with_adapters
 
 pytestmark = QUIET
 
@@ -41,11 +41,11 @@ ROUNDED = {
 }
 
 
-@libraries
+@with_adapters
 def test_only_what_is_approximate_is_declared(library: str) -> None:
     known = LACKS.get(library, {})
     used = set()
-    for entry in listed(library):
+    for entry in unconditional(library):
         start = entry.name.removeprefix("UnconditionalTransform ")
         name = next((name for name in known if start.startswith(name)), "")
         expected = known.get(name, set()) | ({"other_sizes"} if library == "FrEIA" else set())
@@ -56,11 +56,11 @@ def test_only_what_is_approximate_is_declared(library: str) -> None:
     assert used >= set(known)
 
 
-@libraries
+@with_adapters
 def test_rounded_constants_are_declared(library: str) -> None:
     narrow = {
         entry.name
-        for entry in listed(library)
+        for entry in unconditional(library)
         if getattr(adapt(entry.build(None)), "widest", None) == torch.float32
     }
     assert narrow == (ROUNDED if library == "FrEIA" else set())

@@ -17,9 +17,7 @@ EXACT = 1e-12
 
 @pytest.fixture
 def T() -> Any:
-    return pytest.importorskip(
-        "pyro.distributions.transforms", reason="pyro-ppl is not installed"
-    )
+    return pytest.importorskip("pyro.distributions.transforms", reason="pyro-ppl is not installed")
 
 
 def moved(layer: Any, by: float = 0.3) -> Any:
@@ -121,3 +119,73 @@ def test_pyro_autoregressive_inverse_is_float32(T: Any, stable: bool) -> None:
         layer.inv(z)
 
 
+def through(layer: Any, x: torch.Tensor) -> tuple[Any, Any]:
+    """Log-dets of a one-way transform, as it returns them and by differences."""
+    exact = np.linalg.slogdet(differences(lambda v: layer(v.clone()), x))[1]
+    z = layer(x)
+    return layer.log_abs_det_jacobian(x, z).detach().numpy(), exact
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "ELU", "LeakyReLU"])
+def test_pyro_neural_autoregressive_adds_a_constant(T: Any, activation: str) -> None:
+    """``log(A + 1e-8)`` for the log of a slope ``A``, by the layer's own formula without it."""
+    layer = moved(T.neural_autoregressive(3, [8], activation=activation, width=4))
+    x = 0.3 * normal(4, 3)
+    found, exact = through(layer, x)
+    A, W, _ = (value.detach() for value in layer.arn(x))
+    A, W = torch.nn.functional.softplus(A), torch.softmax(W, dim=-2)
+    inner = layer.T.log_abs_det_jacobian(layer._cached_C, layer._cached_T_C).detach()
+    outer = layer._cached_log_df_inv_dx.detach()
+    plain = ((W * A * inner.exp()).sum(-2).log() + outer).sum(1).numpy()
+    assert off(plain, exact) < 1e-7  # what is right, by differences
+    assert 1e-9 < off(found, plain) < 6 * np.log1p(1e-8 / A.numpy()).max()
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "ELU"])
+def test_pyro_neural_autoregressive_saturates(T: Any, activation: str) -> None:
+    """Close to the end of an activation its inverse has lost digits: float32 is far from float64."""
+    layer = moved(T.neural_autoregressive(3, [8], activation=activation, width=4))
+    x = {"sigmoid": 20, "tanh": 3, "ELU": 12}[activation] * normal(64, 3)
+    wide = layer.log_abs_det_jacobian(x, layer(x)).detach()
+    layer, narrow_x = layer.float(), x.float()
+    narrow = layer.log_abs_det_jacobian(narrow_x, layer(narrow_x)).detach()
+    assert off(narrow, wide) > 1e-3
+    assert float((narrow - wide).abs().median()) < 1e-4
+
+
+@pytest.mark.parametrize("residual", [None, "normal", "gated"])
+def test_pyro_block_autoregressive_has_two_constants(T: Any, residual: str | None) -> None:
+    """A norm is ``sqrt(s) + 1e-8`` in the weights and ``sqrt(s + 1e-8)`` in their logarithms."""
+    layer = moved(T.block_autoregressive(3, hidden_factors=[4, 4], residual=residual), 0.1)
+    x = 0.3 * normal(4, 3)
+    found, exact = through(layer, x)
+    weights, logs = (value.detach() for value in layer.layers[0].get_weights())
+    inside = weights[layer.layers[0].mask_d.bool()]  # of blocks of 4 x 1
+    assert 1e-10 < off(inside.log(), logs.flatten()) < 1e-6
+    assert 1e-10 < off(found, exact) < 1e-5
+
+
+def test_pyro_polynomial_adds_a_constant(T: Any) -> None:
+    """``log(slope + 1e-8)``; and 1/3 in float32 integrates ``t^2``."""
+    layer, x = moved(T.polynomial(3, [8])), 0.5 * normal(4, 3)
+    found, exact = through(layer, x)
+    assert off(layer.mask[0, 2], 1 / 3) > 1e-9
+    assert 1e-9 < off(found, exact) < 1e-5
+
+
+def test_pyro_quadratic_autoregressive_spline_raises(T: Any) -> None:
+    layer = T.spline_autoregressive(3, [8], count_bins=4, order="quadratic")
+    assert layer.arn.param_dims == [4, 4, 3, 4]
+    with pytest.raises(ValueError, match="too many values to unpack"):
+        layer(normal(2, 3).float())
+
+
+def test_pyro_conditional_channels_take_one_context(T: Any) -> None:
+    layer = T.conditional_generalized_channel_permute(2, channels=3, hidden_dims=[8])
+    x = normal(4, 3, 2, 2).float()
+    alone = layer.condition(normal(2).float())
+    assert alone.log_abs_det_jacobian(x, alone(x)).shape == (4,)
+    several = layer.condition(normal(4, 2).float())
+    assert several(x).shape == x.shape
+    with pytest.raises(RuntimeError, match="diag"):
+        several.log_abs_det_jacobian(x, several(x))

@@ -64,4 +64,37 @@ CAUSES = (
         "The inverse begins with zeros of torch's default dtype: a layer in float64 raises.",
         "test_pyro_autoregressive_inverse_is_float32",
     ),
+    Cause(
+        "pyro",
+        ("NeuralAutoregressive sigmoid", "NeuralAutoregressive tanh", "NeuralAutoregressive ELU"),
+        ("gradient_of_*",),
+        "Wide data come so close to the end of the activation that its inverse has lost the digits "
+        "that it needs, in float32 first; torch clips the inverse of a sigmoid there.",
+        "test_pyro_neural_autoregressive_saturates",
+    ),
+    Cause(
+        "pyro",
+        ("*NeuralAutoregressive*",),
+        ("logdet_matches_jacobian",),
+        "1e-8 is added to a slope in its logarithm, so that float64 is off in the eighth digit; "
+        "wide data, in float32 first, come so close to the end of a bounded activation that its "
+        "inverse has lost the digits that it needs.",
+        "test_pyro_neural_autoregressive_adds_a_constant",
+    ),
+    Cause(
+        "pyro",
+        ("BlockAutoregressive*",),
+        ("logdet_matches_jacobian",),
+        "A norm is `sqrt(s) + 1e-8` in the weights and `sqrt(s + 1e-8)` in their logarithms, of "
+        "which the log-det is made.",
+        "test_pyro_block_autoregressive_has_two_constants",
+    ),
+    Cause(
+        "pyro",
+        ("Polynomial",),
+        ("logdet_matches_jacobian",),
+        "The log-det is `log(slope + 1e-8)`, and the constants of the integral, 1/3 and so on, are "
+        "made in float32.",
+        "test_pyro_polynomial_adds_a_constant",
+    ),
 )

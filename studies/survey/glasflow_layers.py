@@ -13,7 +13,6 @@ _BINS = {"num_bins": 5, "tail_bound": 2.0}
 #: Masked autoregressive flows by the middle of their names, and their options.
 _MASKED: dict[str, dict[str, Any]] = {
     "Affine": {},
-    "PiecewiseQuadratic": {"num_bins": 5, "tails": "linear", "tail_bound": 2.0},
     "PiecewiseRationalQuadratic": {"num_bins": 5, "tails": "linear", "tail_bound": 2.0},
 }
 
@@ -36,7 +35,9 @@ def _flows(listing: Listing) -> None:
 
     listing.add("RealNVP", (4,), lambda: flows.RealNVP(**_options(4)))
     listing.add(
-        "RealNVP volume preserving", (5,), lambda: flows.RealNVP(**_options(5), volume_preserving=True)
+        "RealNVP volume preserving",
+        (5,),
+        lambda: flows.RealNVP(**_options(5), volume_preserving=True),
     )
     for linear in ("permutation", "lu", "svd"):
         listing.add(
@@ -53,14 +54,12 @@ def _flows(listing: Listing) -> None:
     for name, options in _MASKED.items():
         cls = getattr(flows, f"Masked{name}AutoregressiveFlow")
         listing.add(cls.__name__, (4,), lambda c=cls, o=options: c(**_options(4), **o))
-    for name in ("RealNVP", "CouplingNSF"):
-        cls = getattr(flows, name)
-        listing.add(
-            f"{name} with context",
-            (4,),
-            lambda c=cls: c(**_options(4), n_conditional_inputs=3),
-            context=(3,),
-        )
+    listing.add(
+        "RealNVP with context",
+        (4,),
+        lambda: flows.RealNVP(**_options(4), n_conditional_inputs=3),
+        context=(3,),
+    )
 
 
 def _transforms(listing: Listing) -> None:
@@ -70,7 +69,7 @@ def _transforms(listing: Listing) -> None:
     def net(inputs: int, outputs: int) -> Any:
         return ResidualNet(inputs, outputs, hidden_features=8, num_blocks=1, activation=F.silu)
 
-    for scale in ("nflows", "wide", "log2"):
+    for scale in ("nflows", "wide"):
         listing.add(
             f"AffineCouplingTransform {scale}",
             (5,),

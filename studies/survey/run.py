@@ -25,6 +25,9 @@ from studies.survey.lines import load
 #: Called with how many layers are done, and of how many.
 Progress = Callable[[int, int], None]
 
+#: Seconds for one check on one example: a survey is not to depend on what else the machine does.
+LONGEST = 300.0
+
 #: Verdicts whose results are kept one by one; of the others, how many.
 _KEPT = (Verdict.FAIL, Verdict.XPASS, Verdict.NOTE, Verdict.ILL_CONDITIONED)
 
@@ -134,7 +137,13 @@ def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
 def _checked(entry: Entry, seed: int) -> Report:
     if entry.density:
         return check_density(entry.build(None), entry.event, context=entry.context, seed=seed)
-    return check_layer(lambda: entry.build(None), entry.event, context=entry.context, seed=seed)
+    return check_layer(
+        lambda: entry.build(None),
+        entry.event,
+        context=entry.context,
+        seed=seed,
+        time_limit=LONGEST,
+    )
 
 
 def _found(report: Report) -> dict[str, Any]:

@@ -16,9 +16,8 @@ _BISECTION = "the inverse is found by bisection in [-10, 10]"
 _CONTEXT = (3,)
 
 #: Couplings and autoregressive layers, and those that are inverted by bisection.
-_COUPLINGS = ("Affine", "InverseAffine", "Shift", "LRS", "RQS", "LinearAffine", "LinearRQS",
-              "LinearLRS", "LinearShift")  # fmt: skip
-_MASKED = ("Affine", "RQS", "LRS")
+_COUPLINGS = ("Affine", "InverseAffine", "Shift", "LRS", "RQS")
+_MASKED = ("AffineForward", "AffineInverse", "RQSForward")
 _SIGMOIDS = ("DeepSigmoidal", "DenseSigmoidal", "DeepDenseSigmoidal")
 
 
@@ -49,23 +48,15 @@ def _networks(listing: Listing) -> None:
         cls = getattr(layers, f"{name}Coupling")
         listing.add(f"{name}Coupling", (5,), lambda cls=cls: cls((5,)))
     for name in _MASKED:
-        for way in ("Forward", "Inverse"):
-            cls = getattr(layers, f"{name}{way}MaskedAutoregressive")
-            listing.add(cls.__name__, (4,), lambda cls=cls: cls((4,)))
+        cls = getattr(layers, f"{name}MaskedAutoregressive")
+        listing.add(cls.__name__, (3,), lambda cls=cls: cls((3,)))
     for name in _SIGMOIDS:
-        for kind in ("Coupling", "ForwardMaskedAutoregressive"):
-            cls = getattr(layers, f"{name}{kind}")
-            listing.add(cls.__name__, (4,), lambda cls=cls: _forward(cls((4,))), _BISECTION)
+        cls = getattr(layers, f"{name}Coupling")
+        listing.add(cls.__name__, (4,), lambda cls=cls: _forward(cls((4,))), _BISECTION)
     listing.add(
         "AffineCoupling with context",
         (4,),
         lambda: layers.AffineCoupling((4,), context_shape=_CONTEXT),
-        context=_CONTEXT,
-    )
-    listing.add(
-        "AffineForwardMaskedAutoregressive with context",
-        (4,),
-        lambda: layers.AffineForwardMaskedAutoregressive((4,), context_shape=_CONTEXT),
         context=_CONTEXT,
     )
 
@@ -108,7 +99,7 @@ def _residual(listing: Listing) -> None:
 
 def _images(listing: Listing) -> None:
     from torchflows.bijections.finite.autoregressive.transformers.linear.affine import Affine
-    from torchflows.bijections.finite.multiscale import architectures, base
+    from torchflows.bijections.finite.multiscale import base
 
     event = (2, 4, 4)
     listing.add("Squeeze", event, lambda: base.Squeeze(event))
@@ -118,9 +109,6 @@ def _images(listing: Listing) -> None:
         "Invertible1x1ConvolutionalCoupling",
         event,
         lambda: base.Invertible1x1ConvolutionalCoupling(event),
-    )
-    listing.add(
-        "MultiscaleRealNVP", event, lambda: architectures.MultiscaleRealNVP(event, n_layers=1)
     )
 
 
@@ -132,9 +120,7 @@ def _flows(listing: Listing) -> None:
     def flow(cls: Any) -> Any:
         return Flow(cls((2,), n_layers=2))
 
-    for name in ("NICE", "RealNVP", "MAF", "IAF", "CouplingRQNSF"):
-        cls = getattr(architectures, name)
-        listing.add(name, (4,), lambda cls=cls: cls((4,), n_layers=2))
-    for name in ("RealNVP", "MAF", "CouplingRQNSF", "CouplingDeepSF"):
+    listing.add("RealNVP", (4,), lambda: architectures.RealNVP((4,), n_layers=2))
+    for name in ("RealNVP", "CouplingDeepSF"):
         cls = getattr(architectures, name)
         listing.add(f"density of {name}", (2,), lambda cls=cls: flow(cls), density=True)

@@ -55,9 +55,7 @@ def _bare(listing: Listing) -> None:
     )
 
 
-def _made(
-    module: nn.Module, way: str = "forward", lacks: frozenset[str] = frozenset()
-) -> Any:
+def _made(module: nn.Module, way: str = "forward", lacks: frozenset[str] = frozenset()) -> Any:
     """A module that makes its transform at every call, by ``call_and_ladj``."""
 
     def forward(module: Any, x: torch.Tensor) -> Any:
@@ -106,6 +104,4 @@ def _flows(listing: Listing) -> None:
     listing.add(
         "CNF", (3,), lambda: _made(zflow.CNF(3, **hidden), "t", _APPROXIMATE), _STEPS
     )  # fmt: skip
-    listing.add(
-        "OTFlow", (3,), lambda: _made(zflow.OTFlow(3, hidden=8), "t", _APPROXIMATE), _STEPS
-    )
+    listing.add("OTFlow", (3,), lambda: _made(zflow.OTFlow(3, hidden=8), "t", _APPROXIMATE), _STEPS)
