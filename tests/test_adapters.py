@@ -64,18 +64,14 @@ def direct(library: str, layer: Any, x: Tensor, inverse: bool) -> Any:
     if library in ("torch.distributions", "pyro"):
         transform = layer.inv if inverse else layer
         z = transform(x)
-        return z, transform.log_abs_det_jacobian(x, z).expand(z.shape[: _rank(transform, z)])
+        logdet = transform.log_abs_det_jacobian(x, z)
+        elementwise = library == "pyro" and transform.domain.event_dim == 0
+        return z, logdet.expand(z.shape) if elementwise else logdet
     if type(layer).__name__ == "NormalizingFlow":
         return (layer.inverse_and_log_det if inverse else layer.forward_and_log_det)(x)
     if type(layer).__name__ == "SimpleRealNVP":
         layer = layer._transform
     return (layer.inverse if inverse else layer)(x)
-
-
-def _rank(transform: Any, z: Tensor) -> int:
-    """How many dimensions a log-det has: all but those of an event, as distributions take it."""
-    dims = getattr(transform.domain, "event_dim", 0)
-    return z.dim() - dims if type(transform).__module__.startswith("pyro.") else z.dim() - dims
 
 
 @with_adapters
@@ -94,7 +90,7 @@ def test_values_are_the_librarys(library: str) -> None:
             with seeded(6 if inverse else 5):
                 start = (found[0].detach() if inverse else x).clone()
                 value, logdet = direct(library, own, start, bool(inverse))
-            if library in ("zuko", "torch.distributions") and len(logdet) == len(x):
+            if library in ("zuko", "torch.distributions", "pyro") and len(logdet) == len(x):
                 # StackTransform along its last dimension says that this is part of the event
                 # and does not sum over it: log_prob of a distribution with it raises.
                 summed = logdet.dim() > 1 and entry.name != "StackTransform last"

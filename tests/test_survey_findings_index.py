@@ -80,10 +80,56 @@ def test_torchflows_sigmoids_add_logarithms_of_a_sum() -> None:
     assert off(found, np.log(slope)) > 1
 
 
-def test_torchflows_logdet_of_a_shift_is_float32() -> None:
+@pytest.mark.parametrize("kind", ["Deep", "Dense", "DeepDense"])
+def test_torchflows_sigmoid_couplings_against_differences(kind: str) -> None:
+    """They begin near the identity, whose log-det is near 0."""
     layers = module("torchflows.bijections.finite.autoregressive.layers")
-    for layer in (layers.ElementwiseShift((3,)), layers.ShiftCoupling((3,))):
-        assert layer.double()(normal(2, 3))[1].dtype == torch.float32
+    layer, x = getattr(layers, f"{kind}SigmoidalCoupling")((2,)).double(), normal(3, 2)
+    exact = exact_logdet(layer, x)
+    assert off(exact, 0) < 0.1
+    assert (layer(x)[1].detach().numpy() < -10).all()
+
+
+def test_torchflows_radial_folds() -> None:
+    """Nothing holds beta above -alpha: below it the slope at z0 is negative."""
+    layer = module("torchflows.bijections.finite.residual.radial").Radial((1,)).double()
+    layer.beta.data.fill_(-2 * float(layer.alpha.detach()))
+    z = layer.z0.detach()[None].clone()
+    near, far = z + 1e-4, z + 100.0
+    moved_near = layer.inverse(near)[0] - layer.inverse(z - 1e-4)[0]
+    moved_far = layer.inverse(far + 1)[0] - layer.inverse(far)[0]
+    assert float(moved_near.detach()) < 0 < float(moved_far.detach())
+
+
+def test_torchflows_logdets_in_float32() -> None:
+    layers = module("torchflows.bijections.finite.autoregressive.layers")
+    matrix = module("torchflows.bijections.finite.matrix")
+    one = torch.Size((3,))
+    for cls in (layers.ElementwiseShift, layers.ShiftCoupling, matrix.HouseholderProductMatrix,
+                matrix.permutation.RandomPermutationMatrix,
+                matrix.permutation.ReversePermutationMatrix):  # fmt: skip
+        assert cls(one).double()(normal(2, 3))[1].dtype == torch.float32
+
+
+def test_torchflows_lu_matrix_refuses_float64() -> None:
+    layer = module("torchflows.bijections.finite.matrix").LUMatrix((4,))
+    assert bool(layer(normal(2, 4).float())[0].isfinite().all())
+    with pytest.raises(RuntimeError, match="dtypes match"):
+        layer.double()(normal(2, 4))
+
+
+def test_torchflows_splines_compute_at_fifty() -> None:
+    """Knots lie in [-50, 50], so that what is computed from them is rounded as 50 is: to 7e-15."""
+    layers = module("torchflows.bijections.finite.autoregressive.layers")
+    layer, z = layers.RQSCoupling((5,)).double(), normal(64, 5)
+    back = layer(layer.inverse(z)[0])[0].detach()
+    assert 1e-15 < off(back, z) <= 2 * np.spacing(50.0)
+
+
+def test_torchflows_householder_sylvester_raises() -> None:
+    sylvester = module("torchflows.bijections.finite.residual.sylvester")
+    with pytest.raises(RuntimeError, match="does not broadcast"):
+        sylvester.HouseholderSylvester((4,)).inverse(normal(2, 4).float())
 
 
 def test_torchflows_actnorm_starts_again_when_it_is_loaded() -> None:

@@ -143,7 +143,7 @@ def test_pyro_neural_autoregressive_adds_a_constant(T: Any, activation: str) -> 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "ELU"])
 def test_pyro_neural_autoregressive_saturates(T: Any, activation: str) -> None:
-    """Close to the end of an activation its inverse has lost digits: float32 is far from float64."""
+    """Close to the end of an activation its inverse has lost digits: float32 is far off."""
     layer = moved(T.neural_autoregressive(3, [8], activation=activation, width=4))
     x = {"sigmoid": 20, "tanh": 3, "ELU": 12}[activation] * normal(64, 3)
     wide = layer.log_abs_det_jacobian(x, layer(x)).detach()
@@ -173,9 +173,14 @@ def test_pyro_polynomial_adds_a_constant(T: Any) -> None:
     assert 1e-9 < off(found, exact) < 1e-5
 
 
-def test_pyro_quadratic_autoregressive_spline_raises(T: Any) -> None:
-    layer = T.spline_autoregressive(3, [8], count_bins=4, order="quadratic")
+@pytest.mark.parametrize("conditional", [False, True])
+def test_pyro_quadratic_autoregressive_spline_raises(T: Any, conditional: bool) -> None:
+    options: dict[str, Any] = {"count_bins": 4, "order": "quadratic"}
+    layer = T.spline_autoregressive(3, [8], **options)
     assert layer.arn.param_dims == [4, 4, 3, 4]
+    if conditional:
+        whole = T.conditional_spline_autoregressive(3, 2, [8], **options)
+        layer = whole.condition(normal(2, 2).float())
     with pytest.raises(ValueError, match="too many values to unpack"):
         layer(normal(2, 3).float())
 

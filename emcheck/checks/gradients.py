@@ -313,6 +313,6 @@ def vmap_agrees(trial: Trial) -> Measure:
     return worst(*measures)
 
 
-def _unless_own(trial: Trial, what: str, error: Exception) -> Exception:
+def _unless_own(trial: Trial, what: str, error: BaseException) -> BaseException:
     """Others' layers need not support a transform; this project's must."""
     return error if trial.subject.own else Unsupported(f"{what}: {one_line(error)}")

@@ -45,6 +45,18 @@ REFUSED = (
     ),
     (
         "pyro",
+        "ConditionalSplineAutoregressive quadratic",
+        "The same network as of `SplineAutoregressive quadratic`.",
+        "test_pyro_quadratic_autoregressive_spline_raises",
+    ),
+    (
+        "torchflows",
+        "HouseholderSylvester",
+        "The product with the reflections takes a matrix of another size, and raises.",
+        "test_torchflows_householder_sylvester_raises",
+    ),
+    (
+        "pyro",
         "ConditionalGeneralizedChannelPermute",
         "The log-det takes `diag()` of one matrix: a batch of contexts raises.",
         "test_pyro_conditional_channels_take_one_context",

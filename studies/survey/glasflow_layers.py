@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch.nn import functional as F
@@ -43,7 +44,7 @@ def _flows(listing: Listing) -> None:
         listing.add(
             f"RealNVP {linear}",
             (4,),
-            lambda linear=linear: flows.RealNVP(**_options(4), linear_transform=linear),
+            partial(flows.RealNVP, **_options(4), linear_transform=linear),
         )
     listing.add(
         "RealNVP batch norm in evaluation mode",
@@ -53,7 +54,7 @@ def _flows(listing: Listing) -> None:
     listing.add("CouplingNSF", (4,), lambda: flows.CouplingNSF(**_options(4), **_BINS))
     for name, options in _MASKED.items():
         cls = getattr(flows, f"Masked{name}AutoregressiveFlow")
-        listing.add(cls.__name__, (4,), lambda c=cls, o=options: c(**_options(4), **o))
+        listing.add(cls.__name__, (4,), partial(cls, **_options(4), **options))
     listing.add(
         "RealNVP with context",
         (4,),
@@ -73,9 +74,7 @@ def _transforms(listing: Listing) -> None:
         listing.add(
             f"AffineCouplingTransform {scale}",
             (5,),
-            lambda scale=scale: AffineCouplingTransform(
-                [1, 0, 1, -1, 1], net, scale_activation=scale
-            ),
+            partial(AffineCouplingTransform, [1, 0, 1, -1, 1], net, scale_activation=scale),
         )
 
 
@@ -85,7 +84,7 @@ def _densities(listing: Listing) -> None:
 
     for name in ("RealNVP", "CouplingNSF", "MaskedAffineAutoregressiveFlow"):
         cls = getattr(flows, name)
-        listing.add(f"density of {name}", (2,), lambda c=cls: c(**_options(2)), density=True)
+        listing.add(f"density of {name}", (2,), partial(cls, **_options(2)), density=True)
     listing.add(
         "density of CouplingNSF uniform",
         (2,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -92,8 +93,8 @@ def _networks(listing: Listing) -> None:
     )
     for activation in ("sigmoid", "tanh", "ELU", "LeakyReLU"):
         name = f"NeuralAutoregressive {activation}"
-        options = {"activation": activation, "width": 4}
-        listing.add(name, (3,), lambda o=options: T.neural_autoregressive(3, [8], **o), _LAST)
+        options: dict[str, Any] = {"activation": activation, "width": 4}
+        listing.add(name, (3,), partial(T.neural_autoregressive, 3, [8], **options), _LAST)
     listing.add("BlockAutoregressive", (3,), block(), _LAST)
     listing.add("BlockAutoregressive normal", (3,), block(residual="normal"), _LAST)
     listing.add("BlockAutoregressive gated", (3,), block(residual="gated"), _LAST)
@@ -104,7 +105,7 @@ def _networks(listing: Listing) -> None:
         listing.add(
             f"SplineAutoregressive {order}",
             (4,),
-            lambda o=order: T.spline_autoregressive(4, [8], count_bins=5, order=o),
+            partial(T.spline_autoregressive, 4, [8], count_bins=5, order=order),
         )
 
 
@@ -145,12 +146,12 @@ def _conditional(listing: Listing) -> None:
         add(
             f"ConditionalSpline {order}",
             (3,),
-            lambda o=order: T.conditional_spline(3, 3, [8], count_bins=4, order=o),
+            partial(T.conditional_spline, 3, 3, [8], count_bins=4, order=order),
         )
         add(
             f"ConditionalSplineAutoregressive {order}",
             (3,),
-            lambda o=order: T.conditional_spline_autoregressive(3, 3, [8], count_bins=4, order=o),
+            partial(T.conditional_spline_autoregressive, 3, 3, [8], count_bins=4, order=order),
         )
 
 
@@ -203,4 +204,3 @@ def _densities(listing: Listing) -> None:
 
     add("affine_coupling", lambda: T.affine_coupling(2, [8]))
     add("spline quadratic", lambda: T.spline(2, count_bins=5, order="quadratic"))
-    add("planar", lambda: T.planar(2))

@@ -9,11 +9,11 @@ from pathlib import Path
 from emcheck._internal.files import write_file
 from studies.pages.markdown import code, escape, plural, table
 from studies.survey.entries import LIBRARIES
-from studies.survey.lines import KINDS, kind
+from studies.survey.lines import KINDS, Row, kind
 from studies.survey.lines import load as load
 from studies.survey.run import COULD_NOT_RUN
 from studies.survey.run import family as family_of
-from studies.survey.told import Row, fails_of, findings
+from studies.survey.told import fails_of, findings
 
 _FAMILIES = ("values", "logdet", "gradients", "state", "contract")
 

@@ -143,6 +143,7 @@ def _checked(entry: Entry, seed: int) -> Report:
         context=entry.context,
         seed=seed,
         time_limit=LONGEST,
+        report_limit=20 * LONGEST,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from studies.pages.markdown import code, escape, table
 from studies.survey.cause import BY_DESIGN, CONFIRMED, Cause

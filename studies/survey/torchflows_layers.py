@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def _elementwise(listing: Listing) -> None:
 
     for name in ("Affine", "InverseAffine", "Scale", "Shift", "RQSpline"):
         cls = getattr(layers, f"Elementwise{name}")
-        listing.add(f"Elementwise{name}", (2, 3), lambda cls=cls: cls((2, 3)))
+        listing.add(f"Elementwise{name}", (2, 3), partial(cls, (2, 3)))
     listing.add("ActNorm", (4,), lambda: layers.ActNorm((4,)))
 
 
@@ -46,13 +47,13 @@ def _networks(listing: Listing) -> None:
 
     for name in _COUPLINGS:
         cls = getattr(layers, f"{name}Coupling")
-        listing.add(f"{name}Coupling", (5,), lambda cls=cls: cls((5,)))
+        listing.add(f"{name}Coupling", (5,), partial(cls, (5,)))
     for name in _MASKED:
         cls = getattr(layers, f"{name}MaskedAutoregressive")
-        listing.add(cls.__name__, (3,), lambda cls=cls: cls((3,)))
+        listing.add(cls.__name__, (3,), partial(cls, (3,)))
     for name in _SIGMOIDS:
         cls = getattr(layers, f"{name}Coupling")
-        listing.add(cls.__name__, (4,), lambda cls=cls: _forward(cls((4,))), _BISECTION)
+        listing.add(cls.__name__, (4,), partial(_forward, cls), _BISECTION)
     listing.add(
         "AffineCoupling with context",
         (4,),
@@ -61,27 +62,28 @@ def _networks(listing: Listing) -> None:
     )
 
 
-def _forward(layer: Any) -> Any:
+def _forward(cls: Any) -> Any:
     """A bijection by its forward alone: a bisection is no exact inverse, and slow."""
-    return adapt(layer, forward=lambda layer, x: layer.forward(x))
+    return adapt(cls((4,)), forward=lambda layer, x: layer.forward(x))
 
 
-def _backward(layer: Any) -> Any:
+def _backward(cls: Any, features: int = 4) -> Any:
     """A bijection by the one direction that it has."""
-    return adapt(layer, forward=lambda layer, z: layer.inverse(z))
+    return adapt(cls((features,)), forward=lambda layer, z: layer.inverse(z))
 
 
 def _matrices(listing: Listing) -> None:
     from torchflows.bijections.finite import matrix
     from torchflows.bijections.finite.matrix import permutation
 
-    for name in ("LUMatrix", "QRMatrix", "HouseholderProductMatrix", "UpperTriangularInvertibleMatrix",
-                 "LowerTriangularInvertibleMatrix"):  # fmt: skip
+    triangular = ("UpperTriangularInvertibleMatrix", "LowerTriangularInvertibleMatrix")
+    triangular = ("UpperTriangularInvertibleMatrix", "LowerTriangularInvertibleMatrix")
+    for name in ("LUMatrix", "QRMatrix", "HouseholderProductMatrix", *triangular):
         cls = getattr(matrix, name)
-        listing.add(name, (4,), lambda cls=cls: cls((4,)))
+        listing.add(name, (4,), partial(cls, (4,)))
     for name in ("RandomPermutationMatrix", "ReversePermutationMatrix"):
         cls = getattr(permutation, name)
-        listing.add(name, (2, 3), lambda cls=cls: cls(torch.Size((2, 3))))
+        listing.add(name, (2, 3), partial(cls, torch.Size((2, 3))))
 
 
 def _residual(listing: Listing) -> None:
@@ -93,8 +95,8 @@ def _residual(listing: Listing) -> None:
     )
 
     for cls in (Planar, Radial, HouseholderSylvester, IdentitySylvester):
-        listing.add(cls.__name__, (4,), lambda cls=cls: _backward(cls((4,))), _ONE_WAY)
-    listing.add("Radial in one dimension", (1,), lambda: _backward(Radial((1,))), _ONE_WAY)
+        listing.add(cls.__name__, (4,), partial(_backward, cls), _ONE_WAY)
+    listing.add("Radial in one dimension", (1,), partial(_backward, Radial, 1), _ONE_WAY)
 
 
 def _images(listing: Listing) -> None:
@@ -123,4 +125,4 @@ def _flows(listing: Listing) -> None:
     listing.add("RealNVP", (4,), lambda: architectures.RealNVP((4,), n_layers=2))
     for name in ("RealNVP", "CouplingDeepSF"):
         cls = getattr(architectures, name)
-        listing.add(f"density of {name}", (2,), lambda cls=cls: flow(cls), density=True)
+        listing.add(f"density of {name}", (2,), partial(flow, cls), density=True)

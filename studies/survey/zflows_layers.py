@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ def _bare(listing: Listing) -> None:
     """Transforms themselves, with their tensors as constants in float64."""
     from zflows.core import transforms as zt
 
-    n = functools.partial(torch.randn, dtype=torch.float64)
+    n = partial(torch.randn, dtype=torch.float64)
     listing.add("AdditiveTransform", (4,), lambda: zt.AdditiveTransform(n(4)))
     listing.add("MonotonicAffineTransform", (4,), lambda: zt.MonotonicAffineTransform(n(4), n(4)))
     listing.add(
@@ -69,6 +69,12 @@ def _made(module: nn.Module, way: str = "forward", lacks: frozenset[str] = froze
     return made
 
 
+def _mixing(kind: str) -> Any:
+    from zflows.core.flows import LinearMixingTransform
+
+    return _made(LinearMixingTransform(4, kind=kind))
+
+
 def _lazy(listing: Listing) -> None:
     from zflows.core import flows as zl
 
@@ -88,7 +94,7 @@ def _lazy(listing: Listing) -> None:
         listing.add(
             f"LinearMixingTransform {kind}",
             (4,),
-            lambda kind=kind: _made(zl.LinearMixingTransform(4, kind=kind)),
+            partial(_mixing, kind),
         )
 
 
