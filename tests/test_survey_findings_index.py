@@ -126,6 +126,53 @@ def test_torchflows_splines_compute_at_fifty() -> None:
     assert 1e-15 < off(back, z) <= 2 * np.spacing(50.0)
 
 
+def test_torchflows_masked_inverse_takes_the_logdet_elsewhere() -> None:
+    """The last pass inverts entries that are inverted already: its log-det is at x, not at z."""
+    layers = module("torchflows.bijections.finite.autoregressive.layers")
+    layer, x = moved(layers.RQSForwardMaskedAutoregressive((3,))), normal(4, 3)
+    z, logdet = (value.detach() for value in layer(x))
+    back, found = (value.detach() for value in layer.inverse(z))
+    assert off(back, x) < 1e-12
+    assert off(logdet, exact_logdet(layer, x)) < 1e-8
+    assert off(exact_logdet(layer.inverse, z), -logdet) < 1e-8
+    assert off(found, -logdet) > 1e-7
+
+
+def test_torchflows_one_by_one_is_that_of_one_pixel() -> None:
+    base = module("torchflows.bijections.finite.multiscale.base")
+    layer = moved(base.Invertible1x1ConvolutionalCoupling((2, 4, 4)).eval(), 0.2)
+    x = normal(2, 2, 4, 4)
+    found, exact = layer(x)[1].detach(), exact_logdet(layer, x)
+    assert off(16 * found, exact) < 1e-6
+    assert off(found, exact) > 0.1
+
+
+def test_torchflows_convolutions_normalise_batches() -> None:
+    """The network that a coupling is conditioned by has batch normalisation."""
+    base = module("torchflows.bijections.finite.multiscale.base")
+    affine = module("torchflows.bijections.finite.autoregressive.transformers.linear.affine")
+    x = normal(4, 2, 4, 4)
+    for layer in (base.CheckerboardCoupling((2, 4, 4), affine.Affine),
+                  base.ChannelWiseCoupling((2, 4, 4), affine.Affine),
+                  base.Invertible1x1ConvolutionalCoupling((2, 4, 4))):  # fmt: skip
+        moved(layer, 0.2).train()
+        assert any(isinstance(part, nn.BatchNorm2d) for part in layer.modules())
+        assert off(layer(x)[0][:2].detach(), layer(x[:2])[0].detach()) > 1e-4
+
+
+def test_glasflow_more_reflections_than_features_are_nan() -> None:
+    """Ten reflections are made for any number of features; beyond it their vectors are 0."""
+    flows = module("glasflow.flows")
+    few, many = (
+        flows.RealNVP(n_inputs=n, n_transforms=2, n_neurons=8, linear_transform="svd")
+        for n in (4, 12)
+    )
+    vectors = [p for name, p in few.named_parameters() if name.endswith("q_vectors")]
+    assert all(len(v) == 10 and bool((v == 0).all(dim=1).any()) for v in vectors)
+    assert bool(few(normal(3, 4).float())[0].isnan().any())
+    assert bool(many(normal(3, 12).float())[0].isfinite().all())
+
+
 def test_torchflows_householder_sylvester_raises() -> None:
     sylvester = module("torchflows.bijections.finite.residual.sylvester")
     with pytest.raises(RuntimeError, match="does not broadcast"):
