@@ -39,9 +39,9 @@ def listed(library: str) -> tuple[Entry, ...]:
 
 def draw(layer: nn.Module, entry: Entry, batch: int = 3, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    sample = getattr(layer, "sample", None)
+    sample = layer.sample if isinstance(layer, Adapted) else None
     if sample is not None:
-        return sample(batch, entry.event, generator)  # type: ignore[no-any-return]
+        return sample(batch, entry.event, generator)
     return torch.randn((batch, *entry.event), generator=generator, dtype=torch.float64)
 
 

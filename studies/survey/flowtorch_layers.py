@@ -17,6 +17,7 @@ def entries() -> tuple[Entry, ...]:
     from flowtorch.parameters import Tensor as Own
 
     listing = Listing("flowtorch")
+    small = DenseAutoregressive(hidden_dims=(8,))
 
     def add(name: str, event: tuple[int, ...], make: Any) -> None:
         listing.add(name, event, lambda: _adapted(make(shape=torch.Size(event)), event))
@@ -34,7 +35,7 @@ def entries() -> tuple[Entry, ...]:
     add(
         "AffineAutoregressive small",
         (3,),
-        lambda shape: fb.AffineAutoregressive(DenseAutoregressive(hidden_dims=(8,)), shape=shape),
+        lambda shape: fb.AffineAutoregressive(small, shape=shape),
     )
     add("SplineAutoregressive", (3,), fb.SplineAutoregressive)
     add("Invert of Affine", (4,), lambda shape: fb.Invert(fb.Affine(Own()), shape=shape))
@@ -42,7 +43,11 @@ def entries() -> tuple[Entry, ...]:
         "Compose",
         (4,),
         lambda shape: fb.Compose(
-            bijectors=[fb.AffineAutoregressive(), fb.Permute(), fb.AffineAutoregressive()],
+            bijectors=[
+                fb.AffineAutoregressive(small),
+                fb.Permute(permutation=torch.tensor([2, 0, 3, 1])),
+                fb.AffineAutoregressive(small),
+            ],
             shape=shape,
         ),
     )
