@@ -40,7 +40,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a module without inverse": (
         lambda: adapt(NET),
         "expected a layer of normflows, nflows, FrEIA, zuko, Pyro or torch.distributions, or a "
-        "with forward and inverse, got Linear: adapt(layer, forward=..., inverse=...) takes "
+        "module with forward and inverse, got Linear: adapt(layer, forward=..., inverse=...) takes "
         "anything else",
     ),
     "a number": (lambda: adapt(3), "got int: adapt(layer, forward=..., inverse=...) takes"),

@@ -57,8 +57,10 @@ LAST = ("has no inverse: only the last output is taken back", "has no inverse")
 #: Entries with a parameter that requires a gradient and is not used.
 UNUSED = ("HouseholderPerm fixed",)
 
-#: Entries with several tensors on a side, for which the adapter chooses the arrangement.
-SEVERAL = ("Split", "Merge", "AffineCoupling pair", "MultiscaleFlow", "Concat", "two outputs")
+#: Entries with several tensors on a side, for which the adapter chooses the arrangement; those
+#: of transforms that hold modules and are none, whose own tensors cannot be converted.
+SEVERAL = ("Split", "Merge", "AffineCoupling pair", "MultiscaleFlow", "Concat", "two outputs",
+           "AffineCoupling inverse", "ComposeTransform planar")  # fmt: skip
 
 
 def direct(library: str, layer: Any, x: Tensor, inverse: bool) -> Any:
@@ -99,7 +101,10 @@ def test_values_are_the_librarys(library: str) -> None:
             with seeded(6 if inverse else 5):
                 start = (found[0].detach() if inverse else x).clone()
                 value, logdet = direct(library, own, start, bool(inverse))
-            if library in ("zuko", "torch.distributions", "pyro") and logdet.dim():
+            if (
+                library in ("zuko", "torch.distributions", "pyro")
+                and logdet.shape[:1] == x.shape[:1]
+            ):
                 # StackTransform along its last dimension says that this is part of the event
                 # and does not sum over it: log_prob of a distribution with it raises.
                 summed = logdet.dim() > 1 and entry.name != "StackTransform last"
@@ -141,6 +146,8 @@ def test_parameters_are_those_of_the_layer(library: str) -> None:
         if f"{library} {entry.name}" in RUNNING:
             continue
         before, copied = outputs(layer, x), copy.deepcopy(layer)
+        if isinstance(before[0], str) and entry.name in BROKEN:
+            continue
         trained = [p for p in copied.parameters() if p.requires_grad]
         for parameter in trained:
             parameter.data.mul_(1.125).add_(0.0625)
