@@ -107,6 +107,32 @@ def test_lines_are_written_one_by_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert rows[1]["note"] == "a note"
 
 
+def test_libraries_are_surveyed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of others stay, in the order of the tables; what is there need not run again."""
+
+    def some(library: str) -> tuple[Entry, ...]:
+        if library == "zflows":
+            raise ImportError("no such library")
+        return two(library)[:1]
+
+    monkeypatch.setattr(run, "entries", some)
+    out, seen = tmp_path / "survey.jsonl", []
+    assert run.missing(["zflows", "pyro"]) == ["zflows"]
+    survey(["torch.distributions"], out=out)
+    survey(["zflows", "zuko"], out=out)
+    header, rows = load(out)
+    assert list(header["libraries"]) == ["zuko", "torch.distributions"]
+    assert [row["library"] for row in rows] == ["zuko", "torch.distributions"]
+    again = ["zuko", "torch.distributions", "pyro"]
+    survey(again, out=out, progress=lambda *step: seen.append(step), resume=True)
+    assert seen == [(1, 1)]
+    assert [row["library"] for row in load(out)[1]] == again
+    with pytest.raises(ValueError, match="expected a survey of seed 1, got seed 0"):
+        survey(["zuko"], seed=1, out=out)
+    with pytest.raises(ValueError, match="expected a library that is installed, got zflows"):
+        survey(["zflows"], out=out)
+
+
 def test_what_cannot_be_surveyed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^expected one of normflows, .*, got 'glow'$"):
         survey(["glow"], out=tmp_path / "survey.jsonl")
