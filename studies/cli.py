@@ -161,17 +161,26 @@ def survey(
     libraries: Annotated[list[str] | None, typer.Argument(help="all by default")] = None,
     seed: Annotated[int, typer.Option(help="random seed")] = 0,
     out: Annotated[Path, typer.Option(help="folder of survey.md")] = REPORTS,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="leave out libraries whose lines are there")
+    ] = False,
 ) -> None:
     """Check the layers of released libraries; exit code 1 if a FAIL is not confirmed."""
     from emcheck.cli.show import StepProgress
     from studies.survey import SURVEYED
     from studies.survey.report import load, write_survey
+    from studies.survey.run import missing
     from studies.survey.run import survey as run_survey
     from studies.survey.told import unconfirmed
 
     data = out / "data" / "survey.jsonl"
+    chosen = tuple(libraries or SURVEYED)
+    absent = missing(chosen)
+    if absent:
+        kept = "what is known of them stays; pip install -e '.[survey]' brings them"
+        print(f"not installed, so not surveyed: {', '.join(absent)}; {kept}")
     with StepProgress("layers") as progress:
-        run_survey(libraries or tuple(SURVEYED), seed, data, progress.advance)
+        run_survey(chosen, seed, data, progress.advance, resume)
     print(write_survey(data, out / "survey.md"))
     raise typer.Exit(FAILED if unconfirmed(load(data)[1]) else 0)
 

@@ -39,8 +39,8 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a class": (lambda: adapt(nn.Linear), "expected a layer, got the class Linear: call it first"),
     "a module without inverse": (
         lambda: adapt(NET),
-        "expected a layer of normflows, nflows, FrEIA, zuko or torch.distributions, or a module "
-        "with forward and inverse, got Linear: adapt(layer, forward=..., inverse=...) takes "
+        "expected a layer of normflows, nflows, FrEIA, zuko, Pyro or torch.distributions, or a "
+        "module with forward and inverse, got Linear: adapt(layer, forward=..., inverse=...) takes "
         "anything else",
     ),
     "a number": (lambda: adapt(3), "got int: adapt(layer, forward=..., inverse=...) takes"),

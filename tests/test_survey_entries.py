@@ -11,12 +11,26 @@ from torch.distributions import Transform
 
 from emcheck.adapters import Adapted, adapt
 from studies.survey import LIBRARIES, entries
-from tests.surveyed import QUIET, adapted, draw, libraries, listed, outputs, same
+from tests.surveyed import (
+    QUIET,
+    adapted,
+    as_layer,
+    draw,
+    libraries,
+    listed,
+    outputs,
+    same,
+    unconditional,
+    with_adapters,
+)
 
 pytestmark = QUIET
 
 #: Entries whose domain torch cannot check: it concatenates answers of different ranks.
 UNCHECKED = ("CatTransform of mixed event_dim",)
+
+#: Entries that return NaN for some data: a finding of the survey.
+NOT_FINITE = ("Radial in one dimension", "Radial", "RealNVP svd")
 
 
 @libraries
@@ -29,7 +43,8 @@ def test_draws_lie_in_the_domain(library: str) -> None:
         if isinstance(own, Transform) and entry.name not in UNCHECKED:
             assert own.domain.check(x).all(), entry.name
         for value in outputs(layer, draw(layer, entry, batch=64))[:2]:
-            assert isinstance(value, str) or torch.as_tensor(value).isfinite().all(), entry.name
+            finite = isinstance(value, str) or torch.as_tensor(value).isfinite().all()
+            assert finite or entry.name in NOT_FINITE, entry.name
 
 
 @pytest.mark.parametrize(
@@ -55,11 +70,11 @@ def test_draws_are_bounded_where_they_must_be(
         assert 0.9 * bounds[i] < size < bounds[i] if i in bounds else 3 < size < 6
 
 
-@libraries
+@with_adapters
 def test_warm_up_sets_what_sets_itself(library: str) -> None:
     """ActNorm layers have unit variance after it and do not move again; others do not move."""
-    for entry in listed(library):
-        layer = adapt(entry.build(None)).double().eval()
+    for entry in unconditional(library):
+        layer = as_layer(entry).double().eval()
         if not isinstance(layer, Adapted):
             continue
         before = copy.deepcopy(layer.state_dict())
@@ -82,10 +97,10 @@ def test_warm_up_sets_what_sets_itself(library: str) -> None:
 @libraries
 def test_entries_are_reproducible(library: str) -> None:
     """Equal generators give equal layers; the global generators are left as they were."""
-    for entry in listed(library)[:12]:
+    for entry in [*unconditional(library)][:12]:
         state = torch.get_rng_state()
         first, second = (
-            adapt(entry.build(torch.Generator().manual_seed(3))).state_dict() for _ in range(2)
+            as_layer(entry, torch.Generator().manual_seed(3)).state_dict() for _ in range(2)
         )
         assert torch.equal(torch.get_rng_state(), state), entry.name
         assert same(list(first.values()), list(second.values())), entry.name
@@ -95,6 +110,8 @@ def test_entries_are_reproducible(library: str) -> None:
 
 def test_every_library_has_a_survey() -> None:
     counts = {library: len(listed(library)) for library in LIBRARIES}
-    assert min(counts.values()) >= 30, counts
+    assert len(counts) >= 10
+    assert min(counts.values()) >= 14, counts
+    assert sum(counts.values()) >= 350, counts
     with pytest.raises(ValueError, match=r"^expected one of normflows, .*, got 'glow'$"):
         entries("glow")

@@ -8,9 +8,11 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
+from torch.distributions import Transform
 
 from emcheck.adapters.core import NotALayer, is_native
 from emcheck.adapters.functions import adapt_functions
+from emcheck.adapters.graph import walk
 
 #: A prefix of ``__module__`` and the module here that adapts its classes.
 _LIBRARIES = {
@@ -18,6 +20,7 @@ _LIBRARIES = {
     "nflows": "nflows",
     "FrEIA": "freia",
     "zuko": "zuko",
+    "pyro.distributions": "pyro",
     "torch.distributions.transforms": "torch_transforms",
     "flowjax": "flowjax",
     "distrax": "distrax",
@@ -46,10 +49,18 @@ def _library_of(layer: object) -> Iterator[ModuleType]:
 
 
 def _adapters_of(layer: object) -> Iterator[str]:
+    if isinstance(layer, Transform) and _holds_pyro(layer):
+        yield "pyro"
     for cls in type(layer).__mro__:
         for library, module in _LIBRARIES.items():
             if cls.__module__ == library or cls.__module__.startswith(library + "."):
                 yield module
+
+
+def _holds_pyro(layer: Transform) -> bool:
+    """Whether a composition or an inverse of torch holds a transform of Pyro."""
+    parts = (found.value for found in walk({"layer": layer}))
+    return any(isinstance(p, Transform) and type(p).__module__.startswith("pyro.") for p in parts)
 
 
 def adapt(
@@ -63,7 +74,7 @@ def adapt(
 
     Four forms:
 
-    - ``adapt(layer)``: a layer of normflows, nflows, FrEIA, zuko or
+    - ``adapt(layer)``: a layer of normflows, nflows, FrEIA, zuko, Pyro or
       ``torch.distributions.transforms``, or a bijection of flowjax, distrax, numpyro or TFP on
       JAX, known by its class; a module that has forward and inverse already is returned as it is.
     - ``adapt(layer, forward=lambda layer, x: ..., inverse=lambda layer, z: ...)``: any module;
@@ -103,7 +114,7 @@ def adapt(
     if is_native(layer):
         return layer
     raise NotALayer(
-        "expected a layer of normflows, nflows, FrEIA, zuko or torch.distributions, or a module "
-        f"with forward and inverse, got {type(layer).__name__}: adapt(layer, forward=..., "
+        "expected a layer of normflows, nflows, FrEIA, zuko, Pyro or torch.distributions, or a "
+        f"module with forward and inverse, got {type(layer).__name__}: adapt(layer, forward=..., "
         "inverse=...) takes anything else"
     )

@@ -35,7 +35,7 @@ from emcheck.checks.core import (
 from emcheck.checks.differences import Quality
 from emcheck.checks.slopes import Output, Slopes
 from emcheck.checks.trial import Trial
-from emcheck.guard import one_line
+from emcheck.guard import foreign, one_line
 from emcheck.known import Clause
 from emcheck.oracle import condition_number
 
@@ -277,7 +277,7 @@ def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
     push = _by_transform if trial.subject.own else _by_dual_numbers
     try:
         dz = push(lambda one: direction(layer, one.clone())[0], x, v)
-    except (RuntimeError, NotImplementedError) as error:
+    except foreign() as error:  # some catch what torch raises, and raise their own
         raise _unless_own(trial, "forward-mode derivatives", error) from error
     J = trial.by_autograd(x[0]) if inverse else trial.jacobian(x[0])
     along = v.cpu().numpy().reshape(-1)
@@ -298,7 +298,7 @@ def vmap_agrees(trial: Trial) -> Measure:
             z, logdet = torch.func.vmap(lambda x: forward_of(layer, x))(stack)
             if trial.has("inverse"):
                 xh, _ = torch.func.vmap(lambda z: inverse_of(layer, z))(z)
-    except (RuntimeError, NotImplementedError) as error:
+    except foreign() as error:  # some catch what torch raises, and raise their own
         raise _unless_own(trial, "vmap", error) from error
     measures = []
     for n in range(len(stack)):
@@ -313,6 +313,6 @@ def vmap_agrees(trial: Trial) -> Measure:
     return worst(*measures)
 
 
-def _unless_own(trial: Trial, what: str, error: Exception) -> Exception:
+def _unless_own(trial: Trial, what: str, error: BaseException) -> BaseException:
     """Others' layers need not support a transform; this project's must."""
     return error if trial.subject.own else Unsupported(f"{what}: {one_line(error)}")

@@ -15,6 +15,7 @@ from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seed_torch
 from emcheck.checks.log_prob import at_temperature_one
 from emcheck.checks.unsupported import Unsupported
+from emcheck.guard import foreign, one_line
 from emcheck.oracle.precision import Array
 
 
@@ -124,8 +125,9 @@ class Flow:
         try:
             if inside.any():
                 found[inside] = self.log_density(x[inside])
-        except (ValueError, AssertionError) as error:
-            raise Unsupported(f"log_prob refuses points beside the samples: {error}") from error
+        except foreign() as error:  # by an exception of its own, often
+            told = one_line(error)
+            raise Unsupported(f"log_prob refuses points beside the samples: {told}") from error
         return found
 
     def sample(self, count: int, seed: int) -> Array:

@@ -19,7 +19,16 @@ LIBRARIES = {
     "FrEIA": "freia_layers",
     "zuko": "zuko_layers",
     "torch.distributions": "torch_layers",
+    "pyro": "pyro_layers",
+    "torchflows": "torchflows_layers",
+    "flowtorch": "flowtorch_layers",
+    "glasflow": "glasflow_layers",
+    "normflowpy": "normflowpy_layers",
+    "zflows": "zflows_layers",
 }
+
+#: The name on the package index, where it is not that of the library.
+DISTRIBUTIONS = {"pyro": "pyro-ppl"}
 
 #: The released libraries, and what is written here to show two known defects.
 SURVEYED = LIBRARIES | {"replica of the paper's code": "paper"}
@@ -37,6 +46,8 @@ class Entry:
             float64 constants: convert the result to the dtype of the input.
         event: the shape of one sample.
         note: what the library says of the layer that a verdict must be read with.
+        context: the shape of the condition of each sample, for a conditional layer.
+        density: whether it is a whole flow, for ``check_density``.
     """
 
     library: str
@@ -44,6 +55,8 @@ class Entry:
     build: Callable[[torch.Generator | None], object]
     event: tuple[int, ...]
     note: str = ""
+    context: tuple[int, ...] | None = None
+    density: bool = False
 
 
 class Listing:
@@ -54,11 +67,18 @@ class Listing:
         self.entries: list[Entry] = []
 
     def add(
-        self, name: str, event: tuple[int, ...], make: Callable[[], object], note: str = ""
+        self,
+        name: str,
+        event: tuple[int, ...],
+        make: Callable[[], object],
+        note: str = "",
+        *,
+        context: tuple[int, ...] | None = None,
+        density: bool = False,
     ) -> None:
         """An entry whose object ``make()`` returns, drawing from the global generators."""
         build = functools.partial(_build, make, f"{self.library} {name}")
-        self.entries.append(Entry(self.library, name, build, event, note))
+        self.entries.append(Entry(self.library, name, build, event, note, context, density))
 
     def done(self) -> tuple[Entry, ...]:
         names = [entry.name for entry in self.entries]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from emcheck._internal.seal import without_seal
-from studies.survey.run import COULD_NOT_RUN
-from studies.survey.told import Row
+from studies.survey.entries import SURVEYED
+
+#: One line of a survey.
+Row = dict[str, Any]
+
+COULD_NOT_RUN = "could not run"
 
 #: What a layer can be, in the order of the tables.
 KINDS = ("ok", "ok, values not compared", "FAIL", COULD_NOT_RUN)
 
 
 def load(path: Path) -> tuple[Row, list[Row]]:
-    """The header and the layers of a survey.
+    """The header and the layers of a survey, library by library in the order of the tables.
 
     Raises:
         ValueError: the file is no survey.
@@ -28,7 +33,8 @@ def load(path: Path) -> tuple[Row, list[Row]]:
         raise ValueError(f"expected lines of a survey in {path}, got {error!r}") from error
     if not known:
         raise ValueError(f"expected lines of a survey in {path}, got other records")
-    return header, rows
+    order = {library: place for place, library in enumerate(SURVEYED)}
+    return header, sorted(rows, key=lambda row: order.get(row["library"], len(order)))
 
 
 def kind(row: Row) -> str:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from studies.pages.errors import ReportError
 from studies.survey.cause import BY_DESIGN, CONFIRMED
-from studies.survey.lines import kind, load
-from studies.survey.told import Fail, Row, fails_of
+from studies.survey.lines import Row, kind, load
+from studies.survey.told import Fail, fails_of
 
 
 def read_survey(path: Path) -> pd.DataFrame:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emcheck._internal.files import write_file
-from emcheck.checks import CHECKS
 from studies.pages.markdown import code, escape, plural, table
 from studies.survey.entries import LIBRARIES
-from studies.survey.lines import KINDS, kind
+from studies.survey.lines import KINDS, Row, kind
 from studies.survey.lines import load as load
 from studies.survey.run import COULD_NOT_RUN
-from studies.survey.told import Row, fails_of, findings
+from studies.survey.run import family as family_of
+from studies.survey.told import fails_of, findings
 
 _FAMILIES = ("values", "logdet", "gradients", "state", "contract")
 
@@ -118,7 +118,7 @@ def _cell(row: Row, family: str) -> str:
 
 def _left_out(check: str, family: str) -> bool:
     """Whether a check of the family was left out for what this layer does not offer."""
-    return CHECKS[check].family == family and check not in _RARE
+    return family_of(check) == family and check not in _RARE
 
 
 def _diagnosis(row: Row) -> str:

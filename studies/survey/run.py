@@ -14,15 +14,19 @@ import torch
 from emcheck._internal.files import growing
 from emcheck._internal.seal import sealed
 from emcheck.checks import CHECKS
+from emcheck.densities import check_density
 from emcheck.guard import foreign, one_line
 from emcheck.kit import Report, check_layer
 from emcheck.result import Result, Verdict
-from studies.survey.entries import LIBRARIES, SURVEYED, Entry, entries
+from studies.survey.entries import DISTRIBUTIONS, LIBRARIES, SURVEYED, Entry, entries
+from studies.survey.lines import COULD_NOT_RUN as COULD_NOT_RUN
+from studies.survey.lines import load
 
 #: Called with how many layers are done, and of how many.
 Progress = Callable[[int, int], None]
 
-COULD_NOT_RUN = "could not run"
+#: Seconds for one check on one example: a survey is not to depend on what else the machine does.
+LONGEST = 300.0
 
 #: Verdicts whose results are kept one by one; of the others, how many.
 _KEPT = (Verdict.FAIL, Verdict.XPASS, Verdict.NOTE, Verdict.ILL_CONDITIONED)
@@ -33,33 +37,81 @@ def survey(
     seed: int = 0,
     out: Path = Path("reports/data/survey.jsonl"),
     progress: Progress | None = None,
+    resume: bool = False,
 ) -> Path:
     """Run the kit over every entry of the libraries and write one line for each layer.
 
-    Lines are appended to ``.<name>.part`` beside ``out``, which takes its name when all are there;
-    what an interrupted survey has written stays in the part.
+    Library by library ``out`` is written anew: the lines of this one in place of its old ones,
+    those of others kept. While a library runs they grow in ``.<name>.part`` beside ``out``.
 
     Args:
-        libraries: among :data:`studies.survey.SURVEYED`.
+        libraries: among :data:`studies.survey.SURVEYED`. One that is not installed keeps the
+            lines that it has.
         seed: as in ``check_layer``; the layers themselves are the same for every seed.
         out: the file of JSON lines.
         progress: called after every layer.
+        resume: leave out libraries whose lines are there, for this version and these layers.
 
     Raises:
-        ValueError: a library that is not surveyed, or none that is installed.
-                    another process that surveys there, a file that cannot be written.
+        ValueError: a library that is not surveyed, none that is installed, a file of another
+                    seed, another process that surveys there, a file that cannot be written.
     """
-    listed = {library: _listed(library) for library in libraries}
-    chosen = [entry for found in listed.values() for entry in found or ()]
-    if not chosen:
+    listed = {library: found for library in libraries if (found := _listed(library)) is not None}
+    if not listed:
         raise ValueError(f"expected a library that is installed, got {', '.join(libraries)}")
-    with growing(out) as file:
-        _append(file, _header(listed, seed))
-        for done, entry in enumerate(chosen):
-            _append(file, examine(entry, seed))
-            if progress is not None:
-                progress(done + 1, len(chosen))
+    if resume:
+        listed = {name: found for name, found in listed.items() if not _there(out, name, found)}
+    done, total = 0, sum(map(len, listed.values()))
+    for library, found in listed.items():
+        header, kept = _before(out, library, len(found), seed)
+        with growing(out) as file:
+            _append(file, header)
+            for entry in found:
+                _append(file, examine(entry, seed))
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            for row in kept:
+                _append(file, row)
     return out
+
+
+def missing(libraries: Sequence[str]) -> list[str]:
+    """The libraries that are not installed here."""
+    return [library for library in libraries if _listed(library) is None]
+
+
+def _there(out: Path, library: str, found: Sequence[Entry]) -> bool:
+    """Whether ``out`` has the layers of a library, at the version that is installed."""
+    if not out.exists():
+        return False
+    header, rows = load(out)
+    names = {row["name"] for row in rows if row["library"] == library}
+    return header["libraries"].get(library) == version_of(library) and names == {
+        entry.name for entry in found
+    }
+
+
+def _before(
+    out: Path, library: str, layers: int, seed: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The header with a library that runs now, and the lines of the others."""
+    header, rows = load(out) if out.exists() else (_header(seed), [])
+    if header["seed"] != seed:
+        raise ValueError(f"{out}: expected a survey of seed {seed}, got seed {header['seed']}")
+    kept = [row for row in rows if row["library"] != library]
+    present = _header(seed)
+    for key in ("torch", "python"):
+        if kept and present[key] not in header[key].split(" and "):
+            present[key] = f"{header[key]} and {present[key]}"
+        elif kept:
+            present[key] = header[key]
+    versions = header["libraries"] | {library: version_of(library)}
+    counts = header["layers"] | {library: layers}
+    order = [name for name in SURVEYED if name in versions]
+    present["libraries"] = {name: versions[name] for name in order}
+    present["layers"] = {name: counts[name] for name in order}
+    return present, kept
 
 
 def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
@@ -72,7 +124,7 @@ def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
         "note": entry.note,
     }
     try:
-        report = check_layer(lambda: entry.build(None), entry.event, seed=seed)
+        report = _checked(entry, seed)
     except foreign() as error:  # of others' code, which may raise anything, or of the kit itself
         reason, named = one_line(error), isinstance(error, ValueError)
         return row | {
@@ -82,10 +134,23 @@ def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
     return row | _found(report)
 
 
+def _checked(entry: Entry, seed: int) -> Report:
+    if entry.density:
+        return check_density(entry.build(None), entry.event, context=entry.context, seed=seed)
+    return check_layer(
+        lambda: entry.build(None),
+        entry.event,
+        context=entry.context,
+        seed=seed,
+        time_limit=LONGEST,
+        report_limit=20 * LONGEST,
+    )
+
+
 def _found(report: Report) -> dict[str, Any]:
     families: dict[str, Counter[str]] = {}
     for result in report.results:
-        counts = families.setdefault(CHECKS[result.check].family, Counter())
+        counts = families.setdefault(family(result.check), Counter())
         counts[result.verdict.value] += 1
     explained = [
         {"cause": e.cause, "text": e.text, "evidence": e.evidence, "checks": list(e.checks)}
@@ -101,6 +166,11 @@ def _found(report: Report) -> dict[str, Any]:
         "unsupported": sorted({r.check for r in report.results if _unsupported(r)}),
         "explanations": explained,
     }
+
+
+def family(check: str) -> str:
+    """The column of a check; what a density returns are its values."""
+    return CHECKS[check].family if check in CHECKS else "values"
 
 
 def _unsupported(result: Result) -> bool:
@@ -120,27 +190,26 @@ def _listed(library: str) -> tuple[Entry, ...] | None:
         return None
 
 
-def _header(listed: dict[str, tuple[Entry, ...] | None], seed: int) -> dict[str, Any]:
-    versions = {library: _version(library) for library in listed}
+def _header(seed: int) -> dict[str, Any]:
     return {
         "kind": "survey",
         "seed": seed,
         "emcheck": importlib.metadata.version("emcheck"),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "libraries": versions,
-        "layers": {library: len(found or ()) for library, found in listed.items()},
+        "libraries": {},
+        "layers": {},
     }
 
 
-def _version(library: str) -> str:
+def version_of(library: str) -> str:
     """The version of a library, ``""`` for what is written here or not installed."""
     if library not in LIBRARIES:
         return ""
     if library.startswith("torch."):
         return str(torch.__version__)  # with its build, which the metadata leave out
     try:
-        return importlib.metadata.version(library.partition(".")[0])
+        return importlib.metadata.version(DISTRIBUTIONS.get(library, library))
     except importlib.metadata.PackageNotFoundError:
         return ""
 

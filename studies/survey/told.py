@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from studies.pages.markdown import code, escape, table
 from studies.survey.cause import BY_DESIGN, CONFIRMED, Cause
 from studies.survey.findings import CAUSES, REFUSED, cause_of
-from studies.survey.run import COULD_NOT_RUN
-
-#: One line of a survey.
-Row = dict[str, Any]
+from studies.survey.lines import COULD_NOT_RUN, Row
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,8 @@ def stabilised(evidence: Evidence) -> Iterator[Fit]:
         eps = found[0][0]
         yield Fit(
             "stabiliser_in_denominator",
-            f"The inverse divides by the scale plus {eps:.3g}: a stabiliser in the denominator.",
+            f"The slope of the inverse is 1 / (slope of forward + {eps:.3g}): a stabiliser, added "
+            "to what is divided by or to the argument of a logarithm.",
             f"J_inverse^-1 - J_forward is diagonal with the entry {eps:.6g} in {len(found)} of "
             f"{len(found)} cases",
         )

@@ -101,8 +101,9 @@ def needs_forward_first(evidence: Evidence) -> Iterator[Fit]:
     alone = attempt(lambda: call_inverse(copy_layer(trial.layer), z)[0])
     after, names = _after(trial.layer, x, z)
     after_other, _ = _after(trial.layer, other, z)
-    if after is None:
-        return
+    again, _ = _after(trial.layer, x, z)
+    if after is None or again is None or not evidence.alike(after, again):
+        return  # what is drawn at random in a first call is no trace of the data
     told = ", ".join(f"`{name}`" for name in names)
     where = f" (attribute {told})" if names else ""
     if alone is None:
