@@ -349,6 +349,11 @@ GRID_SHARE = 1e-4
 #: An integral on a grid that is not known to this says nothing.
 MOST_UNKNOWN = 0.2
 
+#: The share of a kernel must be known to one in the root of this, to say anything; to this share
+#: of itself, to explain anything.
+FEWEST = 100.0
+KNOWN_TO = 0.05
+
 #: What one of several thousand weights may be of their number before nothing is said.
 LARGEST_SHARE = 0.02
 

@@ -348,3 +348,23 @@ class LeakingFixedPoint(FixedPoint):
 
     def inner(self, x):
         return x.tanh() / 2 + 0.01 * (x.mean(0) - x)
+
+
+class Hutchinson(nn.Module):
+    """z = exp(M) x with tr(M) by random signs; a share of the estimate has a gradient."""
+
+    def __init__(self, share=1.0):
+        super().__init__()
+        self.matrix = nn.Parameter(0.3 * torch.eye(3) + 0.1)
+        self.share = share
+
+    def trace(self, x):
+        v = torch.randint(0, 2, x.shape).to(x) * 2 - 1
+        t = ((v @ self.matrix) * v).sum(1)
+        return (self.share * t + (1 - self.share) * t.detach()) if self.share else t.detach()
+
+    def forward(self, x):
+        return x @ torch.linalg.matrix_exp(self.matrix), self.trace(x)
+
+    def inverse(self, z):
+        return z @ torch.linalg.matrix_exp(-self.matrix), -self.trace(z)

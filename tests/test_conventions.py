@@ -189,3 +189,19 @@ def test_an_inverse_is_judged_by_its_tolerance(
 def test_a_tolerance_is_a_number_or_sets_one(tolerance: Any) -> None:
     with pytest.raises(ValueError, match="expected tolerance above 0 and below 1 or a function"):
         report_of(conventions.FixedPoint, (3,), tolerance=tolerance)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(1.0, ""), (0.0, "has no gradient"), (0.5, "has another gradient, on average")],
+)
+def test_the_gradient_of_an_estimate_is_judged(share: float, told: str, seed: int) -> None:
+    lacks = {"deterministic_logdet": False}
+    layer = conventions.Hutchinson(share)
+    report = report_of(layer, (3,), capabilities=lacks, seed=seed)
+    assert report.ok is (not told), str(report)
+    if told:
+        (failure,) = report.failures
+        assert failure.check == "gradient_of_estimate_is_unbiased"
+        assert told in report.explanations[0].text

@@ -169,3 +169,28 @@ def _roulette(generator: np.random.Generator, n: int) -> np.ndarray[Any, np.dtyp
     sums = np.cumsum((2 * 0.6) ** np.arange(60) / 2.0) * 2  # terms 0.6^k, kept with 2^-k
     expected = 1 / (1 - 0.6)
     return (sums[np.minimum(last, 60) - 1] - expected)[:, None]
+
+
+class Sheared(torch.nn.Module):
+    """A normal density in three dimensions, ``log_prob`` off by a constant."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([[1.0, 0, 0], [0.5, 2, 0], [-1, 0.3, 0.7]]))
+        self.offset = offset
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        base = torch.distributions.Normal(0.0, 1.0).log_prob(x @ self.weight).sum(1)
+        return base + torch.linalg.slogdet(self.weight)[1] + self.offset
+
+    def sample(self, n: int) -> torch.Tensor:
+        z = torch.randn(n, 3).to(self.weight)
+        return z @ self.weight.inverse()
+
+
+def test_three_dimensions_are_integrated() -> None:
+    right, wrong = check_density(Sheared(), (3,)), check_density(Sheared(0.01), (3,))
+    assert right.ok, str(right)
+    passed = {r.check for r in right.results if r.verdict is Verdict.PASS}
+    assert "log_prob_integrates_to_one" in passed
+    assert "log_prob_integrates_to_one" in {failure.check for failure in wrong.failures}

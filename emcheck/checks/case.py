@@ -139,8 +139,7 @@ class Subject:
         lacks: capability -> why; checks that need it are UNSUPPORTED.
         broken: capability -> why; checks that need it are NOT RUN, another one has failed.
         free: whether ``draw`` leaves no number out.
-        tail: how many entries at the end of a sample are its context.
-        context: what these entries mean; None where a layer takes none.
+        context: of each sample, the entries at its end; None where a layer takes none.
         carried: the argument to which the layer adds its log-det, empty if it has none.
         estimated: whether the log-det is a random estimate, right on average.
         tolerance: what an inverse of finite accuracy declares: a number, or a function
@@ -168,7 +167,6 @@ class Subject:
     lacks: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     free: bool = False
-    tail: int = 0
     context: Context | None = None
     carried: str = ""
     estimated: bool = False
@@ -186,6 +184,11 @@ class Subject:
         """The definition of ``layer`` at its present parameters, where there is one."""
         defined = self.definition or (self.spec.define if self.spec else None)
         return defined(self.unwrap(layer), event) if defined else None
+
+    @property
+    def tail(self) -> int:
+        """How many entries at the end of a sample are its context."""
+        return self.context.size if self.context else 0
 
     @property
     def anywhere(self) -> bool:

@@ -6,16 +6,24 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emcheck._internal.randomness import seed_torch
 from emcheck.adapters.conventions import Estimated
-from emcheck.bounds import DEVIATIONS, Measure, compare
-from emcheck.checks.calling import is_per_sample, per_sample
+from emcheck.bounds import (
+    DEVIATIONS,
+    DIFFERENCE_SPREAD,
+    FINITE_DIFFERENCE,
+    Measure,
+    compare,
+)
+from emcheck.checks.calling import forward_of, is_per_sample, per_sample
 from emcheck.checks.core import Unsupported, check, ill_conditioned, worst, yes
+from emcheck.checks.differences import Difference, Quality, central_difference
+from emcheck.checks.gradients import smooth
 from emcheck.checks.trial import Trial
 from emcheck.known import Clause
-from emcheck.oracle import slogdet
+from emcheck.oracle import explicit_jacobian, slogdet
 from emcheck.oracle.precision import Array
 
 #: Draws of each estimate; where their mean seems wrong, it is drawn anew, so many times as often.
@@ -34,6 +42,69 @@ def inverse_logdet_is_unbiased(trial: Trial) -> Measure:
     if trial.layer.inverse(trial.latent.clone())[1] is None:  # type: ignore[operator]
         raise Unsupported("inverse returns x alone, without a log-det")
     return _unbiased(trial, inverse=True)
+
+
+@check("gradients", Clause.GRADIENTS, "estimated", "gradient", adapt=smooth)
+def gradient_of_estimate_is_unbiased(trial: Trial) -> Measure:
+    """The mean gradient of the estimates is that of log|det| of the Jacobian (clause 7; MEAN).
+
+    Along one direction of ``x`` and all parameters together.
+    """
+    exact = _slope_of_logdet(trial)
+    if exact.quality is not Quality.GOOD:
+        return ill_conditioned("MEAN", detail=f"no difference of log|det| judges: {exact.quality}")
+    room = FINITE_DIFFERENCE * max(abs(exact.value), 1.0) + DIFFERENCE_SPREAD * exact.spread
+    truth, unit = np.array([exact.value]), np.array([room])
+    first = judged(slopes_of_estimates(trial, DRAWS, 4), truth, unit)
+    return first if first.ok else judged(slopes_of_estimates(trial, AGAIN * DRAWS, 5), truth, unit)
+
+
+def _direction(trial: Trial, layer: nn.Module, x: Tensor) -> list[Tensor]:
+    """Where to: ``x`` and the floating-point parameters, each by its own size."""
+    generator = trial.case.generator(33)
+    leaves = [x, *(p for p in layer.parameters() if p.requires_grad)]
+    return [
+        torch.randn(leaf.shape, generator=generator, dtype=torch.float64).to(leaf)
+        * max(float(leaf.detach().abs().mean()) if leaf.numel() else 0.0, 0.1)
+        for leaf in leaves
+    ]
+
+
+def _slope_of_logdet(trial: Trial) -> Difference:
+    """The derivative of the exact log-det along the direction, by central differences."""
+    x = trial.x[:1]
+    along, *of_parameters = _direction(trial, trial.new_layer(), x)
+
+    def logdet(t: float) -> float:
+        layer = trial.new_layer()
+        with torch.no_grad():
+            moved = [p for p in layer.parameters() if p.requires_grad]
+            for parameter, step in zip(moved, of_parameters, strict=True):
+                parameter.add_(t * step)
+        J = explicit_jacobian(lambda one: forward_of(layer, one.clone()), (x + t * along)[0])
+        return slogdet(J)[0]
+
+    return central_difference(logdet, 1 + abs(logdet(0.0)), trial.arithmetic.u)
+
+
+def slopes_of_estimates(trial: Trial, count: int, stream: int) -> Array:
+    """``(count, 1)`` derivatives of independent estimates along the direction."""
+    layer, x, found = trial.new_layer(), trial.x[:1], []
+    assert isinstance(layer, Estimated)
+    direction = _direction(trial, layer, x)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        seed_torch(trial.case.seed * 7919 + stream)
+        for _ in range(count):
+            leaf = x.clone().requires_grad_(True)
+            leaves = [leaf, *(p for p in layer.parameters() if p.requires_grad)]
+            one = per_sample(layer.estimate(leaf), leaf, "forward").sum()
+            if not one.requires_grad:
+                found.append(0.0)
+                continue
+            gradients = torch.autograd.grad(one, leaves, allow_unused=True)
+            pairs = zip(gradients, direction, strict=True)
+            found.append(sum(float((g * d).sum()) for g, d in pairs if g is not None))
+    return np.array(found)[:, None]
 
 
 def _unbiased(trial: Trial, inverse: bool) -> Measure:

@@ -40,7 +40,7 @@ from emcheck.known import Clause
 from emcheck.oracle import condition_number
 
 
-def _smooth(case: Case, subject: Subject) -> Case:
+def smooth(case: Case, subject: Subject) -> Case:
     """Gradients are checked in float64, on small events, away from ill-conditioned states."""
     style = "mixed" if case.style in ("ill", "mixed") else "trained"
     dtype = torch.float64 if subject.doubles else case.dtype
@@ -49,13 +49,13 @@ def _smooth(case: Case, subject: Subject) -> Case:
     return subject.clip(smooth, 3, 4)
 
 
-@check("gradients", Clause.GRADIENTS, "gradient", adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, "gradient", adapt=smooth)
 def gradient_of_latent(trial: Trial) -> Measure:
     """Gradients of ``z`` for x and every parameter equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[0], trial.x)
 
 
-@check("gradients", Clause.GRADIENTS, "gradient", "exact_logdet", adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, "gradient", "exact_logdet", adapt=smooth)
 def gradient_of_logdet(trial: Trial) -> Measure:
     """Gradients of the log-det alone equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[1], trial.x)
@@ -68,7 +68,7 @@ def gradient_of_logdet(trial: Trial) -> Measure:
     "inverse_gradient",
     "exact_inverse",
     "exact_logdet",
-    adapt=_smooth,
+    adapt=smooth,
 )
 def gradient_of_inverse_logdet(trial: Trial) -> Measure:
     """Gradients of the inverse's log-det equal central differences (clause 7)."""
@@ -123,7 +123,7 @@ def trainable(layer: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in layer.named_parameters() if p.requires_grad and p.numel()}
 
 
-@check("gradients", Clause.GRADIENTS, "inverse", "inverse_gradient", "exact_inverse", adapt=_smooth)
+@check("gradients", Clause.GRADIENTS, "inverse", "inverse_gradient", "exact_inverse", adapt=smooth)
 def gradient_of_inverse(trial: Trial) -> Measure:
     """Gradients through ``inverse`` equal the implicit formula ``J^-T g`` (clause 7).
 
@@ -185,10 +185,10 @@ _DRAWS = 12
 
 def _two_channels(case: Case, subject: Subject) -> Case:
     """With one channel a reflection is -1 whatever its vector, and triangles are empty."""
-    smooth = replace(_smooth(case, subject), scale="unit")
+    found = replace(smooth(case, subject), scale="unit")
     if not subject.any_channels:
-        return smooth
-    return replace(smooth, event=(max(smooth.event[0], 2), *smooth.event[1:]))
+        return found
+    return replace(found, event=(max(found.event[0], 2), *found.event[1:]))
 
 
 @check("gradients", Clause.GRADIENTS, "gradient", adapt=_two_channels)
@@ -215,7 +215,7 @@ def no_dead_parameter(trial: Trial) -> Measure:
 
 
 def _ordinary(case: Case, subject: Subject) -> Case:
-    return replace(_smooth(case, subject), scale="unit")
+    return replace(smooth(case, subject), scale="unit")
 
 
 @check("gradients", Clause.GRADIENTS, "transforms", adapt=_ordinary)

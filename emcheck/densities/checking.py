@@ -50,7 +50,7 @@ def check_density(
 
     The checks are those of :data:`emcheck.densities.DENSITY_CHECKS`: samples and their ``log_prob``
     are finite, samples are reproducible, rows are independent, the gradient is right, the
-    integral over a grid is 1 (up to two dimensions), and around several samples as many others
+    integral over a grid is 1 (up to three dimensions), and around several samples as many others
     lie as ``log_prob`` says. A statistical check flags what is six standard errors off, twice in
     a row with draws of its own, so a right flow fails less than once in 1e6 reports; its result
     says what would have been seen.

@@ -12,8 +12,10 @@ import torch
 from emcheck.bounds import (
     COUPLED,
     DEVIATIONS,
+    FEWEST,
     FINITE_DIFFERENCE,
     GRID_SHARE,
+    KNOWN_TO,
     LARGEST_SHARE,
     MOST_UNKNOWN,
     Arithmetic,
@@ -36,12 +38,6 @@ WIDTHS = (0.3, 0.6, 0.9, 1.3)
 
 #: Kernels for each width.
 PLACES = 6
-
-#: Relative error up to which an explanation looks at a share.
-KNOWN_TO = 0.05
-
-#: The share that a kernel looks at must be known to one in the root of this, to say anything.
-FEWEST = 100.0
 
 
 @dataclass(frozen=True)
@@ -141,9 +137,9 @@ def gradient_of_log_prob(flow: Flow, seed: int) -> Measure:
 
 @density_check
 def log_prob_integrates_to_one(flow: Flow, seed: int) -> Measure:
-    """The integral of ``exp(log_prob)`` is 1, on a grid of up to two dimensions."""
-    if flow.size > 2:
-        raise Unsupported("a grid has at most two dimensions; see samples_follow_log_prob")
+    """The integral of ``exp(log_prob)`` is 1, on a grid of up to three dimensions."""
+    if flow.size > 3:
+        raise Unsupported("a grid has at most three dimensions; see samples_follow_log_prob")
     x = flow.sample(SAMPLES, seed)
     if not np.isfinite(x).all():
         return ill_conditioned("QUAD", detail="samples are not finite")
@@ -183,7 +179,7 @@ def _on_a_grid(flow: Flow, x: Array) -> Measure:
 
 
 #: Points of each axis, by dimension.
-GRID = {1: 20_000, 2: 400}
+GRID = {1: 20_000, 2: 400, 3: 72}
 
 
 def _root(x: Array) -> Array:

@@ -108,6 +108,20 @@ class EstimateKeepsItsSign(Estimating[ActNorm2d]):
         return x, self.estimate(-logdet)
 
 
+@fault(
+    "gradient_of_estimate_is_unbiased",
+    Conv1x1,
+    "Estimators under no_grad, or a term that is detached: the flow trains without its log-det.",
+    correct=Estimating,
+    cause="estimate_gradient",
+)
+class EstimateWithoutGradient(Estimating[Conv1x1]):
+    """The estimate is detached: no gradient flows through the log-det."""
+
+    def estimate(self, logdet: Tensor) -> Tensor:
+        return super().estimate(logdet.detach())
+
+
 #: The event of a flow that draws samples.
 _EVENT = (2, 2, 2)
 

@@ -104,7 +104,6 @@ def make_subject(
         definition=_definition(reference) if reference else None,
         draw=_draw(sample, layer, event, condition),
         free=condition is not None and sample is None,
-        tail=condition.size if condition else 0,
         context=condition,
         lacks=lacks,
         memo={},

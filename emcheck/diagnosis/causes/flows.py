@@ -11,7 +11,7 @@ import numpy as np
 
 from emcheck.bounds import DEVIATIONS
 from emcheck.checks.core import agree
-from emcheck.checks.estimates import AGAIN, DRAWS, draws
+from emcheck.checks.estimates import AGAIN, DRAWS, draws, slopes_of_estimates
 from emcheck.checks.log_prob import SAMPLES, latents_of_samples, log_prob_of, mistakes
 from emcheck.diagnosis.evidence.attempt import attempt
 from emcheck.diagnosis.evidence.measured import Evidence
@@ -50,6 +50,25 @@ def estimate_biased(evidence: Evidence) -> Iterator[Fit]:
         f"The estimate of the log-det of {which} is biased: on average it {told}.",
         f"mean of {AGAIN * DRAWS} estimates {mean[0]:.4g} +- {error[0]:.1g}, expected "
         f"{truth[0]:.4g}; so on {len(mean)} samples",
+    )
+
+
+_GRADIENT = "gradient_of_estimate_is_unbiased"
+
+
+@hypothesis("estimate_gradient", rank=SEEN, when=(_GRADIENT,), explains=frozenset({_GRADIENT}))
+def estimate_gradient(evidence: Evidence) -> Iterator[Fit]:
+    """No estimate has a gradient, or their mean is another one."""
+    trial = evidence.trial(replace(evidence.base, style="trained", batch=1))
+    found = slopes_of_estimates(trial, DRAWS, 6)
+    told = "has no gradient: it is computed under no_grad, or detached"
+    if found.any():
+        told = "has another gradient, on average, than the log-det"
+    yield Fit(
+        "estimate_gradient",
+        f"The estimate of the log-det {told}.",
+        f"mean derivative {found.mean():.4g} along one direction of x and parameters, "
+        f"{DRAWS} draws",
     )
 
 
