@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from emcheck.isolated import Job
     from emcheck.kit.pytest_checks import LayerCheck
 
+
+#: The id of a check of a layer, as pytest prints it: ``::Mixing-4x8x6-logdets_cancel``.
+_ID = re.compile(r"^(::)?[\w.\[\]]+-\d+(x\d+)*-\w+$")
+
+#: The ids that were given in place of files; empty: all.
+_WANTED = pytest.StashKey[frozenset[str]]()
 
 #: What ends the processes in which the targets are checked.
 _OPENED = pytest.StashKey[ExitStack]()
@@ -43,10 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """With a target and no test file named, the target is all that is run."""
-    named = config.args_source is pytest.Config.ArgsSource.ARGS
     asked = config.getoption("--emcheck-target") or config.getoption("--emcheck")
-    if asked and not named:
-        config.args = []
+    if not asked:
+        return
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    ids = [word for word in config.args if _ID.match(word) and not Path(word).exists()]
+    config.stash[_WANTED] = frozenset(word.removeprefix("::") for word in ids)
+    config.args = [word for word in config.args if word not in ids] if named else []
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -63,9 +73,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """One item for each check of each target."""
+    wanted = session.config.stash.get(_WANTED, frozenset())
     items += [
         CheckItem.from_parent(session, name=check.identity, layer_check=check)
         for check in _layer_checks(session.config)
+        if not wanted or check.identity in wanted
     ]
 
 

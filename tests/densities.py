@@ -76,12 +76,26 @@ class NotFinite(Coupled):
         return torch.where(x.sum(1, keepdim=True) > 4, math.nan, x)
 
 
+class Tempered(Coupled):
+    """A temperature can be asked for; here it is heard."""
+
+    def sample(self, n, context=None, temperature=1.0):
+        self.temperature = temperature
+        return super().sample(n, context)
+
+
+class DeafToTemperature(Coupled):
+    def sample(self, n, context=None, temperature=1.0):
+        return super().sample(n, context)
+
+
 def normal(n):
     return D.Independent(D.Normal(torch.zeros(n), torch.ones(n)), 1)
 
 
 RIGHT = {
     "coupled": (lambda: coupled(4), (4,)),
+    "with a temperature": (Tempered, (4,)),
     "in two dimensions": (lambda: coupled(2), (2,)),
     "in twenty": (lambda: coupled(20), (20,)),
     "normal": (lambda: normal(3), (3,)),
@@ -155,6 +169,7 @@ WRONG = {
         "log_prob_of_samples_is_finite",
         None,
     ),
+    "temperature ignored": (DeafToTemperature, (4,), "temperature_is_used", None),
     "unseeded": (Unseeded, (4,), "samples_are_reproducible", None),
     "batch in log_prob": (BatchNormed, (4,), "log_prob_rows_are_independent", None),
     "gradient cut": (Detached, (4,), "gradient_of_log_prob", None),

@@ -182,3 +182,18 @@ def test_ids_come_from_parameters() -> None:
 def test_targets_are_pairs(targets: list[object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         emcheck.parametrize_with_checks(targets)  # type: ignore[arg-type]
+
+
+@pytest.mark.system
+def test_an_id_can_be_given_back(tmp_path: Path) -> None:
+    words = ["pytest", "--emcheck-target=mine:make", "--emcheck-shape=3,2,2", "-v"]
+    (tmp_path / "mine.py").write_text(
+        "from emcheck.layers import Conv1x1\ndef make():\n    return Conv1x1(3)\n"
+    )
+    ids = ["Conv1x1-3x2x2-logdets_cancel", "::Conv1x1-3x2x2-state_dict_restores"]
+    done = subprocess.run(
+        [sys.executable, "-m", *words, *ids], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert all(name.removeprefix("::") in done.stdout for name in ids)

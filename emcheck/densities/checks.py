@@ -95,6 +95,16 @@ def samples_are_reproducible(flow: Flow, seed: int) -> Measure:
 
 
 @density_check
+def temperature_is_used(flow: Flow, seed: int) -> Measure:
+    """Where ``sample`` takes a temperature, another one gives other samples."""
+    if not flow.has_temperature:
+        raise Unsupported("sample takes no temperature")
+    warm, cold = flow.sample(64, seed), flow.sample(64, seed, temperature=0.5)
+    same = np.array_equal(warm, cold)
+    return yes(not same, "samples at temperature 0.5 are those at temperature 1, bit by bit")
+
+
+@density_check
 def log_prob_rows_are_independent(flow: Flow, seed: int) -> Measure:
     """``log_prob`` of a sample does not depend on the others of its batch."""
     x = flow.sample(8, seed)

@@ -39,6 +39,7 @@ class Flow:
         self.context = None if context is None else _like(context)
         self.target = self._target()
         self._others: list[tuple[int, ...]] = []
+        self._warmth: dict[str, float] = {}
         self._call = next(self._calls(), None)
         if self._call is None and self._others:
             raise ValueError(f"expected samples of shape {shape}, got {self._others[0]}")
@@ -55,7 +56,7 @@ class Flow:
         given = cls.__new__(cls)
         given.shape, given.size = shape, math.prod(shape)
         given.module, given.context = copy_layer(flow), context
-        given._others, given.target = [], given._target()
+        given._others, given.target, given._warmth = [], given._target(), {}
         return next(given._calls(), None)
 
     def _target(self) -> Any:
@@ -130,16 +131,28 @@ class Flow:
             raise Unsupported(f"log_prob refuses points beside the samples: {told}") from error
         return found
 
-    def sample(self, count: int, seed: int) -> Array:
+    @property
+    def has_temperature(self) -> bool:
+        """Whether ``sample`` takes a temperature."""
+        return bool(self._warmth)
+
+    def sample(self, count: int, seed: int, temperature: float = 1.0) -> Array:
         """``(count, n)`` in float64, from torch's global generator at a seed of its own.
+
+        At another temperature only where ``has_temperature`` holds.
 
         Raises:
             ValueError: no call of ``sample`` answers.
         """
         if self._call is None:
             raise ValueError(f"expected sample(n) or sample((n,)) of {self.name} to answer")
+        self._warmth.update(dict.fromkeys(self._warmth, temperature))
         drawn = self._drawn(self._call, count, seed)
-        assert drawn is not None
+        self._warmth.update(dict.fromkeys(self._warmth, 1.0))
+        if drawn is None:
+            raise ValueError(
+                f"sample of {self.name} gave no samples at temperature {temperature:g}"
+            )
         return drawn
 
     def _calls(self) -> Iterator[Callable[[int], Any]]:
@@ -152,7 +165,8 @@ class Flow:
                         yield call
 
     def _ways(self, method: Callable[..., Any]) -> Iterator[Callable[[int], Any]]:
-        context, warm = self.context, at_temperature_one(method)
+        self._warmth = at_temperature_one(method)
+        context, warm = self.context, self._warmth
         if context is not None and self.target is self.module:
             yield lambda n: method(n, context.expand(n, *context.shape), **warm)
             yield lambda n: method(n, context[None], **warm)
