@@ -11,8 +11,8 @@ import torch
 from emcheck import check_density
 from emcheck.checks.estimates import DRAWS, judged
 from emcheck.densities import DENSITY_CHECKS
-from emcheck.densities.checks import Kernel
 from emcheck.densities.flow import Flow
+from emcheck.densities.kernels import Kernel
 from emcheck.flows import Glow
 from emcheck.result import Verdict
 from properties.portions import portion

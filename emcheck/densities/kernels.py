@@ -1,0 +1,122 @@
+"""Kernels around samples: as many others lie there as ``log_prob`` says, or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from emcheck.bounds import (
+    DEVIATIONS,
+    FEWEST,
+    KNOWN_TO,
+    LARGEST_SHARE,
+    Measure,
+    compare,
+)
+from emcheck.checks.core import ill_conditioned, worst
+from emcheck.densities.flow import Flow
+from emcheck.oracle.precision import Array
+
+#: Samples of each kind of draw; a finding is drawn anew, four times as often.
+SAMPLES = 10_000
+
+#: Widths of the kernels that look at a density, in deviations of the samples, narrow first.
+WIDTHS = (0.3, 0.6, 0.9, 1.3)
+
+#: Kernels for each width.
+PLACES = 6
+
+
+def _root(x: Array) -> Array:
+    """A triangular root of the samples' covariance."""
+    covariance = np.atleast_2d(np.cov(x, rowvar=False))
+    ridge = 1e-9 * np.trace(covariance) / len(covariance) + 1e-300
+    return np.asarray(np.linalg.cholesky(covariance + ridge * np.eye(len(covariance))))
+
+
+def worst_of(found: Iterator[Measure]) -> Measure:
+    judged = [measure for measure in found if not measure.ill_conditioned]
+    told = "too few samples near any of them"
+    return worst(*judged) if judged else ill_conditioned("MEAN", detail=told)
+
+
+def kernels(flow: Flow, seed: int, count: int) -> Iterator[Measure]:
+    """One measure for each kernel."""
+    x, centres = flow.sample(count, seed), flow.sample(PLACES, seed + 7)
+    if not np.isfinite(x).all() or not np.isfinite(centres).all():
+        return
+    root, log_p = _root(x), flow.log_density(x)
+    generator = np.random.default_rng(seed)
+    for centre in (x.mean(axis=0), *centres):
+        for width in WIDTHS:
+            kernel = Kernel(centre, width * root)
+            yield kernel.judged(x, log_p, flow, generator)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A normal density around ``centre (n,)`` with the covariance ``root root^T``."""
+
+    centre: Array
+    root: Array
+
+    def log_density(self, x: Array) -> Array:
+        u = np.linalg.solve(self.root, (x - self.centre).T)
+        n, size = len(self.centre), float(np.log(np.abs(np.diagonal(self.root))).sum())
+        return np.asarray(-0.5 * (u**2).sum(axis=0) - 0.5 * n * math.log(2 * math.pi) - size)
+
+    def means(
+        self,
+        x: Array,
+        log_p: Array,
+        flow: Flow,
+        generator: np.random.Generator,
+        offset: float = 0.0,
+    ) -> tuple[float, float, float]:
+        """The mean over samples, the share of the kernel, and the error of their difference.
+
+        ``offset`` is added to ``log_prob``.
+        """
+        most = math.log(len(x) * LARGEST_SHARE)
+        y = self.centre + generator.standard_normal(x.shape) @ self.root.T
+        inside = self.log_density(y) - flow.log_density_anywhere(y) - offset <= most
+        ratio = self.log_density(x) - log_p - offset
+        weights = np.exp(np.where(ratio <= most, ratio, -np.inf))
+        share, mean = float(inside.mean()), float(weights.mean())
+        of_share = max(share * (1 - share), 1 / len(y)) / len(y)
+        return mean, share, math.sqrt(float(weights.var(ddof=1)) / len(x) + of_share)
+
+    def judged(self, x: Array, log_p: Array, flow: Flow, generator: np.random.Generator) -> Measure:
+        mean, share, error = self.means(x, log_p, flow, generator)
+        if not math.isfinite(error) or error * math.sqrt(FEWEST) > max(mean, share):
+            return ill_conditioned("MEAN", detail="too few samples near this one")
+        told = "samples near one of them, over what log_prob says; "
+        told += f"{DEVIATIONS * error / max(share, 1e-9):.1%} off would have been seen"
+        return compare(mean, share, DEVIATIONS * error, "MEAN", detail=told)
+
+
+def ratios(flow: Flow, seed: int) -> list[list[tuple[float, float]]]:
+    """For explanations: logarithms of ``mean / share`` and their errors, by centre, narrow first.
+
+    The first centre is the mean of the samples. A large constant in ``log_prob`` is taken out
+    before and added again.
+    """
+    x = flow.sample(4 * SAMPLES, seed + 2000)
+    root, log_p = _root(x), flow.log_density(x)
+    generator, found = np.random.default_rng(seed), []
+    whole = Kernel(x.mean(axis=0), WIDTHS[1] * root).log_density(x) - log_p
+    offset = float(np.log(np.exp(whole - whole.max()).mean()) + whole.max())
+    offset = offset if abs(offset) > 1 else 0.0
+    for centre in (x.mean(axis=0), *flow.sample(PLACES, seed + 2007)):
+        of_centre = []
+        for width in WIDTHS:
+            kernel = Kernel(centre, width * root)
+            mean, share, error = kernel.means(x, log_p, flow, generator, offset)
+            if share > 0 and mean > 0 and error <= KNOWN_TO * max(mean, share):
+                log = math.log(mean / share) + offset
+                of_centre.append((log, error / min(mean, share)))
+        found.append(of_centre)
+    return found
