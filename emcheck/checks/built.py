@@ -95,6 +95,13 @@ class Built:
     def layer(self) -> nn.Module:
         return self.new_layer()
 
+    def unstarted(self) -> nn.Module | None:
+        """A layer that was never called, of one that sets itself from its first batch."""
+        if self.subject.unstarted is None:
+            return None
+        case = self.case
+        return self.subject.unstarted(case).to(device=case.device, dtype=case.dtype)
+
     @cached_property
     def layer64(self) -> nn.Module:
         """The same layer with its parameters converted to float64.

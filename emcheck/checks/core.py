@@ -8,14 +8,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from emcheck import bounds
 from emcheck.bounds import Measure
 from emcheck.checks.calling import DIRECTIONS
+from emcheck.checks.cancellation import Function, excuse_cancellation
 from emcheck.checks.capabilities import CAPABILITIES
 from emcheck.checks.case import Case, Subject
+from emcheck.checks.needs import offers
 from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
@@ -24,8 +25,6 @@ from emcheck.known import Clause, make_known
 from emcheck.oracle.precision import Array, as_extended
 from emcheck.result import Ending, Result, Verdict
 from emcheck.specs.core import Trait
-
-Function = Callable[[Trial], Measure]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Check:
 
     def applies(self, subject: Subject) -> bool:
         """Whether the check makes sense for the subject; what it lacks is said on running."""
-        return all(_offers(subject, need) for need in self.needs if need not in CAPABILITIES)
+        return all(offers(subject, need) for need in self.needs if need not in CAPABILITIES)
 
     def hindered(self, subject: Subject) -> tuple[Verdict, str] | None:
         """The verdict without running, and why, where the subject lacks what is needed."""
@@ -97,22 +96,6 @@ def check(
         return function
 
     return register
-
-
-def _offers(subject: Subject, need: Trait | str) -> bool:
-    """Whether the spec has a trait, or the capability of that name."""
-    spec = subject.spec
-    if need == "definition":
-        return subject.is_defined
-    if need in ("carried", "estimated", "log_prob", "tolerance"):
-        return bool(getattr(subject, need))
-    if need == "start":
-        return spec is None or Trait.INITIALIZES in spec.traits
-    if spec is None:
-        return False
-    if isinstance(need, Trait):
-        return need in spec.traits
-    return getattr(spec, need) is not None
 
 
 def yes(fine: bool, detail: str = "", note: bool = False) -> Measure:
@@ -182,7 +165,7 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
             time_limit(seconds) if seconds else nullcontext(),
         ):
             measure = check.function(Trial(subject, case))
-            measure = _excuse_cancellation(check, subject, case, measure)
+            measure = excuse_cancellation(check.function, subject, case, measure)
     except Unsupported as reason:
         return replace(result, verdict=Verdict.UNSUPPORTED, detail=str(reason))
     except TimeLimit as limit:
@@ -253,50 +236,3 @@ def without_running(
 
 def _failure(check: Check, subject: Subject) -> Verdict:
     return Verdict.NOTE if check.house and not subject.own else Verdict.FAIL
-
-
-def _excuse_cancellation(check: Check, subject: Subject, case: Case, measure: Measure) -> Measure:
-    """ILL-CONDITIONED where the error in float64 is 2^20 times less than that in float32.
-
-    A fault of the formula errs alike in both precisions; cancellation inside a layer
-    shrinks with the rounding unit. Only for rules whose bound knows nothing of the inside,
-    and for this project's layers only if the float64 error is within its bound.
-    """
-    unknown = not subject.own and not subject.is_defined
-    rules = ("T8", "T9", "AGREE") if unknown else ("T8", "T9")
-    other = {torch.float32: torch.float64, torch.float64: torch.float32}[case.dtype]
-    if measure.ok or measure.rule not in rules or not np.isfinite(measure.ratio):
-        return measure
-    if not unknown and case.dtype != torch.float32:
-        return measure
-    found = {case.dtype: measure, other: _in_dtype(check, subject, case, other)}
-    narrow, wide = found[torch.float32], found[torch.float64]
-    if narrow is None or wide is None or not (wide.ok or unknown):
-        return measure
-    if narrow.ill_conditioned or wide.ill_conditioned or not np.isfinite(narrow.ratio):
-        return measure  # nothing was measured there that could be compared
-    if _times(narrow, wide) < bounds.CANCELLATION_FACTOR:
-        return measure
-    told = "cancellation inside the layer: float32 and float64 are "
-    told += f"{narrow.ratio:.2g} and {wide.ratio:.2g} bounds off"
-    return replace(measure, ill_conditioned=True, detail=told)
-
-
-def _times(narrow: Measure, wide: Measure) -> float:
-    """How many times the error in float32 is that in float64.
-
-    By the bounds, whatever they are made of (a tolerance does not shrink with the dtype); where
-    none is known, as if they were proportional to the rounding units.
-    """
-    of_bounds = narrow.bound / wide.bound if wide.bound > 0 else math.nan
-    if not math.isfinite(of_bounds) or of_bounds == 0:
-        of_bounds = bounds.Arithmetic.of(torch.float32).u / bounds.Arithmetic.of(torch.float64).u
-    return narrow.ratio * of_bounds / wide.ratio if wide.ratio > 0 else math.inf
-
-
-def _in_dtype(check: Check, subject: Subject, case: Case, dtype: torch.dtype) -> Measure | None:
-    """The measure of the same case in another dtype; None where it cannot be taken."""
-    try:
-        return check.function(Trial(subject, replace(case, dtype=dtype)))
-    except foreign():  # that the layer fails in the other dtype is another result's finding
-        return None

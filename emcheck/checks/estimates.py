@@ -20,7 +20,7 @@ from emcheck.bounds import (
 from emcheck.checks.calling import forward_of, is_per_sample, per_sample
 from emcheck.checks.core import Unsupported, check, ill_conditioned, worst, yes
 from emcheck.checks.differences import Difference, Quality, central_difference
-from emcheck.checks.gradients import smooth
+from emcheck.checks.smooth import smooth
 from emcheck.checks.trial import Trial
 from emcheck.known import Clause
 from emcheck.oracle import explicit_jacobian, slogdet

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -15,14 +13,12 @@ from torch.nn.parameter import is_lazy
 from emcheck._internal.copying import copy_layer
 from emcheck.adapters import Adapted
 from emcheck.bounds import Measure
-from emcheck.checks.calling import call, call_inverse, forward_of, inverse_of
-from emcheck.checks.case import Case, Subject
-from emcheck.checks.core import Unsupported, agree_tensors, check, identical, worst, yes
+from emcheck.checks.calling import call, call_inverse, forward_of
+from emcheck.checks.core import Unsupported, check, identical, worst, yes
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
 from emcheck.known import Clause
 from emcheck.oracle import as_extended
-from emcheck.specs.core import Trait
 
 
 def _outputs(layer: nn.Module, trial: Trial) -> tuple[Tensor, ...]:
@@ -47,7 +43,7 @@ def state_dict_restores(trial: Trial) -> Measure:
     expected = _outputs(trial.layer, trial)
     # Everything random is drawn anew, what the constructor draws too (a frozen permutation).
     other = Trial(trial.subject, replace(trial.case, seed=trial.case.seed + 1))
-    fresh = _unstarted(other) or other.new_layer(purpose=20)
+    fresh = other.unstarted() or other.new_layer(purpose=20)
     fresh.load_state_dict(trial.layer.state_dict())
     told = "a fresh layer with the loaded state_dict computes something else"
     if not _equal(_outputs(fresh.train(trial.layer.training), trial), expected):
@@ -57,14 +53,6 @@ def state_dict_restores(trial: Trial) -> Measure:
     call(fresh.train(), 2 * trial.sample(24, batch=8) + 1)
     same = _equal(_outputs(fresh.train(trial.layer.training), trial), expected)
     return yes(same, "a restored layer sets itself anew from its next training batch")
-
-
-def _unstarted(trial: Trial) -> nn.Module | None:
-    """A layer that was never called, of one that sets itself from its first batch."""
-    if trial.subject.unstarted is None:
-        return None
-    case = trial.case
-    return trial.subject.unstarted(case).to(device=case.device, dtype=case.dtype)
 
 
 @check("state", Clause.PURITY, "torch_state", house=True)
@@ -194,95 +182,3 @@ def training_steps_repeat(trial: Trial) -> Measure:
             told = "the second training step walks back through the graph of the first"
             return yes(False, f"{told}: {one_line(error, most=80)}")
     return yes(True)
-
-
-@check("state", Clause.PURITY, "start")
-def first_batch_is_safe(trial: Trial) -> Measure:
-    """A first batch of one sample leaves every parameter finite, or is refused (clause 6)."""
-    layer, x = _unstarted(trial), trial.sample(27, batch=1)
-    spec = trial.subject.spec
-    if layer is not None:
-        try:
-            call(layer.train(), x)
-        except ValueError:
-            return yes(True)
-    elif spec is not None and Trait.INITIALIZES in spec.traits:
-        layer, pixel = trial.new_layer(style="initial"), x[:, :, :1, :1]
-        try:
-            trial.subject.unwrap(layer).initialize(pixel)  # type: ignore[operator]
-        except ValueError:
-            return yes(True)
-    else:
-        raise Unsupported("the layer does not set itself from its first batch")
-    for name, value in {**dict(layer.named_parameters()), **dict(layer.named_buffers())}.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            return yes(False, f"a first training batch of one sample makes `{name}` NaN for good")
-    return yes(True)
-
-
-def _one_graph(case: Case, subject: Subject) -> Case:
-    small = replace(case, style="trained", scale="unit", batch=max(case.batch, 1))
-    return subject.clip(small, 2, 3)
-
-
-@check("state", Clause.PURITY, "torch_state", adapt=_one_graph, optional=True)
-def compiled_agrees(trial: Trial) -> Measure:
-    """``torch.compile`` gives the same values (graph capture and AOT; no code generation).
-
-    Compiling is what costs: odd seeds take the inverse, even ones forward.
-    """
-    layer, (z, logdet) = trial.layer, trial.forward
-    of_z, of_logdet = trial.forward_bound(trial.x)
-    if trial.case.seed % 2 == 0 or not trial.has("inverse"):
-        got, got_logdet = _compiled(lambda x: forward_of(layer, x), trial.x)
-        return worst(agree_tensors(got, z, of_z), agree_tensors(got_logdet, logdet, of_logdet))
-    got, got_logdet = _compiled(lambda z: inverse_of(layer, z), z)
-    of_x = trial.inverse_bound(trial.back[0], z)
-    if trial.definition is not None and not trial.definition.linear:
-        # The inverse's log-det is taken where its own rounding has led.
-        run = trial.definition.running(as_extended(trial.x), of_x, trial.arithmetic)
-        of_logdet = np.maximum(of_logdet, run.logdet_error)
-    values = agree_tensors(got, trial.back[0], of_x, "the compiled inverse differs")
-    if not trial.has("inverse_logdet"):
-        return values
-    return worst(values, agree_tensors(got_logdet, trial.back[1], of_logdet, "its log-det differs"))
-
-
-def _compiled(f: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
-    torch._dynamo.reset()
-    with torch.no_grad():
-        value, logdet = torch.compile(f, backend="aot_eager", dynamic=False)(x)
-    torch._dynamo.reset()
-    return value, logdet
-
-
-def _enough_data(case: Case, subject: Subject) -> Case:
-    return replace(case, scale="unit", batch=max(case.batch, 4))
-
-
-@check("state", Clause.PURITY, Trait.INITIALIZES, adapt=_enough_data)
-def initialization_normalizes(trial: Trial) -> Measure:
-    """``initialize(x)`` gives mean 0 and variance 1 per channel, in either mode, for good."""
-    measures = []
-    for training in (True, False):
-        layer = trial.new_layer(style="initial").train(training)
-        data = 3 * trial.x + 2
-        trial.subject.unwrap(layer).initialize(data)  # type: ignore[operator]
-        call(layer, trial.sample(12))  # other data later on do not change what was set
-        z, _ = call(layer, data)
-        definition = trial.define(layer)
-        assert definition is not None
-        error = torch.from_numpy(
-            definition.running(
-                as_extended(data), 0 * as_extended(data), trial.arithmetic
-            ).error.astype(float)
-        )
-        flat, limit = z.double().transpose(0, 1).flatten(1), float(error.max())
-        mean = flat.mean(dim=1).abs().max()
-        variance = (flat.var(dim=1, correction=0) - 1).abs().max()
-        largest = float(flat.abs().max())
-        rounding = 4 * limit * (1 + largest)  # of z, of the parameters, and their squares
-        ratio = max(float(mean), float(variance)) / rounding
-        here = Measure(ratio, "AGREE")
-        measures.append(here if here.ok else replace(here, detail="not normalised"))
-    return worst(*measures)

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from emcheck.guard.jax_flag import jax_flag, set_jax_flag
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -185,21 +187,6 @@ def _set_locale(value: str) -> None:
     locale.setlocale(locale.LC_ALL, value)
 
 
-def _jax_flag() -> bool:
-    """Whether JAX computes in float64 by default; it is not loaded for the question."""
-    jax: Any = sys.modules.get("jax")
-    config = getattr(jax, "config", None)  # None while it is being loaded
-    if config is None or not hasattr(config, "jax_enable_x64"):
-        return os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true", "yes", "on")
-    return bool(config.jax_enable_x64)
-
-
-def _set_jax_flag(wide: bool) -> None:
-    jax: Any = sys.modules.get("jax")
-    if jax is not None:
-        jax.config.update("jax_enable_x64", wide)
-
-
 #: All that is looked at, in the order in which it is put back.
 SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -235,7 +222,7 @@ SETTINGS: tuple[Setting, ...] = (
         lambda now: False,
         numerical=True,
     ),
-    Setting("JAX's 64-bit numbers", _jax_flag, _set_jax_flag, numerical=True),
+    Setting("JAX's 64-bit numbers", jax_flag, set_jax_flag, numerical=True),
     Setting("NumPy's floating point errors", np.geterr, _set_numpy_errors),
     Setting("handlers of signals", _signals, _set_signals),
     Setting("the root logger", _logging, _set_logging),

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from emcheck.checker import REPORT_LIMIT, AnyChecker, Progress, run_checks
 from emcheck.isolated.process import GRACE, Child, Died
+from emcheck.isolated.spare import Spare
 from emcheck.isolated.wire import Job, Message, report_of, result_of
 from emcheck.known import KnownCheck, make_known
 from emcheck.report import Report
 from emcheck.result import Result, Verdict
-
-
-def isolated_report(
-    job: Job,
-    progress: Progress | None = None,
-    expect: Callable[[int], None] | None = None,
-) -> Report:
-    """What :func:`emcheck.check_layer` says of the layer, which may kill its process.
-
-    ``expect`` is called with the number of checks that apply, before the first.
-
-    Raises:
-        ValueError: as ``check_layer`` does, and where the process dies before the first check.
-    """
-    spare = Spare()
-    try:
-        with opened(job, spare) as checker:
-            if expect is not None:
-                expect(len(checker.checks))
-            return run_checks(checker, progress)
-    finally:
-        spare.close()
-
 
 #: Seconds without a word before the first time limit begins, with ``torch.compile`` at any time.
 _COMPILING = 300.0
@@ -47,81 +22,6 @@ _FIRST = "shapes_and_dtypes"
 
 #: Calls that never return after which no other check is tried.
 _MOST_LATE = 2
-
-
-class Spare:
-    """A child that has done its work waits for the next job of the same module.
-
-    Registered layers share one: they are this project's.
-    """
-
-    def __init__(self) -> None:
-        self._child: Child | None = None
-        self._module = ""
-
-    def take(self, target: str) -> Child:
-        """The one that waits, or another."""
-        child, self._child = self._child, None
-        if child is not None and self._module == _module(target) and not child.closed:
-            return child
-        if child is not None:
-            child.close()
-        return Child()
-
-    def keep(self, target: str, child: Child) -> None:
-        self._child, self._module = child, _module(target)
-
-    def close(self) -> None:
-        if self._child is not None:
-            self._child.close()
-            self._child = None
-
-
-@contextmanager
-def opened(job: Job, spare: Spare | None = None) -> Iterator[AnyChecker[Any]]:
-    """The checker of a job, whose process is ended afterwards, or kept as ``spare``.
-
-    On Windows, where a child inherits no descriptors, it is in this process.
-
-    Raises:
-        ValueError: a target or a shape that is none, a process that dies at once.
-    """
-    if sys.platform == "win32":
-        from emcheck.isolated.child import checker_of
-
-        yield checker_of(job)
-        return
-    checker = IsolatedChecker(job, spare)
-    try:
-        yield checker
-    except BaseException:
-        checker.close()
-        raise
-    checker.leave()
-
-
-def locate(targets: Sequence[str]) -> dict[str, str]:
-    """Where targets are written, see :func:`emcheck.kit.loading.source_path`.
-
-    Raises:
-        ValueError: one that cannot be imported, or that kills the process that does.
-    """
-    if sys.platform == "win32":
-        from emcheck.kit.loading import load_target, source_path
-
-        for target in targets:
-            load_target(target)
-        return {target: source_path(target) for target in targets}
-    found = {}
-    for target in targets:
-        child = Child()
-        try:
-            found[target] = child.ask("locate", target, REPORT_LIMIT)
-        except Died as death:
-            raise ValueError(_said(death, death.doing or "at its start")) from None
-        finally:
-            child.close()
-    return found
 
 
 class IsolatedChecker:
@@ -268,20 +168,20 @@ class IsolatedChecker:
         except Died as death:
             self._deaths += name == "probe"
             first = "when the layer was first called" if name == "probe" else "at its start"
-            raise ValueError(_said(death, death.doing or first)) from death
+            raise ValueError(said(death, death.doing or first)) from death
         return answer
 
     def _unanswered(self, check: KnownCheck, death: Died) -> Result:
         """A call that never returns and that no signal ends; after two of them it is enough."""
         self._late += 1
-        told = _said(death, f"in check {check.name}")
+        told = said(death, f"in check {check.name}")
         if self._late >= _MOST_LATE:
             self._hopeless = f"{told}, as in a check before: no more of them are tried"
         result = replace(self._result(check, Verdict.NOT_RUN, told), unfinished=1)
         return self._placed(check, death, result)
 
     def _fatal(self, check: KnownCheck, death: Died) -> Result:
-        result = self._result(check, Verdict.FAIL, _said(death, f"in check {check.name}"))
+        result = self._result(check, Verdict.FAIL, said(death, f"in check {check.name}"))
         return self._placed(check, death, result)
 
     def _placed(self, check: KnownCheck, death: Died, result: Result) -> Result:
@@ -320,10 +220,5 @@ class IsolatedChecker:
         return replace(report, scope=(*report.scope, f"no explanations: {why}"))
 
 
-def _module(target: str) -> str:
-    module, colon, _ = target.partition(":")
-    return module if colon else ""
-
-
-def _said(death: Died, when: str) -> str:
+def said(death: Died, when: str) -> str:
     return f"{death} {when}" + (f" ({death.where})" if death.where else "")

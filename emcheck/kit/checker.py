@@ -13,7 +13,6 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from emcheck._internal.machine import present_devices
 from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted
 from emcheck.adapters.conventions import ContextLike
@@ -23,19 +22,24 @@ from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Tolerance
 from emcheck.checks.core import without_running
 from emcheck.diagnosis import Finding, search
-from emcheck.guard import TimeLimit, foreign, raised_by, time_limit
+from emcheck.guard import foreign, raised_by
 from emcheck.guard.surroundings import Surroundings
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_checks, validate_expected
+from emcheck.kit.loading_transforms import load_transforms
+from emcheck.kit.options import (
+    DTYPES,
+    built_in_time,
+    known_dtypes,
+    present_device,
+    validate_numbers,
+)
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.ok import spoils
-from emcheck.oracle.jacobian import FEW
 from emcheck.report import Report
 from emcheck.result import Ending, Explanation, Result, Verdict, merge
-
-DTYPES = (torch.float32, torch.float64)
 
 #: Time limits that one hypothesis about a layer may take.
 _DIAGNOSIS = 1.0
@@ -77,9 +81,9 @@ class Checker:
     ) -> None:
         self.shape, self.seed, self.time_limit = validate_shape(shape), seed, time_limit
         self.expected = validate_expected(expected_failures)
-        _validate(seed, examples, time_limit=time_limit, report_limit=report_limit)
+        validate_numbers(seed, examples, time_limit=time_limit, report_limit=report_limit)
         self._compiled, self._examples = compiled, examples
-        self._device = _present(device)
+        self._device = present_device(device)
         self._only = validate_checks(only)
         self._findings: list[Finding] = []
         self._hung: set[tuple[object, ...]] = set()
@@ -87,7 +91,7 @@ class Checker:
         self._until = math.inf
         self.surroundings = surroundings or Surroundings()
         try:
-            with self._region(), _built_in_time(report_limit):
+            with self._region(), built_in_time(report_limit):
                 self.subject = make_subject(
                     layer, shape, reference, sample, capabilities, context, tolerance
                 )
@@ -95,7 +99,7 @@ class Checker:
         except BaseException:
             self.close()
             raise
-        self.dtypes = _dtypes(built, dtypes)
+        self.dtypes = known_dtypes(built, dtypes)
         self._widest = built.widest if isinstance(built, Adapted) else None
         self._built: nn.Module | None = built
 
@@ -103,7 +107,7 @@ class Checker:
     def found(self) -> Discovery:
         """What calling the layer shows; the first use calls it."""
         with self._region():
-            _load_transforms(self.subject.own, math.prod(self.shape))
+            load_transforms(self.subject.own, math.prod(self.shape))
             return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
     @cached_property
@@ -294,67 +298,6 @@ class Checker:
         return tuple(lines)
 
 
-def _load_transforms(own: bool, dimensions: int) -> None:
-    """Let torch load what the checks need of its transforms; ``jvp`` takes seconds at first.
-
-    A time limit that strikes within an import leaves half a module behind.
-    """
-    x = torch.ones(2)
-    torch.func.vmap(torch.sin)(x)
-    if own:
-        torch.func.jvp(torch.sin, (x,), (x,))
-    if not own and dimensions <= FEW:
-        return
-    leaf = x.clone().requires_grad_(True)
-    torch.autograd.grad(leaf.sin(), leaf, torch.eye(2), is_grads_batched=True)
-
-
 def _line(check: Check, case: Case) -> str:
     """The one line of Python that repeats a failure."""
     return f'emcheck.reproduce(layer, "{check.name}", "{case}")'
-
-
-def _dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, ...]:
-    """Those that the layer can hold: some keep constants of the dtype that they were made in."""
-    known = [dtype for dtype in dtypes if dtype in DTYPES]
-    if not known or len(known) != len(tuple(dtypes)):
-        raise ValueError(f"expected dtypes among {[str(d) for d in DTYPES]}, got {list(dtypes)}")
-    widest = layer.widest if isinstance(layer, Adapted) else None
-    if widest is not None:
-        known = [d for d in known if torch.finfo(d).bits <= torch.finfo(widest).bits] or known
-    return tuple(known)
-
-
-def _present(device: str) -> str:
-    """A kind of device that torch can use here."""
-    present = present_devices()
-    if device not in present:
-        raise ValueError(f"expected a device that is here ({', '.join(present)}), got {device!r}")
-    return device
-
-
-def _validate(seed: object, examples: object, **limits: object) -> None:
-    """Numbers that a user gives."""
-    for name, value, least in (("seed", seed, -math.inf), ("examples", examples, 1)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            wanted = "a whole number" if name == "seed" else "1 or more"
-            raise ValueError(f"expected {name} to be {wanted}, got {value!r}")
-    for name, seconds in limits.items():
-        if not isinstance(seconds, int | float) or not 0 < seconds < 1e7:
-            raise ValueError(f"expected {name} in seconds, above 0, got {seconds!r}")
-
-
-@contextmanager
-def _built_in_time(seconds: float) -> Iterator[None]:
-    """Limit what builds and copies a layer.
-
-    Raises:
-        ValueError: it takes longer.
-    """
-    try:
-        with time_limit(seconds):
-            yield
-    except TimeLimit:
-        raise ValueError(
-            f"expected a layer that is built within {seconds:g} s (report_limit), got none"
-        ) from None

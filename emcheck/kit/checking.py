@@ -10,7 +10,8 @@ from emcheck.adapters.conventions import ContextLike
 from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT, Progress, run_checks
 from emcheck.checks import CHECKS, Case
 from emcheck.checks.case import Tolerance
-from emcheck.kit.checker import DTYPES, Checker
+from emcheck.kit.checker import Checker
+from emcheck.kit.options import DTYPES
 from emcheck.kit.target import Reference, Sample
 from emcheck.report import Report
 from emcheck.result import Result

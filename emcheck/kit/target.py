@@ -19,8 +19,6 @@ from emcheck.adapters import (
     NotALayer,
     adapt,
     conditional,
-    is_of_library,
-    unadapted,
 )
 from emcheck.adapters.conventions import Context, ContextLike, carried_argument, conventions_of
 from emcheck.checks import Case, Subject
@@ -30,6 +28,8 @@ from emcheck.checks.log_prob import density_of
 from emcheck.contract import Event
 from emcheck.guard import foreign, one_line
 from emcheck.guard.surroundings import settings_kept
+from emcheck.kit.factory import factory_of
+from emcheck.kit.tolerance import tolerance_of
 from emcheck.oracle import Definition, ReferenceDefinition
 from emcheck.specs.core import Trait, options_of, spec_of
 
@@ -64,7 +64,7 @@ def make_subject(
         declared = {"exact_inverse": False, **declared}
     lacks = missing(declared)
     condition = None if context is None else Context.of(context)
-    fresh = _factory(given)
+    fresh = factory_of(given)
     with settings_kept():
         layer = _adapted(fresh() if fresh else given, declared, condition)
     if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
@@ -92,7 +92,7 @@ def make_subject(
     adapted = isinstance(layer, Adapted) or spec is not None
     subject = Subject(
         estimated="deterministic_logdet" in lacks,
-        tolerance=_tolerance(tolerance),
+        tolerance=tolerance_of(tolerance),
         log_prob=condition is None and not adapted and density_of(layer) is not None,
         carried="" if adapted else carried_argument(layer),
         name=layer.name if isinstance(layer, Adapted) else type(layer).__name__,
@@ -115,21 +115,6 @@ def make_subject(
     return subject
 
 
-def _tolerance(given: Tolerance | None) -> Tolerance | None:
-    """What an inverse declares, its function called with the layer that the user knows."""
-    if given is None:
-        return None
-    if not callable(given):
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
-            raise ValueError(f"expected tolerance above 0 and below 1 or a function, got {given!r}")
-        return float(given)
-
-    def set_tolerance(layer: nn.Module, tolerance: float) -> None:
-        given(unadapted(layer), tolerance)
-
-    return set_tolerance
-
-
 def _size(layer: nn.Module) -> int:
     return sum(p.numel() for p in layer.parameters() if not is_lazy(p))
 
@@ -145,47 +130,6 @@ def validate_shape(shape: Sequence[int]) -> Event:
     if math.prod(event) > MOST_NUMBERS:
         raise ValueError(f"expected an event of at most 2^28 numbers, got {event}")
     return event
-
-
-def _factory(given: object) -> Callable[[], Any] | None:
-    """``given`` as a function that returns a new layer, or None if it is a layer."""
-    if isinstance(given, type):
-        return functools.partial(_call_class, given)
-    if isinstance(given, nn.Module) or is_of_library(given) or not callable(given):
-        return None
-    return _Factory(given)
-
-
-class _Factory:
-    """The user's function, which may raise anything, and may work only once."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.make, self.made = make, 0
-
-    def __call__(self) -> Any:
-        try:
-            layer = self.make()
-        except foreign() as error:
-            name = getattr(self.make, "__name__", type(self.make).__name__)
-            told = f"{type(error).__name__}: {one_line(error)}"
-            wanted = "expected a layer or a function that returns one"
-            if self.made:
-                wanted = f"expected a function that returns a new layer at every call; {name} "
-                wanted += "worked once, and its second call found something changed (an argument "
-                wanted += "that the constructor changes, or uses up)"
-            raise ValueError(f"{wanted}; {name} raised {told}") from error
-        self.made += 1
-        return layer
-
-
-def _call_class(cls: type) -> Any:
-    try:
-        return cls()
-    except foreign() as error:  # a constructor may raise anything
-        told = f"{type(error).__name__}: {one_line(error)}"
-        raise ValueError(
-            f"expected a layer, got the class {cls.__name__}: call it first ({told})"
-        ) from error
 
 
 def _adapted(layer: object, declared: Mapping[str, bool], condition: Context | None) -> nn.Module:

@@ -11,8 +11,6 @@ from emcheck.oracle.jacobian import explicit_jacobian as explicit_jacobian
 from emcheck.oracle.lanczos import Probed as Probed
 from emcheck.oracle.lanczos import probe_jacobian as probe_jacobian
 from emcheck.oracle.linear import Componentwise as Componentwise
-from emcheck.oracle.linear import FourierDefinition as FourierDefinition
-from emcheck.oracle.linear import PointwiseDefinition as PointwiseDefinition
 from emcheck.oracle.logdets import DenseLogdet as DenseLogdet
 from emcheck.oracle.logdets import DiagonalLogdet as DiagonalLogdet
 from emcheck.oracle.matrices import ConvFactor as ConvFactor
@@ -23,6 +21,8 @@ from emcheck.oracle.matrices import squeeze_index as squeeze_index
 from emcheck.oracle.network import EXPONENTIAL as EXPONENTIAL
 from emcheck.oracle.network import SIGMOID as SIGMOID
 from emcheck.oracle.network import CouplingDefinition as CouplingDefinition
+from emcheck.oracle.normwise import FourierDefinition as FourierDefinition
+from emcheck.oracle.normwise import PointwiseDefinition as PointwiseDefinition
 from emcheck.oracle.permutation import PermutationDefinition as PermutationDefinition
 from emcheck.oracle.precision import as_extended as as_extended
 from emcheck.oracle.precision import slogdet as slogdet

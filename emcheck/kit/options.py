@@ -1,0 +1,61 @@
+"""The options of ``check_layer``, validated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from emcheck._internal.machine import present_devices
+from emcheck.adapters import Adapted
+from emcheck.guard import TimeLimit, time_limit
+
+DTYPES = (torch.float32, torch.float64)
+
+
+def known_dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, ...]:
+    """Those that the layer can hold: some keep constants of the dtype that they were made in."""
+    known = [dtype for dtype in dtypes if dtype in DTYPES]
+    if not known or len(known) != len(tuple(dtypes)):
+        raise ValueError(f"expected dtypes among {[str(d) for d in DTYPES]}, got {list(dtypes)}")
+    widest = layer.widest if isinstance(layer, Adapted) else None
+    if widest is not None:
+        known = [d for d in known if torch.finfo(d).bits <= torch.finfo(widest).bits] or known
+    return tuple(known)
+
+
+def present_device(device: str) -> str:
+    """A kind of device that torch can use here."""
+    present = present_devices()
+    if device not in present:
+        raise ValueError(f"expected a device that is here ({', '.join(present)}), got {device!r}")
+    return device
+
+
+def validate_numbers(seed: object, examples: object, **limits: object) -> None:
+    """Numbers that a user gives."""
+    for name, value, least in (("seed", seed, -math.inf), ("examples", examples, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            wanted = "a whole number" if name == "seed" else "1 or more"
+            raise ValueError(f"expected {name} to be {wanted}, got {value!r}")
+    for name, seconds in limits.items():
+        if not isinstance(seconds, int | float) or not 0 < seconds < 1e7:
+            raise ValueError(f"expected {name} in seconds, above 0, got {seconds!r}")
+
+
+@contextmanager
+def built_in_time(seconds: float) -> Iterator[None]:
+    """Limit what builds and copies a layer.
+
+    Raises:
+        ValueError: it takes longer.
+    """
+    try:
+        with time_limit(seconds):
+            yield
+    except TimeLimit:
+        raise ValueError(
+            f"expected a layer that is built within {seconds:g} s (report_limit), got none"
+        ) from None
