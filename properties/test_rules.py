@@ -251,11 +251,33 @@ def _mean(share: float) -> Measure:
     return judged(signs[:, None] + off, np.zeros(1), np.zeros(1))
 
 
+class _Nearly(nn.Module):
+    """The identity, whose inverse is off by a share of ten tolerances of 1e-3."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x.flatten(1).sum(1) * 0
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        size = 1 + z.abs().flatten(1).amax(1)
+        off = self.share * 1e-2 * size.reshape(-1, *[1] * (z.dim() - 1))
+        return z + off, z.flatten(1).sum(1) * 0
+
+
+def _tolerated(share: float) -> Measure:
+    """An inverse that is off by so much in x and in z."""
+    subject = Subject("nearly", lambda case: _Nearly(share), tolerance=1e-3)
+    return _measure("inverse_meets_its_tolerance", subject)
+
+
 #: rule -> the measure of an error that is this share of threshold times bound.
 EDGES: dict[str, Callable[[float], Measure]] = {
     **{"T1": _t1, "T2": _t2, "T3": _t3, "T4": _t4, "T5": _t5, "T6": _t6, "T7": _t7, "T8": _t8},
     **{"T9": _t9, "RUN": _running, "AGREE": _agreement, "FD": _gradient, "QUAD": _quadrature},
-    **{"PROBE": _probed, "MEAN": _mean},
+    **{"PROBE": _probed, "MEAN": _mean, "TOL": _tolerated},
 }
 
 

@@ -129,7 +129,7 @@ def _of_layer(build: nn.Module, event: tuple[int, ...]) -> tuple[Subject, list[F
     return subject, findings_of(subject, cases)
 
 
-@pytest.mark.parametrize("wrong", portion(WRONG, 4), ids=lambda wrong: wrong.name)
+@pytest.mark.parametrize("wrong", portion(WRONG, 8), ids=lambda wrong: wrong.name)
 def test_the_cause_in_a_layer_of_unknown_make_is_named_first(wrong: Wrong) -> None:
     subject, findings = _of_layer(wrong.build(), wrong.event)
     if wrong.build is OneChannelOnly:

@@ -55,7 +55,7 @@ def test_a_right_layer_is_not_accused(name: str) -> None:
     assert report.ok or allowed, str(report)
 
 
-@pytest.mark.parametrize("name", portion(with_layer("bad"), 8))
+@pytest.mark.parametrize("name", portion(with_layer("bad"), 16))
 def test_a_wrong_layer_is_flagged_and_explained(name: str) -> None:
     kind = load(name)
     if name in REFUSED:
