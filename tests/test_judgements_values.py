@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from emcheck import bounds
 from emcheck.bounds import MOST_SINGULAR, Arithmetic
 from emcheck.checks import CHECKS, Case, Subject, run_check
-from emcheck.checks import trial as trial_module
+from emcheck.checks import jacobians as jacobians_module
 from emcheck.checks.trial import Trial
 from emcheck.flows import Chain, Inverse
 from emcheck.layers import (
@@ -226,7 +226,7 @@ def test_ill_conditioned_cases_stay_small() -> None:
 def _few_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Explicit Jacobians of 48 dimensions at most, larger ones are probed."""
     monkeypatch.setattr(bounds, "MOST_EXPLICIT", 48)
-    monkeypatch.setattr(trial_module, "MOST_EXPLICIT", 48)
+    monkeypatch.setattr(jacobians_module, "MOST_EXPLICIT", 48)
 
 
 @pytest.mark.usefixtures("_few_dimensions")
