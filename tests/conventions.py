@@ -368,3 +368,18 @@ class Hutchinson(nn.Module):
 
     def inverse(self, z):
         return z @ torch.linalg.matrix_exp(-self.matrix), -self.trace(z)
+
+
+class WithUnused(FixedPoint):
+    """x times a scale, called by a flag; one parameter is forgotten."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_scale, self.unused = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, x, reverse=False):
+        sign = -1 if reverse else 1
+        logdet = sign * self.log_scale.sum().expand(len(x))
+        return x * (sign * self.log_scale).exp(), logdet
+
+    inverse = None

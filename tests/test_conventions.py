@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from emcheck import check_layer
+from emcheck import check_layer, reproduce
 from emcheck.kit import Report
 from emcheck.result import Verdict
 from properties.portions import portion
@@ -205,3 +205,12 @@ def test_the_gradient_of_an_estimate_is_judged(share: float, told: str, seed: in
         (failure,) = report.failures
         assert failure.check == "gradient_of_estimate_is_unbiased"
         assert told in report.explanations[0].text
+
+
+def test_parameters_have_the_names_that_their_author_gave() -> None:
+    report = report_of(conventions.WithUnused, (3,))
+    (failure,) = report.failures
+    assert failure.detail == "no gradient ever reaches unused"
+    assert report.explanations[0].text == "The parameter `unused` is never used."
+    again = reproduce(conventions.WithUnused, failure.check, failure.case)
+    assert again.detail == failure.detail

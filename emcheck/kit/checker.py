@@ -35,6 +35,11 @@ from emcheck.kit.options import (
     present_device,
     validate_numbers,
 )
+from emcheck.kit.own_names import (
+    adapter_prefix,
+    explanation_by_own_names,
+    result_by_own_names,
+)
 from emcheck.kit.shrink import shrink
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.ok import spoils
@@ -155,7 +160,19 @@ class Checker:
                 found = [self._one(check, subject, case) for case in cases]
                 if found:
                     results.append(self._merged(check, subject, found))
-        return mark_expected(results, self.expected)
+        return [
+            result_by_own_names(result, self._prefix)
+            for result in mark_expected(results, self.expected)
+        ]
+
+    @cached_property
+    def _prefix(self) -> str:
+        """What the names of the layer's parameters begin with, by its adapters."""
+        try:
+            with self._region():
+                return adapter_prefix(self.found.subject.build(Case(self.shape, seed=self.seed)))
+        except ValueError:  # it refuses, or can be built once only: names stay as they are
+            return ""
 
     def _subject(self, check: Check, dtype: torch.dtype) -> Subject:
         """The layer as this check sees it: its mode, and which direction does not answer."""
@@ -243,7 +260,8 @@ class Checker:
                 subject = self._subject(check, case.dtype)
             except ValueError:  # forward refuses this very event: that is what the check says
                 unheard, subject = None, self.subject
-            return unheard or run_check(check, subject, case, self.time_limit)
+            result = unheard or run_check(check, subject, case, self.time_limit)
+            return result_by_own_names(result, self._prefix)
 
     @contextmanager
     def _region(self) -> Iterator[None]:
@@ -282,6 +300,7 @@ class Checker:
         subject = replace(self.found.loud, coupled="") if loud else self.found.subject
         with self._region():
             found, finished = search(subject, findings, _DIAGNOSIS * self.time_limit)
+        found = tuple(explanation_by_own_names(one, self._prefix) for one in found)
         late = "no explanation: the search for one ran out of time"
         return found, "" if finished or found else late
 
