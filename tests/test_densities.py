@@ -104,7 +104,12 @@ def test_the_flow_of_this_project_is_a_density() -> None:
         (torch.nn.ReLU(), (2,), {}, "expected a flow"),
         (coupled(4), (), {}, "expected shape"),
         (coupled(4), (4,), {"context": (0,)}, "expected context as a shape"),
-        (coupled(4), (4,), {"expected_failures": {"nothing": "why"}}, "name of a density check"),
+        (
+            coupled(4),
+            (4,),
+            {"expected_failures": {"nothing": "why"}},
+            "name of a check .log_prob_of_samples",
+        ),
     ],
 )
 def test_mistakes_are_one_line(

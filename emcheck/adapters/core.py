@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, TypeGuard
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from emcheck.adapters.held import holds_transforms, prepare_copy
+from emcheck.bounds import Array
 from emcheck.guard import one_line
-
-#: A matrix in float64.
-Array = np.ndarray[Any, Any]
 
 #: What others return for a log-det: a number, a 0-d tensor or ``(B,)``, passed on as it is.
 Logdet = Tensor | float

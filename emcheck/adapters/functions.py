@@ -17,8 +17,9 @@ from emcheck.adapters.array_functions import (
     jax_layer,
     through_numpy,
 )
-from emcheck.adapters.core import Adapted, Array, Logdet, class_name
+from emcheck.adapters.core import Adapted, Logdet, class_name
 from emcheck.adapters.held import Held
+from emcheck.bounds import Array
 
 Function = Callable[..., Any]
 

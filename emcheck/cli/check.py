@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emcheck._internal.words import parse_shape, require_module
+from emcheck.checker import TIME_LIMIT
 from emcheck.cli import FAILED, names
+from emcheck.cli.options import Context, Lacks, TimeLimit
 from emcheck.cli.outputs import Outputs
 from emcheck.cli.reproduce import in_shell
 from emcheck.config import configured, expected_of
@@ -38,7 +40,7 @@ def check(
     ] = None,
     seed: Annotated[int, typer.Option(help="random seed (the first one with --seeds)")] = 0,
     examples: Annotated[int, typer.Option(help="number of cases for each check and dtype")] = 4,
-    time_limit: Annotated[float, typer.Option(help="seconds for one check on one case")] = 10.0,
+    time_limit: TimeLimit = TIME_LIMIT,
     compiled: Annotated[
         bool, typer.Option("--compile", help="also compare with torch.compile")
     ] = False,
@@ -48,12 +50,8 @@ def check(
     memory: Annotated[
         float | None, typer.Option(help="GB that the layer may allocate; unlimited by default")
     ] = None,
-    context: Annotated[
-        str | None, typer.Option(help="shape of the context of a sample, for example 3")
-    ] = None,
-    lacks: Annotated[
-        list[str] | None, typer.Option(help="a capability that the layer lacks; repeatable")
-    ] = None,
+    context: Context = None,
+    lacks: Lacks = None,
     expected: Annotated[
         Path | None,
         typer.Option("--expected-failures", help="TOML file: target, check and reason of each"),

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emcheck._internal.words import parse_shape, require_module
+from emcheck.checker import TIME_LIMIT
 from emcheck.cli import FAILED, names
+from emcheck.cli.options import Context, Lacks, TimeLimit
 from emcheck.isolated.wire import Job
 
 if TYPE_CHECKING:
@@ -30,13 +32,9 @@ def reproduce(
     ],
     check: Annotated[str, typer.Argument(help="name of a check", autocompletion=names.checks)],
     case: Annotated[str, typer.Argument(help="the case, as a report prints it")],
-    context: Annotated[
-        str | None, typer.Option(help="shape of the context of a sample, for example 3")
-    ] = None,
-    lacks: Annotated[
-        list[str] | None, typer.Option(help="a capability that the layer lacks; repeatable")
-    ] = None,
-    time_limit: Annotated[float, typer.Option(help="seconds for the check")] = 10.0,
+    context: Context = None,
+    lacks: Lacks = None,
+    time_limit: TimeLimit = TIME_LIMIT,
 ) -> None:
     """Run one check of one layer on one case, in a process of its own."""
     require_module(target)  # before torch is loaded

@@ -22,7 +22,7 @@ from emcheck.densities.flow import Flow
 from emcheck.diagnosis import Finding
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import Surroundings, settings_kept
-from emcheck.kit.expected import mark_expected
+from emcheck.kit.expected import mark_expected, validate_checks, validate_expected
 from emcheck.kit.target import validate_shape
 from emcheck.report import Report
 from emcheck.result import Ending, Result, Verdict, merge
@@ -103,16 +103,9 @@ class DensityChecker:
         surroundings: Surroundings | None = None,
     ) -> None:
         self.shape, self.seed, self.time_limit = validate_shape(shape), seed, time_limit
-        self.expected = dict(expected_failures or {})
-        for name in (*self.expected, *only):
-            if name not in DENSITY_CHECKS:
-                known = ", ".join(DENSITY_CHECKS)
-                raise ValueError(f"expected the name of a density check ({known}), got {name!r}")
-            if not self.expected.get(name, "-").strip():
-                raise ValueError(f"expected a reason for the expected failure {name}, got none")
-        self.checks = tuple(
-            check for name, check in DENSITY_CHECKS.items() if not only or name in only
-        )
+        self.expected = validate_expected(expected_failures, DENSITY_CHECKS)
+        chosen = validate_checks(only, DENSITY_CHECKS) or DENSITY_CHECKS
+        self.checks = tuple(check for name, check in DENSITY_CHECKS.items() if name in chosen)
         self.conditional = context is not None
         #: What a report is explained from is in its results.
         self.findings: list[Finding] = []

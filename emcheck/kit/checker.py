@@ -21,13 +21,13 @@ from emcheck.checks import CHECKS, Case, Check, Subject, run_check
 from emcheck.checks.capabilities import missing
 from emcheck.checks.case import Tolerance
 from emcheck.checks.core import without_running
+from emcheck.checks.transforms import load_transforms
 from emcheck.diagnosis import Finding, search
 from emcheck.guard import foreign, raised_by
 from emcheck.guard.surroundings import Surroundings
 from emcheck.kit.cases import Plan, run_mildly, too_large
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_checks, validate_expected
-from emcheck.kit.loading_transforms import load_transforms
 from emcheck.kit.options import (
     DTYPES,
     built_in_time,

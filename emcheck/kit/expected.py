@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from emcheck.checks import CHECKS
 from emcheck.result import Result, Verdict
 
 
-def validate_expected(expected: Mapping[str, str] | None) -> dict[str, str]:
+def validate_expected(
+    expected: Mapping[str, str] | None, known: Collection[str] = CHECKS
+) -> dict[str, str]:
     """check -> reason, or ``ValueError`` for an unknown check or a missing reason."""
     found = dict(expected or {})
+    validate_checks(tuple(found), known)
     for name, reason in found.items():
-        if name not in CHECKS:
-            raise ValueError(f"expected the name of a check (emcheck list), got {name!r}")
         if not isinstance(reason, str) or not reason.strip():
             raise ValueError(f"expected a reason for the expected failure {name}, got {reason!r}")
     return found
 
 
-def validate_checks(names: Sequence[str]) -> frozenset[str]:
+def validate_checks(names: Sequence[str], known: Collection[str] = CHECKS) -> frozenset[str]:
     """The names of checks, or ``ValueError`` for one that is none."""
+    listed = "emcheck list" if known is CHECKS else ", ".join(known)
     for name in names:
-        if name not in CHECKS:
-            raise ValueError(f"expected the name of a check (emcheck list), got {name!r}")
+        if name not in known:
+            raise ValueError(f"expected the name of a check ({listed}), got {name!r}")
     return frozenset(names)
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from emcheck._internal.machine import present_devices
-from emcheck.adapters import Adapted
+from emcheck.adapters import Adapted, unadapted
+from emcheck.checks.case import Tolerance
 from emcheck.guard import TimeLimit, time_limit
 
 DTYPES = (torch.float32, torch.float64)
@@ -59,3 +61,18 @@ def built_in_time(seconds: float) -> Iterator[None]:
         raise ValueError(
             f"expected a layer that is built within {seconds:g} s (report_limit), got none"
         ) from None
+
+
+def tolerance_of(given: Tolerance | None) -> Tolerance | None:
+    """What an inverse declares, its function called with the layer that the user knows."""
+    if given is None:
+        return None
+    if not callable(given):
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
+            raise ValueError(f"expected tolerance above 0 and below 1 or a function, got {given!r}")
+        return float(given)
+
+    def set_tolerance(layer: nn.Module, tolerance: float) -> None:
+        given(unadapted(layer), tolerance)
+
+    return set_tolerance

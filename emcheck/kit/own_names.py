@@ -7,16 +7,15 @@ from dataclasses import replace
 
 from torch import nn
 
-from emcheck.adapters import Adapted
+from emcheck.adapters import unadapted
 from emcheck.result import Explanation, Result
 
 
-def adapter_prefix(layer: nn.Module | None) -> str:
+def adapter_prefix(layer: nn.Module) -> str:
     """What an adapter puts before each name of the module that it holds: ``layer.`` or nothing."""
-    prefix = ""
-    while isinstance(layer, Adapted) and isinstance(getattr(layer, "layer", None), nn.Module):
-        layer, prefix = layer.layer, f"{prefix}layer."  # type: ignore[assignment]
-    return prefix
+    inner = unadapted(layer)
+    name = next(name for name, module in layer.named_modules() if module is inner)
+    return f"{name}." if name else ""
 
 
 def result_by_own_names(result: Result, prefix: str) -> Result:

@@ -29,7 +29,7 @@ from emcheck.contract import Event
 from emcheck.guard import foreign, one_line
 from emcheck.guard.surroundings import settings_kept
 from emcheck.kit.factory import factory_of
-from emcheck.kit.tolerance import tolerance_of
+from emcheck.kit.options import tolerance_of
 from emcheck.oracle import Definition, ReferenceDefinition
 from emcheck.specs.core import Trait, options_of, spec_of
 
