@@ -40,6 +40,10 @@ class Built:
         if isinstance(subject.original, Adapted):
             self.arithmetic = self.arithmetic.coarser(subject.original.units)
 
+    @cached_property
+    def _told(self) -> str:
+        return str(self.case)
+
     def has(self, capability: str) -> bool:
         """Whether the layer offers a capability, as far as is known."""
         return capability not in self.subject.lacks and capability not in self.subject.broken
@@ -61,7 +65,7 @@ class Built:
         memo = self.subject.memo
         if memo is None:
             return make()
-        full = (str(self.case), *key)
+        full = (self._told, *key)
         if full not in memo:
             memo[full] = make()
         found: T = memo[full]

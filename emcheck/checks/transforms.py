@@ -27,10 +27,9 @@ from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
 from emcheck.known import Clause
 from emcheck.oracle import condition_number
-from emcheck.oracle.jacobian import FEW
 
 
-def load_transforms(own: bool, dimensions: int) -> None:
+def load_transforms(own: bool) -> None:
     """Let torch load what the checks need of its transforms; ``jvp`` takes seconds at first.
 
     A time limit that strikes within an import leaves half a module behind.
@@ -39,10 +38,6 @@ def load_transforms(own: bool, dimensions: int) -> None:
     torch.func.vmap(torch.sin)(x)
     if own:
         torch.func.jvp(torch.sin, (x,), (x,))
-    if not own and dimensions <= FEW:
-        return
-    leaf = x.clone().requires_grad_(True)
-    torch.autograd.grad(leaf.sin(), leaf, torch.eye(2), is_grads_batched=True)
 
 
 def _ordinary(case: Case, subject: Subject) -> Case:

@@ -112,7 +112,7 @@ class Checker:
     def found(self) -> Discovery:
         """What calling the layer shows; the first use calls it."""
         with self._region():
-            load_transforms(self.subject.own, math.prod(self.shape))
+            load_transforms(self.subject.own)
             return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
 
     @cached_property

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 #: Up to this size the singular values cost less than a second and are computed exactly.
 _EXACT = 512
+
+#: Up to this size what a function found is kept: many checks look at the same Jacobian.
+_KEPT = 64
 
 #: Steps of power iteration: the largest singular value of a matrix without a gap is then low
 #: by a few per cent, which rounding bounds with a factor n do not notice.
 _STEPS = 30
 
 
+def kept_of_small(function: Callable[[Array], T]) -> Callable[[Array], T]:
+    """A function of one matrix that finds the same for the same numbers, and so looks once.
+
+    The last 256 small matrices in float64 are known again by their bytes.
+    """
+
+    @functools.lru_cache(maxsize=256)
+    def of_numbers(numbers: bytes, shape: tuple[int, ...]) -> T:
+        return function(np.frombuffer(numbers, np.float64).reshape(shape))
+
+    @functools.wraps(function)
+    def of_matrix(matrix: Array) -> T:
+        matrix = np.asarray(matrix)
+        if matrix.dtype == np.float64 and len(matrix) <= _KEPT:
+            return of_numbers(matrix.tobytes(), matrix.shape)
+        return function(matrix)
+
+    return of_matrix
+
+
+@kept_of_small
 def singular_extremes(J: Array) -> tuple[float, float]:
     """``(s_max, s_min)`` of a square matrix, real or complex; ``(inf, 0)`` if not finite.
 
@@ -27,12 +52,13 @@ def singular_extremes(J: Array) -> tuple[float, float]:
 
     Cost: ``n^3`` flops for the SVD; one LU and ``120 n^2`` flops for the iteration.
     """
-    J = np.asarray(J)
     if not np.isfinite(J).all():
         return np.inf, 0.0
     if len(J) <= _EXACT:
         singular = np.linalg.svd(J, compute_uv=False)
         return (float(singular[0]), float(singular[-1])) if singular.size else (1.0, 1.0)
+    import scipy.linalg  # a quarter of a second that small matrices do not need
+
     largest = _largest(lambda v: J.conj().T @ (J @ v), len(J))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)  # a zero pivot is an answer
