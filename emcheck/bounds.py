@@ -9,6 +9,7 @@ normwise theory does not follow.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -319,6 +320,18 @@ def probed_logdet(deviation: float, truncation: float, n: int, log_condition: fl
     return PROBE_DEVIATIONS * deviation + PROBE_DEVIATIONS * truncation + rounding
 
 
+def empirical_bernstein(draws: Array, most: float) -> float:
+    """What the mean of independent draws from ``[0, most]`` may be off: wrong once in 1e7.
+
+    ``sqrt(2 V L / N) + 7 most L / (3 (N - 1))`` with the sample variance ``V`` and
+    ``L = log(4 / 1e-7)``, whatever the distribution.
+
+    Reference: Maurer and Pontil, Empirical Bernstein Bounds, COLT 2009.
+    """
+    L, N = math.log(4 / SELDOM), len(draws)
+    return math.sqrt(2 * float(draws.var(ddof=1)) * L / N) + 7 * most * L / (3 * (N - 1))
+
+
 def too_ill(condition: float, weight: float) -> bool:
     """Whether first-order error bounds have lost their meaning: ``weight cond >= 0.1``."""
     return not weight * condition < ILL_CONDITIONED_FROM
@@ -348,6 +361,19 @@ GRID_SHARE = 1e-4
 
 #: An integral on a grid that is not known to this says nothing.
 MOST_UNKNOWN = 0.2
+
+#: What one draw may weigh in an integral by draws, and how rarely its bound is wrong.
+MOST_WEIGHT = 30.0
+SELDOM = 1e-7
+
+#: What the log-density of an integrated or truncated log-det may be off, relative to its size.
+BY_DESIGN = 2.0**-10
+
+#: A log-det by differences that is known to less says nothing of ``log_prob``.
+LOGDET_KNOWN = 0.01
+
+#: Dimensions up to which a Jacobian by differences takes a moment: 36 evaluations for each.
+MOST_DIFFERENCES = 64
 
 #: The share of a kernel must be known to one in the root of this, to say anything; to this share
 #: of itself, to explain anything.

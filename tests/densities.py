@@ -89,6 +89,31 @@ class DeafToTemperature(Coupled):
         return super().sample(n, context)
 
 
+class Stretched(D.transforms.ExpTransform):
+    """The exponential, with the log-det of its inverse."""
+
+    def log_abs_det_jacobian(self, x, y):
+        return -x
+
+
+class Summed(D.TransformedDistribution):
+    """A distribution that adds up base and log-det by itself; each fault is one attribute."""
+
+    sign = -1
+
+    def log_prob(self, value):
+        total, transform = 0.0, self.transforms[0]
+        x = transform.inv(value)
+        total = self.sign * transform.log_abs_det_jacobian(x, value).sum(-1)
+        return total + self.base_dist.log_prob(x)
+
+
+def summed(sign=-1, transform=None):
+    made = type("Summed", (Summed,), {"sign": sign})
+    transform = transform or D.ExpTransform()
+    return made(normal(3), [transform])
+
+
 def normal(n):
     return D.Independent(D.Normal(torch.zeros(n), torch.ones(n)), 1)
 
@@ -109,6 +134,7 @@ RIGHT = {
         ),
         (2,),
     ),
+    "its own sum": (summed, (3,)),
     "transformed": (lambda: D.TransformedDistribution(normal(2), [D.SigmoidTransform()]), (2,)),
     "thin": (
         lambda: D.TransformedDistribution(
@@ -132,6 +158,24 @@ RIGHT = {
 WRONG = {
     "log-det subtracted": (lambda: coupled(sign=-1), (4,), "samples_follow_log_prob", None),
     "log-det missing": (lambda: coupled(sign=0), (4,), "samples_follow_log_prob", None),
+    "log-det of the map to the base subtracted": (
+        lambda: summed(1),
+        (3,),
+        "log_prob_is_base_plus_logdet",
+        "log_prob_of_parts",
+    ),
+    "log-det of the map to the base missing": (
+        lambda: summed(0),
+        (3,),
+        "log_prob_is_base_plus_logdet",
+        "log_prob_of_parts",
+    ),
+    "log-det of a transform": (
+        lambda: D.TransformedDistribution(normal(2), [Stretched()]),
+        (2,),
+        "log_prob_is_base_plus_logdet",
+        "log_prob_of_parts",
+    ),
     "temperature": (
         lambda: coupled(temperature=0.9),
         (4,),

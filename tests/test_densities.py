@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from emcheck import check_density
-from emcheck.checks.estimates import DRAWS, judged
+from emcheck.bounds import empirical_bernstein
+from emcheck.checks.estimates import DRAWS as ESTIMATES
+from emcheck.checks.estimates import judged
 from emcheck.densities import DENSITY_CHECKS
 from emcheck.densities.flow import Flow
+from emcheck.densities.integral import DRAWS
 from emcheck.densities.kernels import Kernel
 from emcheck.flows import Glow
 from emcheck.result import Verdict
@@ -92,6 +95,53 @@ def test_flows_of_libraries_are_taken_as_they_are(library: str) -> None:
     assert report.ok, str(report)
 
 
+def test_flows_whose_log_prob_is_inexact_by_design_are_not_accused() -> None:
+    nf = pytest.importorskip("normflows", reason="normflows is not installed")
+    torch.manual_seed(0)
+    net = nf.nets.LipschitzMLP([2, 8, 2], init_zeros=True, lipschitz_const=0.9)
+    layers = [nf.flows.Residual(net, reduce_memory=False)]
+    flow = nf.NormalizingFlow(nf.distributions.DiagGaussian(2), layers)
+    report = check_density(flow, (2,))
+    assert report.ok, str(report)
+    told = {r.detail for r in report.results if r.verdict is Verdict.UNSUPPORTED}
+    assert any("an estimate, which differs from call to call" in detail for detail in told)
+
+
+@pytest.mark.exhaustive
+def test_an_integrated_flow_is_judged_as_finely_as_it_is_integrated() -> None:
+    zuko = pytest.importorskip("zuko", reason="zuko is not installed")
+    torch.manual_seed(0)
+    report = check_density(zuko.flows.CNF(2, 0, hidden_features=(8,)), (2,))
+    assert report.ok, str(report)
+
+
+def test_a_conditional_flow_whose_base_draws_float32_is_taken() -> None:
+    flows = pytest.importorskip("nflows.flows", reason="nflows is not installed")
+    from nflows.distributions import StandardNormal
+    from nflows.transforms import MaskedAffineAutoregressiveTransform
+
+    transform = MaskedAffineAutoregressiveTransform(2, 8, context_features=2)
+    report = check_density(flows.Flow(transform, StandardNormal([2])), (2,), context=(2,))
+    assert report.ok, str(report)
+
+
+def test_an_integral_by_draws_errs_as_rarely_as_it_says() -> None:
+    """Weights that are almost never drawn and then 30: their mean is within the bound."""
+    generator = np.random.default_rng(0)
+    for share in (1e-5, 1e-4, 1e-3, 1 / 30):
+        for _ in range(200):
+            draws = 30.0 * (generator.random(DRAWS) < share)
+            assert abs(draws.mean() - 30 * share) <= empirical_bernstein(draws, 30.0)
+
+
+def test_beyond_three_dimensions_an_integral_is_by_draws() -> None:
+    report = check_density(coupled(4, offset=0.2), (4,))
+    failed = {failure.check for failure in report.failures}
+    assert failed == {"log_prob_integrates_to_one", "samples_follow_log_prob"}
+    right = check_density(coupled(4, temperature=0.5), (4,))
+    assert {failure.check for failure in right.failures} == {"samples_follow_log_prob"}
+
+
 def test_the_flow_of_this_project_is_a_density() -> None:
     report = check_density(Glow((2, 2, 2), 1, 1, "1x1", 4, seed=1), (2, 2, 2))
     assert report.ok, str(report)
@@ -154,7 +204,7 @@ def test_means_of_estimates_err_as_rarely_as_they_say(kind: str) -> None:
     generator = np.random.default_rng(1)
     flagged = 0
     for _ in range(10_000):
-        for count in (DRAWS, 4 * DRAWS):
+        for count in (ESTIMATES, 4 * ESTIMATES):
             draws = {
                 "normal": lambda n: generator.standard_normal((n, 1)),
                 "squares": lambda n: generator.standard_normal((n, 1)) ** 2 - 1,

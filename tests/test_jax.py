@@ -17,6 +17,7 @@ import torch
 if not all(map(importlib.util.find_spec, ("flowjax", "numpyro"))):
     pytest.skip("flowjax is not installed: pip install '.[jax]'", allow_module_level=True)
 
+import equinox as eqx
 import flowjax.bijections as fb
 import jax
 import jax.numpy as jnp
@@ -333,6 +334,50 @@ def test_what_is_no_bijection_is_refused() -> None:
     conditional = fb.AdditiveCondition(lambda c: c, (3,), (3,))
     with pytest.raises(ValueError, match=r"^expected an unconditional bijection, got flowjax"):
         adapt(conditional)
+
+
+class ConditionalShift(fb.AbstractBijection):
+    """``z = x exp(s) + tanh(c)``; each fault is one attribute."""
+
+    log_scale: jax.Array = eqx.field(default_factory=lambda: jnp.array([0.2, -0.3, 0.1]))
+    wrong: str = ""
+    shape = (3,)
+    cond_shape = (2,)
+
+    def _shift(self, condition: Any) -> Any:
+        return jnp.tanh(jnp.concatenate([condition, condition.sum(keepdims=True)]))
+
+    def transform_and_log_det(self, x: Any, condition: Any = None) -> Any:
+        logdet = self.log_scale.sum() * (2 if self.wrong == "factor" else 1)
+        return x * jnp.exp(self.log_scale) + self._shift(condition), logdet
+
+    def inverse_and_log_det(self, y: Any, condition: Any = None) -> Any:
+        shift = self._shift(0 * condition if self.wrong == "inverse" else condition)
+        return (y - shift) * jnp.exp(-self.log_scale), -self.log_scale.sum()
+
+
+def test_bijections_with_a_condition_take_a_context() -> None:
+    report = emcheck.check_layer(ConditionalShift(), (3,), context=(2,), examples=2)
+    assert report.ok, str(report)
+    for wrong, check in {
+        "factor": "logdet_matches_jacobian",
+        "inverse": "inverse_undoes_forward",
+    }.items():
+        layer = ConditionalShift(wrong=wrong)
+        assert check in failed(emcheck.check_layer(layer, (3,), context=(2,), examples=2))
+    with pytest.raises(ValueError, match=r"takes one of 2 numbers, got one of 3 numbers$"):
+        emcheck.check_layer(ConditionalShift(), (3,), context=(3,))
+
+
+def test_a_function_that_makes_a_bijection_compiles_once() -> None:
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(_autoregressive())
+        return made[-1]
+
+    assert emcheck.check_layer(make, (3,), examples=1).ok
+    assert len(made) == 1
 
 
 @needs_distrax

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.distributions import Transform
 
-from emcheck.adapters.core import NotALayer, is_native
+from emcheck.adapters.core import NotALayer, is_native, lacking_by_design
 from emcheck.adapters.functions import adapt_functions
 from emcheck.adapters.graph import walk
 
@@ -42,6 +42,16 @@ def is_of_library(layer: object) -> bool:
     return any(True for _ in _adapters_of(layer))
 
 
+def lacks_by_design(**held: object) -> frozenset[str]:
+    """What the parts of ``held``, modules included, lack by the documentation of libraries."""
+    lacks: frozenset[str] = frozenset()
+    for kind in {type(found.value) for found in walk(held, into_modules=True)}:
+        for module in _adapters_of_class(kind):
+            known = importlib.import_module(f"emcheck.adapters.{module}")
+            lacks |= lacking_by_design([kind], getattr(known, "BY_DESIGN", {}))
+    return lacks
+
+
 def _library_of(layer: object) -> Iterator[ModuleType]:
     """The modules here that adapt the classes of a layer."""
     for module in _adapters_of(layer):
@@ -51,7 +61,11 @@ def _library_of(layer: object) -> Iterator[ModuleType]:
 def _adapters_of(layer: object) -> Iterator[str]:
     if isinstance(layer, Transform) and _holds_pyro(layer):
         yield "pyro"
-    for cls in type(layer).__mro__:
+    yield from _adapters_of_class(type(layer))
+
+
+def _adapters_of_class(kind: type) -> Iterator[str]:
+    for cls in kind.__mro__:
         for library, module in _LIBRARIES.items():
             if cls.__module__ == library or cls.__module__.startswith(library + "."):
                 yield module

@@ -43,6 +43,12 @@ class Adapted(nn.Module):
     #: would be judged, not the layer. None: there are none such.
     widest: torch.dtype | None = None
 
+    #: No call leaves anything behind in it, so that a copy is as good as a newly made one.
+    immutable: bool = False
+
+    #: How many of the last entries of a flat sample are its context, which comes out unchanged.
+    carries: int = 0
+
     #: By how many roundings the elementary functions of its library are off.
     units: float = 1.0
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from flowjax.bijections import AbstractBijection, NumericalInverse
+import jax.numpy as jnp
+from flowjax.bijections import AbstractBijection
 from flowjax.distributions import AbstractTransformed
 from paramax import NonTrainable
 
-from emcheck.adapters.core import Adapted, class_name
+from emcheck.adapters.core import Adapted, class_name, lacking_by_design
 from emcheck.adapters.jax_layer import JaxLayer
 from emcheck.adapters.jax_program import Calls
 
 #: What bijections lack by their documentation: a search for roots with a tolerance.
-_BY_DESIGN = {NumericalInverse: frozenset({"exact_inverse"})}
+BY_DESIGN = {"NumericalInverse": frozenset({"exact_inverse"})}
 
 
 def _forward(bijection: Any, x: Any) -> Any:
@@ -28,6 +30,26 @@ def _inverse(bijection: Any, z: Any) -> Any:
 CALLS = Calls(_forward, _inverse, rows=True)
 
 
+def _forward_at(bijection: Any, carried: Any) -> Any:
+    return _at_condition(bijection, carried, bijection.transform_and_log_det)
+
+
+def _inverse_at(bijection: Any, carried: Any) -> Any:
+    return _at_condition(bijection, carried, bijection.inverse_and_log_det)
+
+
+def _at_condition(bijection: Any, carried: Any, call: Any) -> Any:
+    """A call whose flat sample ends with its condition, which comes out as it went in."""
+    size = math.prod(bijection.shape)
+    x, condition = carried[:size], carried[size:]
+    z, logdet = call(x.reshape(bijection.shape), condition.reshape(bijection.cond_shape))
+    return jnp.concatenate([z.reshape(-1), condition]), logdet
+
+
+#: Calls of bijections with a condition.
+CALLS_AT = Calls(_forward_at, _inverse_at, rows=True)
+
+
 def adapt(layer: Any) -> Adapted:
     """An adapter for a bijection, or for that of a transformed distribution.
 
@@ -36,18 +58,33 @@ def adapt(layer: Any) -> Adapted:
     Raises:
         ValueError: a bijection with a condition, or anything else of flowjax.
     """
-    name = class_name(layer)
+    bijection = _bijection(layer)
+    if bijection.cond_shape is not None:
+        shape = tuple(bijection.cond_shape)
+        raise ValueError(
+            f"expected an unconditional bijection, got {class_name(layer)} with cond_shape "
+            f"{shape}: pass context={shape}"
+        )
+    return JaxLayer(bijection, class_name(layer), CALLS, _lacks(bijection), _is_frozen)
+
+
+def conditional(layer: Any) -> Any:
+    """A bijection with a condition as a layer of flat samples that end with theirs."""
+    bijection = _bijection(layer)
+    if bijection.cond_shape is None:
+        return layer
+    adapted = JaxLayer(bijection, class_name(layer), CALLS_AT, _lacks(bijection), _is_frozen)
+    adapted.carries = math.prod(bijection.cond_shape)
+    return adapted
+
+
+def _bijection(layer: Any) -> Any:
     if isinstance(layer, AbstractTransformed):
         layer = layer.merge_transforms().bijection
     if not isinstance(layer, AbstractBijection):
-        raise ValueError(f"expected a bijection or a transformed distribution, got {name}")
-    if layer.cond_shape is not None:
-        raise ValueError(
-            f"expected an unconditional bijection, got {name} with cond_shape "
-            f"{tuple(layer.cond_shape)}: emcheck.adapt(layer, forward=lambda layer, x: ...) can "
-            "give it one"
-        )
-    return JaxLayer(layer, name, CALLS, _lacks(layer), _is_frozen)
+        got = class_name(layer)
+        raise ValueError(f"expected a bijection or a transformed distribution, got {got}")
+    return layer
 
 
 def _is_frozen(node: Any) -> bool:
@@ -58,7 +95,6 @@ def _lacks(layer: Any) -> frozenset[str]:
     """What a bijection and its parts lack, with what they cannot invert at all."""
     import jax
 
-    lacks: frozenset[str] = frozenset()
     found: list[Any] = []
 
     def look(node: Any) -> bool:
@@ -67,7 +103,4 @@ def _lacks(layer: Any) -> frozenset[str]:
         return False
 
     jax.tree_util.tree_flatten(layer, is_leaf=look)
-    for part in found:
-        for kind, missing in _BY_DESIGN.items():
-            lacks |= missing if isinstance(part, kind) else frozenset()
-    return lacks
+    return lacking_by_design(map(type, found), BY_DESIGN)

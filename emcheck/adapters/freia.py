@@ -21,7 +21,7 @@ from emcheck.guard import one_line
 Shape = tuple[int, ...]
 
 #: What modules lack by their documentation; all of them are told the sizes of their inputs.
-_BY_DESIGN = {
+BY_DESIGN = {
     "InvertibleModule": frozenset({"other_sizes"}),
     "IResNetLayer": frozenset({"exact_inverse", "exact_logdet", "free_parameters"}),
     "OrthogonalTransform": frozenset({"free_parameters"}),
@@ -43,7 +43,7 @@ class FreiaLayer(Adapted):
     first_batch = frozenset({("FrEIA.modules", "ActNorm")})
 
     def __init__(self, layer: nn.Module, inputs: list[Shape], outputs: list[Shape]) -> None:
-        lacks = lacking_by_design(map(type, layer.modules()), _BY_DESIGN)
+        lacks = lacking_by_design(map(type, layer.modules()), BY_DESIGN)
         super().__init__(class_name(layer), lacks)
         self.layer = layer
         self.inputs = inputs

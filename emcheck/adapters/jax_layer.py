@@ -19,10 +19,6 @@ from emcheck.bounds import XLA_UNITS
 #: What no JAX function has: functional transforms of torch, its files, layouts, modes.
 NOT_IN_JAX = frozenset({"transforms", "torch_state"})
 
-#: Programs that were made last: a function that returns a new layer need not compile anew.
-_RECENT: list[Program] = []
-_MOST_RECENT = 4
-
 
 class JaxLayer(Adapted):
     """A bijection in JAX; values, gradients and Jacobians are JAX's own.
@@ -40,6 +36,7 @@ class JaxLayer(Adapted):
     """
 
     units = XLA_UNITS
+    immutable = True
 
     def __init__(
         self,
@@ -65,7 +62,7 @@ class JaxLayer(Adapted):
                 trained.append(len(self._names))
             self._hold(path, array, not still)
         structure = jax.tree_util.tree_structure(tree, is_leaf=_opaque(tree))
-        self.program = _known(Program(calls, structure, fixed, handed, trained))
+        self.program = Program(calls, structure, fixed, handed, trained)
 
     def _hold(self, path: str, array: np.ndarray[Any, Any], trained: bool) -> None:
         name = re.sub(r"\W+", "_", path).strip("_") or "value"
@@ -216,13 +213,3 @@ def _numbers_of(leaf: Any) -> np.ndarray[Any, Any] | None:
         return array.astype(np.float32)
     known = (np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.bool_)
     return array if array.dtype.type in known else None
-
-
-def _known(program: Program) -> Program:
-    """A program that was made before and is the same, so that nothing is compiled twice."""
-    for other in _RECENT:
-        if program.is_like(other):
-            return other
-    _RECENT.insert(0, program)
-    del _RECENT[_MOST_RECENT:]
-    return program

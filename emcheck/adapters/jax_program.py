@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emcheck.adapters.jax_values import as_array, as_pair, beginning, in_dtype, said_by_code, same
+from emcheck.adapters.jax_values import as_array, as_pair, beginning, in_dtype, said_by_code
 from emcheck.guard import foreign, one_line
 
 #: ``(tree, x)`` to ``(z, logdet)``; None is no log-det.
@@ -66,19 +66,6 @@ class Program:
     undifferentiated: dict[str, str] = field(default_factory=dict)
     _looked: set[str] = field(default_factory=set)
     _compiled: dict[tuple[str, str], Any] = field(default_factory=dict)
-
-    def is_like(self, other: Program) -> bool:
-        """Whether both are the same functions: what is compiled for one serves the other."""
-        try:
-            return (
-                self.calls == other.calls
-                and list(self.handed) == list(other.handed)
-                and list(self.trained) == list(other.trained)
-                and bool(self.structure == other.structure)
-                and all(map(same, self.fixed, other.fixed))
-            )
-        except foreign():  # what others' objects do when they are compared
-            return False
 
     def value(
         self, direction: str, wide: bool, arrays: Sequence[Any], x: Any

@@ -61,11 +61,3 @@ def as_array(value: Any, rows: tuple[int, int] | None = None) -> np.ndarray[Any,
 def beginning(error: BaseException) -> str:
     """How a message of JAX begins: it goes on at length."""
     return one_line(ValueError((str(error).splitlines() or [type(error).__name__])[0]))
-
-
-def same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other)
-    return type(one) is type(other) and bool(one == other)

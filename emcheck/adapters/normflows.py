@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck.adapters.core import Adapted, Logdet, Sampler, class_name, lacking
+from emcheck.adapters.normflows_facts import BY_DESIGN as BY_DESIGN
 from emcheck.adapters.normflows_facts import domain
 from emcheck.adapters.normflows_facts import lacking as lacks_of
 

@@ -12,7 +12,7 @@ from emcheck.adapters.core import Sampler, lacking_by_design
 from emcheck.adapters.domains import Coordinates, Within
 
 #: What parts of a flow lack by their documentation: fixed points, power iterations.
-_BY_DESIGN = {
+BY_DESIGN = {
     "iResBlock": frozenset({"exact_inverse", "exact_logdet", "free_parameters"}),
     "InducedNormLinear": frozenset({"free_parameters"}),
     "InducedNormConv2d": frozenset({"free_parameters"}),
@@ -21,7 +21,7 @@ _BY_DESIGN = {
 
 def lacking(layer: nn.Module) -> frozenset[str]:
     """What the classes of a flow and of its parts do not offer."""
-    known = lacking_by_design(map(type, layer.modules()), _BY_DESIGN)
+    known = lacking_by_design(map(type, layer.modules()), BY_DESIGN)
     return known if has_inverse(layer) else known | {"inverse"}
 
 

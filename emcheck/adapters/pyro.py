@@ -17,7 +17,7 @@ _SERIES = frozenset({"exact_inverse", "exact_logdet"})
 
 #: What transforms lack by their documentation: an inverse of anything but the last output, which
 #: is remembered; more than the first terms of a series.
-_BY_DESIGN = {
+BY_DESIGN = {
     "ConditionedPlanar": _NO_INVERSE,
     "ConditionalPlanar": _NO_INVERSE,
     "ConditionedRadial": _NO_INVERSE,
@@ -41,7 +41,7 @@ class PyroTransform(TorchTransform):
 
     def __init__(self, transform: Transform) -> None:
         super().__init__(transform)
-        self.lacks = lacking_by_design(map(type, parts_of(transform)), _BY_DESIGN)
+        self.lacks = lacking_by_design(map(type, parts_of(transform)), BY_DESIGN)
 
     def both(self, transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
         return both(transform, x)
@@ -58,7 +58,7 @@ class PyroConditional(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
-        self.lacks = lacking_by_design(map(type, parts_of(layer)), _BY_DESIGN)
+        self.lacks = lacking_by_design(map(type, parts_of(layer)), BY_DESIGN)
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         transform = self.layer.condition(context)  # type: ignore[operator]

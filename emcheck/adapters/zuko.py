@@ -16,7 +16,7 @@ from emcheck.adapters.domains import Within
 from emcheck.adapters.torch_transforms import TorchTransform
 
 #: What transforms lack by their documentation: bisection, an integrator of adaptive steps.
-_BY_DESIGN = {
+BY_DESIGN = {
     "MonotonicTransform": frozenset({"exact_inverse"}),
     "FreeFormJacobianTransform": frozenset({"exact_inverse", "exact_logdet"}),
 }
@@ -32,7 +32,7 @@ class ZukoTransform(TorchTransform):
         super().__init__(transform)
         kept = [b.dtype for b in self.held.buffers() if b.is_floating_point()]
         self.widest = min(kept, key=lambda dtype: dtype.itemsize, default=None)
-        self.lacks = lacking_by_design(map(type, _parts(transform)), _BY_DESIGN)
+        self.lacks = lacking_by_design(map(type, _parts(transform)), BY_DESIGN)
 
     def both(self, transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
         z, logdet = transform.call_and_ladj(x)  # type: ignore[attr-defined]
@@ -49,7 +49,7 @@ class ZukoLazy(ZukoTransform):
 
     def __init__(self, layer: nn.Module, name: str, interval: tuple[float, float] | None) -> None:
         used = (part for transform in _made_by(layer) for part in _parts(transform))
-        Adapted.__init__(self, name, lacking_by_design(map(type, used), _BY_DESIGN))
+        Adapted.__init__(self, name, lacking_by_design(map(type, used), BY_DESIGN))
         self.layer = layer
         self.interval = interval
 

@@ -14,10 +14,16 @@ from emcheck.ok import SPOILING
 from emcheck.result import Explanation, Result
 
 ABOUT = ("log_prob_integrates_to_one", "samples_follow_log_prob")
+PARTS = "log_prob_is_base_plus_logdet"
 
 
 def explained(flows: Sequence[Flow], results: Sequence[Result], seed: int) -> Iterator[Explanation]:
-    """What the means of kernels of growing width say: a constant, or another temperature."""
+    """What its parts say, or the means of kernels of growing width: a constant, a temperature."""
+    for result in results:
+        if result.check == PARTS and result.verdict in SPOILING and result.detail:
+            told = f"log_prob {result.got:.6g}, base plus log-det {result.expected:.6g}"
+            yield Explanation("log_prob_of_parts", f"{result.detail}.", told, (PARTS,))
+            return
     failed = tuple(r.check for r in results if r.verdict in SPOILING and r.check in ABOUT)
     if not failed:
         return

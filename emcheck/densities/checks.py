@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +11,7 @@ import torch
 from emcheck.bounds import (
     COUPLED,
     FINITE_DIFFERENCE,
-    GRID_SHARE,
-    MOST_UNKNOWN,
+    MOST_DIFFERENCES,
     Arithmetic,
     Measure,
     compare,
@@ -21,9 +19,10 @@ from emcheck.bounds import (
 from emcheck.checks.core import Unsupported, ill_conditioned, worst, yes
 from emcheck.checks.differences import Quality, central_difference
 from emcheck.densities.flow import Flow
+from emcheck.densities.integral import by_importance, on_a_grid
 from emcheck.densities.kernels import SAMPLES, kernels, worst_of
+from emcheck.densities.parts import parts_of, sum_of_parts
 from emcheck.known import Clause, make_known
-from emcheck.oracle.precision import Array
 
 Function = Callable[[Flow, int], Measure]
 
@@ -58,6 +57,12 @@ def density_check(function: Function) -> Function:
     DENSITY_CHECKS[check.name] = check
     make_known(check.name, check.family, check.clause, check.summary)
     return function
+
+
+def _not_random(flow: Flow) -> None:
+    """What is compared must be the same in two calls: the density of an estimate is none."""
+    if flow.is_random:
+        raise Unsupported("log_prob is an estimate, which differs from call to call")
 
 
 @density_check
@@ -95,18 +100,20 @@ def temperature_is_used(flow: Flow, seed: int) -> Measure:
 @density_check
 def log_prob_rows_are_independent(flow: Flow, seed: int) -> Measure:
     """``log_prob`` of a sample does not depend on the others of its batch."""
+    _not_random(flow)
     x = flow.sample(8, seed)
     together = flow.log_density(x)
     alone = np.concatenate([flow.log_density(x[n : n + 1]) for n in range(len(x))])
     size = 1 + np.abs(together)
     off = np.abs(together - alone) / size
     told = f"row {int(off.argmax())} alone has another log_prob"
-    return yes(bool((off <= COUPLED).all()), told)
+    return yes(bool((off <= max(COUPLED, flow.accuracy)).all()), told)
 
 
 @density_check
 def gradient_of_log_prob(flow: Flow, seed: int) -> Measure:
     """The gradient of ``log_prob`` for x equals central differences."""
+    _not_random(flow)
     x = torch.from_numpy(flow.sample(3, seed))
     u = Arithmetic.of(flow.dtype).u
     generator = torch.Generator().manual_seed(seed)
@@ -128,56 +135,33 @@ def gradient_of_log_prob(flow: Flow, seed: int) -> Measure:
         if found.quality is not Quality.GOOD:
             continue
         got = float((gradient.reshape(-1).double() * v).sum())
-        bound = FINITE_DIFFERENCE * max(abs(found.value), 1e-3) + 4 * found.spread
+        share = max(FINITE_DIFFERENCE, flow.accuracy**0.5)  # the adjoint of an integrator is rough
+        bound = share * max(abs(found.value), 1e-3) + 4 * found.spread
         measures.append(compare(got, found.value, bound, "FD"))
     return worst(*measures) if measures else ill_conditioned("FD", detail="no difference is smooth")
 
 
 @density_check
+def log_prob_is_base_plus_logdet(flow: Flow, seed: int) -> Measure:
+    """``log_prob(x)`` is the log-density of the base at ``z(x)`` plus ``log|det dz/dx|``."""
+    parts = parts_of(flow)
+    if parts is None:
+        raise Unsupported("no base and no map to it under a name that is known")
+    if flow.size > MOST_DIFFERENCES or flow.dtype != torch.float64:
+        raise Unsupported(f"needs float64 and at most {MOST_DIFFERENCES} dimensions")
+    _not_random(flow)
+    x = flow.sample(3, seed)
+    return sum_of_parts(parts, x, flow.log_density(x))
+
+
+@density_check
 def log_prob_integrates_to_one(flow: Flow, seed: int) -> Measure:
-    """The integral of ``exp(log_prob)`` is 1, on a grid of up to three dimensions."""
-    if flow.size > 3:
-        raise Unsupported("a grid has at most three dimensions; see samples_follow_log_prob")
+    """The integral of ``exp(log_prob)`` is 1: on a grid, beyond three dimensions by draws."""
+    _not_random(flow)
     x = flow.sample(SAMPLES, seed)
     if not np.isfinite(x).all():
         return ill_conditioned("QUAD", detail="samples are not finite")
-    return _on_a_grid(flow, x)
-
-
-def _on_a_grid(flow: Flow, x: Array) -> Measure:
-    """The trapezoid rule on a box of twelve deviations or more, three times."""
-    centre, spread = np.median(x, axis=0), x.std(axis=0) + 1e-12
-    reach = np.maximum(np.abs(x - centre).max(axis=0) / spread * 1.5, 12.0)
-    quarters = np.subtract(*np.quantile(x, [0.75, 0.25], axis=0)) / 1.35
-    points = GRID[flow.size]
-    if bool((2 * reach * spread / points > quarters / 2).any()):
-        return ill_conditioned("QUAD", detail="the tails are too heavy for a grid")
-    found = []
-    # Half as many points, all of them, and all of them moved by half a cell.
-    for count, moved in ((points // 2, 0.0), (points, 0.0), (points, 1.0 / points)):
-        offsets = np.linspace(-1, 1, count) + moved
-        axes = [c + r * s * offsets for c, r, s in zip(centre, reach, spread, strict=True)]
-        grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, flow.size)
-        cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
-        values = np.exp(flow.log_density_anywhere(grid))
-        if not np.isfinite(values).all():
-            return ill_conditioned("QUAD", detail="log_prob is not finite around the samples")
-        inner = np.ones(1, dtype=bool)
-        for _ in axes:
-            inner = np.logical_and.outer(inner, np.abs(offsets) <= 0.5)
-        found.append((float(values.sum()) * cell, float(values[inner.reshape(-1)].sum()) * cell))
-    (coarse, _), (fine, inside), (other, _) = found
-    rough = max(abs(fine - coarse), abs(fine - other))
-    # A tail as heavy as that of a Cauchy density holds as much beyond the box as in its outer half.
-    bound = GRID_SHARE + 2 * rough + 4 * abs(fine - inside)
-    if bound > MOST_UNKNOWN:
-        return ill_conditioned("QUAD", detail="the density is too rough, or its tails too heavy")
-    told = f"an integral that is {bound:.2g} off would have been seen"
-    return compare(fine, 1.0, bound, "QUAD", detail=told)
-
-
-#: Points of each axis, by dimension.
-GRID = {1: 20_000, 2: 400, 3: 72}
+    return on_a_grid(flow, x) if flow.size <= 3 else by_importance(flow, x, seed)
 
 
 @density_check
@@ -188,6 +172,7 @@ def samples_follow_log_prob(flow: Flow, seed: int) -> Measure:
     samples of ``p`` is the share of ``q`` in ``A``, which draws of ``q`` tell. Here ``q`` are
     normal kernels around samples, and ``M`` bounds what one sample can weigh.
     """
+    _not_random(flow)
     first = worst_of(kernels(flow, seed, SAMPLES))
     if first.ok or first.ill_conditioned:
         return first

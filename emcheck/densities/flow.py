@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seed_torch
+from emcheck.adapters import lacks_by_design
+from emcheck.bounds import BY_DESIGN
 from emcheck.checks.log_prob import at_temperature_one
 from emcheck.checks.unsupported import Unsupported
 from emcheck.guard import foreign, one_line
@@ -55,7 +58,10 @@ class Flow:
         """The call of ``sample`` of the flow in its own dtype."""
         given = cls.__new__(cls)
         given.shape, given.size = shape, math.prod(shape)
-        given.module, given.context = copy_layer(flow), context
+        given.module = copy_layer(flow)
+        held = next((p.dtype for p in flow.parameters() if p.is_floating_point()), torch.float32)
+        floating = context is not None and context.is_floating_point()
+        given.context = context.to(held) if context is not None and floating else context
         given._others, given.target, given._warmth = [], given._target(), {}
         return next(given._calls(), None)
 
@@ -85,10 +91,14 @@ class Flow:
         return torch.float64
 
     def _log_prob(self, x: Tensor) -> Tensor:
+        context = self.repeated(len(x))
+        return self.target.log_prob(x) if context is None else self.target.log_prob(x, context)
+
+    def repeated(self, rows: int) -> Tensor | None:
+        """The context for so many rows, where calls of ``target`` take one."""
         if self.context is None or self.target is not self.module:
-            return self.target.log_prob(x)
-        repeated = self.context.expand(len(x), *self.context.shape)
-        return self.target.log_prob(x, repeated)
+            return None
+        return self.context.expand(rows, *self.context.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """``(B,)`` for flat ``x (B, n)``, with gradients; each row at the same context.
@@ -130,6 +140,18 @@ class Flow:
             told = one_line(error)
             raise Unsupported(f"log_prob refuses points beside the samples: {told}") from error
         return found
+
+    @cached_property
+    def accuracy(self) -> float:
+        """What its log-density is known to by design, relative to its size; 0 for a closed form."""
+        lacks = lacks_by_design(module=self.module, target=self.target)
+        return BY_DESIGN if lacks & {"exact_inverse", "exact_logdet"} else 0.0
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether two calls at the same samples differ: the log-det is an estimate."""
+        x = self.sample(4, 0)
+        return not np.array_equal(self.log_density(x), self.log_density(x), equal_nan=True)
 
     @property
     def has_temperature(self) -> bool:

@@ -30,7 +30,7 @@ WIDTHS = (0.3, 0.6, 0.9, 1.3)
 PLACES = 6
 
 
-def _root(x: Array) -> Array:
+def root_of(x: Array) -> Array:
     """A triangular root of the samples' covariance."""
     covariance = np.atleast_2d(np.cov(x, rowvar=False))
     ridge = 1e-9 * np.trace(covariance) / len(covariance) + 1e-300
@@ -48,7 +48,7 @@ def kernels(flow: Flow, seed: int, count: int) -> Iterator[Measure]:
     x, centres = flow.sample(count, seed), flow.sample(PLACES, seed + 7)
     if not np.isfinite(x).all() or not np.isfinite(centres).all():
         return
-    root, log_p = _root(x), flow.log_density(x)
+    root, log_p = root_of(x), flow.log_density(x)
     generator = np.random.default_rng(seed)
     for centre in (x.mean(axis=0), *centres):
         for width in WIDTHS:
@@ -105,7 +105,7 @@ def ratios(flow: Flow, seed: int) -> list[list[tuple[float, float]]]:
     before and added again.
     """
     x = flow.sample(4 * SAMPLES, seed + 2000)
-    root, log_p = _root(x), flow.log_density(x)
+    root, log_p = root_of(x), flow.log_density(x)
     generator, found = np.random.default_rng(seed), []
     whole = Kernel(x.mean(axis=0), WIDTHS[1] * root).log_density(x) - log_p
     offset = float(np.log(np.exp(whole - whole.max()).mean()) + whole.max())

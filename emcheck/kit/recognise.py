@@ -46,10 +46,9 @@ def _by_calls(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tu
         ValueError: two conventions that both answer, differently; or none that does.
     """
     module = subject.original
-    if isinstance(module, Adapted) and subject.context is not None:
-        raise ValueError(
-            f"expected a layer that takes a context, got {module.name}, which has none"
-        )
+    if isinstance(module, Adapted) and subject.tail != module.carries:
+        takes = f"one of {module.carries} numbers" if module.carries else "none"
+        raise ValueError(f"context: {module.name} takes {takes}, got one of {subject.tail} numbers")
     if subject.own or module is None or isinstance(module, Adapted):
         return subject, ()
     offered = list(conventions_of(module))

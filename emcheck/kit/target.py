@@ -67,6 +67,8 @@ def make_subject(
     fresh = factory_of(given)
     with settings_kept():
         layer = _adapted(fresh() if fresh else given, declared, condition)
+    if isinstance(layer, Adapted) and layer.immutable:
+        fresh = None  # what its calls are compiled to serves every copy
     if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
         raise ValueError(
             f"expected a layer whose tensors hold numbers, got {type(layer).__name__} on the meta "

@@ -1,0 +1,175 @@
+"""The parts of a flow: the map to its base and the density of the base, where both are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emcheck.bounds import LOGDET_KNOWN, Arithmetic, Measure, compare
+from emcheck.checks.core import ill_conditioned, worst
+from emcheck.densities.flow import Flow
+from emcheck.oracle import Differences, jacobian_by_differences, slogdet
+from emcheck.oracle.precision import Array
+
+#: ``x (B, *event) -> (z, logdet)``, and ``z -> log-density`` with one or more entries a row.
+Map = Callable[[Tensor], tuple[Tensor, Any]]
+Base = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The map of a flow to its base, and the density there.
+
+    Args:
+        flow: whose parts they are.
+        to_base: ``x (B, *event) -> (z, logdet)`` as the library has them.
+        base: the log-density of ``z``, with entries that are summed to one for each row.
+    """
+
+    flow: Flow
+    to_base: Map
+    base: Base
+
+    def latent(self, x: Array) -> Array:
+        """``z (B, n)`` of flat ``x (B, n)``."""
+        return np.asarray(self._mapped(x)[0].detach().double().reshape(len(x), -1).numpy())
+
+    def terms(self, x: Array) -> tuple[Array, Array]:
+        """The log-density of the base at the image of flat ``x (B, n)``, and the log-det."""
+        z, logdet = self._mapped(x)
+        with torch.no_grad():
+            return _per_row(self.base(z), len(x)), _per_row(logdet, len(x))
+
+    def jacobian(self, x: Array) -> Differences:
+        """``dz/dx`` at one flat sample ``x (n,)``, by differences: no formula is trusted."""
+        return jacobian_by_differences(self.latent, x)
+
+    def logdet(self, x: Array) -> tuple[float, float]:
+        """``log|det dz/dx|`` at one flat ``x (n,)``, and what it may be off by."""
+        found = self.jacobian(x)
+        if found.J.shape[0] != found.J.shape[1] or not np.isfinite(found.J).all():
+            return np.nan, np.inf
+        logdet, condition = slogdet(found.J)
+        return logdet, len(x) * condition * found.error
+
+    def _mapped(self, x: Array) -> tuple[Tensor, Any]:
+        event = torch.from_numpy(np.ascontiguousarray(x)).reshape(len(x), *self.flow.shape)
+        with torch.no_grad():
+            return self.to_base(event.to(self.flow.dtype))
+
+
+def parts_of(flow: Flow) -> Parts | None:
+    """The parts of a flow of nflows, normflows or zuko, of a ``TransformedDistribution``, or of
+    any class that names them alike; None where they cannot be reached."""
+    target = flow.target
+    for names, make in _KINDS.items():
+        if all(hasattr(target, name) for name in names):
+            return Parts(flow, *make(flow, target))
+    return None
+
+
+def sum_of_parts(parts: Parts, x: Array, got: Array) -> Measure:
+    """``log_prob`` ``got (B,)`` at flat ``x (B, n)`` next to base plus log-det."""
+    base, own = parts.terms(x)
+    exact, off = (np.array(found) for found in zip(*map(parts.logdet, x), strict=True))
+    share = max(np.sqrt(Arithmetic.of(parts.flow.dtype).u), parts.flow.accuracy)
+    bound = off + share * (1 + np.abs(base) + np.abs(exact))
+    known = np.isfinite(base) & np.isfinite(exact) & (bound <= LOGDET_KNOWN)
+    if not known.any():
+        return ill_conditioned("FD", detail="the differences say nothing of the map to the base")
+    rows = [row[known] for row in (got, base, exact, own, bound)]
+    told = _told(*rows)
+    return worst(
+        *(
+            compare(g, b + e, limit, "FD", detail=told)
+            for g, b, e, _, limit in zip(*rows, strict=True)
+        )
+    )
+
+
+def _told(got: Array, base: Array, exact: Array, own: Array, bound: Array) -> str:
+    """What is wrong, as far as the numbers of all samples agree on it; empty where nothing is."""
+    if bool((np.abs(got - base - exact) <= bound).all()):
+        return ""
+    if bool((np.abs(got - base - own) <= bound).all()):
+        return "the log-det of the transforms is not that of their Jacobian"
+    if bool((np.abs(exact) > 4 * bound).all()):
+        for told, wrong in {
+            "log_prob subtracts the log-det of the map to the base": base - exact,
+            "log_prob lacks the log-det of the map to the base": base,
+            "log_prob lacks the density of the base": exact,
+            "log_prob is the negative of the log-density": -(base + exact),
+        }.items():
+            if bool((np.abs(got - wrong) <= bound).all()):
+                return told
+    return "log_prob is not the sum of the base and the log-det"
+
+
+def _of_distribution(flow: Flow, target: Any) -> tuple[Map, Base]:
+    """``torch.distributions.TransformedDistribution``, that of Pyro included."""
+
+    def to_base(x: Tensor) -> tuple[Tensor, Any]:
+        logdet: Any = torch.zeros(len(x), dtype=x.dtype)
+        for transform in reversed(target.transforms):
+            before = transform.inv(x)
+            logdet = logdet - _summed(transform.log_abs_det_jacobian(before, x), len(x))
+            x = before
+        return x, logdet
+
+    return to_base, target.base_dist.log_prob
+
+
+def _of_zuko(flow: Flow, target: Any) -> tuple[Map, Base]:
+    return target.transform.call_and_ladj, target.base.log_prob
+
+
+def _of_nflows(flow: Flow, target: Any) -> tuple[Map, Base]:
+    def context(rows: int) -> Any:
+        given = flow.repeated(rows)
+        return target._embedding_net(given) if given is not None else None
+
+    def to_base(x: Tensor) -> tuple[Tensor, Any]:
+        z, logdet = target._transform(x, context=context(len(x)))
+        return z, logdet
+
+    return to_base, lambda z: target._distribution.log_prob(z, context=context(len(z)))
+
+
+def _of_normflows(flow: Flow, target: Any) -> tuple[Map, Base]:
+    def given(rows: int) -> dict[str, Any]:
+        context = flow.repeated(rows)
+        return {} if context is None else {"context": context}
+
+    def to_base(x: Tensor) -> tuple[Tensor, Any]:
+        logdet: Any = 0.0
+        for layer in reversed(target.flows):
+            x, change = layer.inverse(x, **given(len(x)))
+            logdet = logdet + change
+        return x, logdet
+
+    return to_base, lambda z: target.q0.log_prob(z, **given(len(z)))
+
+
+#: Attributes that a flow keeps its parts in, and what makes the parts of them.
+_KINDS: dict[tuple[str, ...], Callable[[Flow, Any], tuple[Map, Base]]] = {
+    ("base_dist", "transforms"): _of_distribution,
+    ("transform", "base"): _of_zuko,
+    ("_transform", "_distribution", "_embedding_net"): _of_nflows,
+    ("flows", "q0"): _of_normflows,
+}
+
+
+def _summed(values: Tensor, rows: int) -> Tensor:
+    return values if values.dim() < 2 else values.reshape(rows, -1).sum(1)
+
+
+def _per_row(values: Any, rows: int) -> Array:
+    """One number for each row, the entries of a row summed."""
+    if not isinstance(values, Tensor) or values.dim() == 0:
+        return np.full(rows, float(values))
+    return np.asarray(_summed(values.detach(), rows).double().expand(rows).numpy())
