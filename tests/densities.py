@@ -52,6 +52,13 @@ class Unseeded(Coupled):
         return torch.randn(n, self.n, generator=generator, dtype=torch.float64)
 
 
+class Widened(Coupled):
+    """Samples are float64, whatever the parameters are."""
+
+    def sample(self, n, context=None):
+        return super().sample(n, context).double()
+
+
 class BatchNormed(Coupled):
     def log_prob(self, x, context=None):
         return super().log_prob(x, context) + 0.1 * (x.sum(1) - x.sum(1).mean())
@@ -214,6 +221,7 @@ WRONG = {
         None,
     ),
     "temperature ignored": (DeafToTemperature, (4,), "temperature_is_used", None),
+    "samples of another dtype": (Widened, (4,), "log_prob_takes_samples", None),
     "unseeded": (Unseeded, (4,), "samples_are_reproducible", None),
     "batch in log_prob": (BatchNormed, (4,), "log_prob_rows_are_independent", None),
     "gradient cut": (Detached, (4,), "gradient_of_log_prob", None),

@@ -28,7 +28,7 @@ KEPT = Path(__file__).parent.parent / "reports" / "data" / "claims"
 NEGATED = [(name, negation) for name, claim in CLAIMS.items() for negation in claim.negations]
 
 
-@pytest.mark.parametrize("name", portion(CLAIMS, 3))
+@pytest.mark.parametrize("name", portion(CLAIMS, 8))
 def test_the_claim_holds_as_the_report_tells_it(name: str, tmp_path: Path) -> None:
     claim = CLAIMS[name]
     evidence = claim.measure()

@@ -20,7 +20,7 @@ def report_of(make: Any, shape: tuple[int, ...] = SHAPE, **options: Any) -> Repo
     return check_layer(make, shape, examples=2, dtypes=(torch.float64,), **options)
 
 
-@pytest.mark.parametrize("name", portion(CONVENTIONS, 5))
+@pytest.mark.parametrize("name", portion(CONVENTIONS, 9))
 def test_a_right_layer_is_taken_as_it_is(name: str) -> None:
     report = report_of(CONVENTIONS[name])
     assert report.ok, str(report)
@@ -29,7 +29,7 @@ def test_a_right_layer_is_taken_as_it_is(name: str) -> None:
     assert "inverse_undoes_forward" in passed, str(report)
 
 
-@pytest.mark.parametrize("name", portion(CONVENTIONS, 5))
+@pytest.mark.parametrize("name", portion(CONVENTIONS, 9))
 def test_a_wrong_log_det_is_flagged_and_explained(name: str) -> None:
     report = report_of(wrong(CONVENTIONS[name]))
     failed = {failure.check for failure in report.failures}

@@ -83,7 +83,7 @@ def _named(name: str, hidden: bool) -> bool:
     return _first(diagnosed(name, hidden)[1]) in FAULTS[name].causes
 
 
-@pytest.mark.parametrize("name", portion(FAULTS, 8))
+@pytest.mark.parametrize("name", portion(FAULTS, 16))
 def test_the_cause_of_a_fault_is_named_first(name: str) -> None:
     failed, told = diagnosed(name, False)
     assert failed
@@ -93,7 +93,7 @@ def test_the_cause_of_a_fault_is_named_first(name: str) -> None:
     assert _first(told) in FAULTS[name].causes, [f"{e.cause}: {e.evidence}" for e in told]
 
 
-@pytest.mark.parametrize("name", portion(FAULTS, 12))
+@pytest.mark.parametrize("name", portion(FAULTS, 20))
 def test_the_cause_of_a_hidden_fault_is_named_first(name: str) -> None:
     failed, told = diagnosed(name, True)
     if not failed:
@@ -133,7 +133,7 @@ def _of_layer(build: nn.Module, event: tuple[int, ...]) -> tuple[Subject, list[F
     return subject, findings_of(subject, cases)
 
 
-@pytest.mark.parametrize("wrong", portion(WRONG, 8), ids=lambda wrong: wrong.name)
+@pytest.mark.parametrize("wrong", portion(WRONG, 16), ids=lambda wrong: wrong.name)
 def test_the_cause_in_a_layer_of_unknown_make_is_named_first(wrong: Wrong) -> None:
     subject, findings = _of_layer(wrong.build(), wrong.event)
     if wrong.build is OneChannelOnly:
@@ -176,7 +176,7 @@ def _correct() -> dict[str, tuple[Subject, Case]]:
     return found
 
 
-@pytest.mark.parametrize("name", portion(_correct(), 6))
+@pytest.mark.parametrize("name", portion(_correct(), 12))
 def test_no_hypothesis_fits_a_correct_layer_whatever_failed(name: str) -> None:
     """Findings that are not true: nothing that is measured may agree with them."""
     subject, case = _correct()[name]

@@ -152,6 +152,7 @@ def test_no_text_begins_a_formula() -> None:
     assert lines == ["layer,n", "'=1+1,1", "-,-2", "-0.5,3", "'@x,4", "Conv,5"]
 
 
+@pytest.mark.system
 def test_without_a_folder_for_numba_the_layers_work(tmp_path: Path) -> None:
     code = (
         "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"

@@ -11,6 +11,8 @@ import pytest
 from studies.report.html import write_html
 from tests.browser import Tab, chromium, find
 
+pytestmark = pytest.mark.system
+
 HERE = Path(__file__).parent
 PROBE = (HERE / "page_probe.js").read_text(encoding="utf-8")
 

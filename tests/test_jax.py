@@ -149,7 +149,7 @@ def failed(report: emcheck.Report) -> set[str]:
     return {result.check for result in report.failures}
 
 
-@pytest.mark.parametrize("name", portion(named(RIGHT), 3))
+@pytest.mark.parametrize("name", portion(named(RIGHT), 5))
 def test_right_bijections_are_ok(name: str) -> None:
     make, shape = RIGHT[name]
     layer = make()

@@ -47,7 +47,7 @@ def report_of(name: str, which: str) -> Report:
     return check_layer(getattr(kind, f"make_{which}"), kind.SHAPE, **getattr(kind, "KW", {}))
 
 
-@pytest.mark.parametrize("name", portion(with_layer("good"), 8))
+@pytest.mark.parametrize("name", portion(with_layer("good"), 16))
 def test_a_right_layer_is_not_accused(name: str) -> None:
     kind, report = load(name), report_of(name, "good")
     allowed = set(getattr(kind, "FAILS_OK", ()))
@@ -55,7 +55,7 @@ def test_a_right_layer_is_not_accused(name: str) -> None:
     assert report.ok or allowed, str(report)
 
 
-@pytest.mark.parametrize("name", portion(with_layer("bad"), 16))
+@pytest.mark.parametrize("name", portion(with_layer("bad"), 24))
 def test_a_wrong_layer_is_flagged_and_explained(name: str) -> None:
     kind = load(name)
     if name in REFUSED:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from emcheck.doctor.canary import Canary, read_canaries, write_canaries
+from properties.portions import portion
 from studies.suite import Context, Settings, Stage, run_stages, stages
 from studies.suite.process import python
 from studies.suite.sequence import KEPT
@@ -302,7 +303,7 @@ def test_a_quick_run_leaves_the_reference_run_as_it_is(
         assert f"--benchmark-json={tmp_path / folder / 'data/benchmarks.json'}" in commands[2]
 
 
-@pytest.mark.parametrize("name", ["claims", "density", "survey", "contests"])
+@pytest.mark.parametrize("name", portion(["claims", "density", "survey", "contests"]))
 def test_a_study_is_a_module_to_run(name: str) -> None:
     told = subprocess.run(
         [sys.executable, "-m", f"studies.{name}", "--help"],

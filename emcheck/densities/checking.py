@@ -46,11 +46,12 @@ def check_density(
     """Check that ``log_prob`` is a density and that samples follow it.
 
     The checks are those of :data:`emcheck.densities.DENSITY_CHECKS`: samples and their ``log_prob``
-    are finite, samples are reproducible, rows are independent, the gradient is right, ``log_prob``
-    is base plus log-det where both can be reached, the integral is 1 (on a grid, or by draws), and
-    around several samples as many others lie as ``log_prob`` says. A statistical check flags what
-    is six standard errors off, twice in a row with draws of its own, so a right flow fails less
-    than once in 1e6 reports; its result says what would have been seen.
+    are finite; ``log_prob`` takes samples as they are drawn; samples are reproducible; rows are
+    independent; the gradient is right; ``log_prob`` is base plus log-det where both can be reached;
+    the integral is 1, on a grid or by draws; and around several samples as many others lie as
+    ``log_prob`` says. A statistical check flags what is six standard errors off, twice in a row
+    with draws of its own, so a right flow fails less than once in 1e6 reports; its result says what
+    would have been seen.
 
     Args:
         flow: anything with ``log_prob(x)`` and ``sample(n)`` or ``sample((n,))``: a flow of nflows,

@@ -22,6 +22,7 @@ from emcheck.densities.flow import Flow
 from emcheck.densities.integral import by_importance, on_a_grid
 from emcheck.densities.kernels import SAMPLES, kernels, worst_of
 from emcheck.densities.parts import parts_of, sum_of_parts
+from emcheck.guard import foreign, one_line
 from emcheck.known import Clause, make_known
 
 Function = Callable[[Flow, int], Measure]
@@ -74,6 +75,16 @@ def log_prob_of_samples_is_finite(flow: Flow, seed: int) -> Measure:
     got = flow.log_density(x)
     wrong = int((~np.isfinite(got)).sum())
     return yes(wrong == 0, f"log_prob of {wrong} of {len(x)} samples is not finite")
+
+
+@density_check
+def log_prob_takes_samples(flow: Flow, seed: int) -> Measure:
+    """``log_prob`` answers to samples as they are drawn, in their own dtype and on their device."""
+    try:
+        found = flow.log_prob_as_drawn(seed)
+    except foreign() as error:
+        return yes(False, f"log_prob refuses samples as they are drawn: {one_line(error)}")
+    return yes(isinstance(found, torch.Tensor), f"log_prob returned {type(found).__name__}")
 
 
 @density_check

@@ -46,16 +46,15 @@ class Flow:
         self._call = next(self._calls(), None)
         if self._call is None and self._others:
             raise ValueError(f"expected samples of shape {shape}, got {self._others[0]}")
-        if self._call is None and isinstance(flow, nn.Module):
-            # A base that draws float32 whatever its parameters: the flow as given draws.
-            self._call = Flow._as_given(flow, shape, context)
+        #: The flow in its own dtype.
+        self._given = Flow._as_given(flow, shape, context) if isinstance(flow, nn.Module) else self
+        # A base that draws float32 whatever its parameters: the flow as given draws.
+        self._call = self._call or self._given._call
         self.dtype = self._dtype()
 
     @classmethod
-    def _as_given(
-        cls, flow: nn.Module, shape: tuple[int, ...], context: Tensor | None
-    ) -> Callable[[int], Any] | None:
-        """The call of ``sample`` of the flow in its own dtype."""
+    def _as_given(cls, flow: nn.Module, shape: tuple[int, ...], context: Tensor | None) -> Flow:
+        """The flow in its own dtype, for calls of ``sample`` and of ``log_prob``."""
         given = cls.__new__(cls)
         given.shape, given.size = shape, math.prod(shape)
         given.module = copy_layer(flow)
@@ -63,7 +62,19 @@ class Flow:
         floating = context is not None and context.is_floating_point()
         given.context = context.to(held) if context is not None and floating else context
         given._others, given.target, given._warmth = [], given._target(), {}
-        return next(given._calls(), None)
+        given._call = next(given._calls(), None)
+        return given
+
+    def log_prob_as_drawn(self, seed: int) -> Any:
+        """``log_prob`` of three samples, both calls as the flow was given and nothing between."""
+        given = self._given
+        if given._call is None:
+            raise Unsupported("no call of sample answers in the dtype of the parameters")
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            seed_torch(seed)
+            drawn = given._call(3)
+            x = drawn[0] if isinstance(drawn, tuple) else drawn
+            return given._log_prob(x.reshape(3, *self.shape))
 
     def _target(self) -> Any:
         """What has ``log_prob``: the flow, or what it returns when it is called."""
