@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from emcheck.solve.choose import runs_compiled
+
 
 def random_orthogonal(n: int, generator: torch.Generator | None) -> Tensor:
     """A Haar-distributed orthogonal ``(n, n)`` matrix: QR of Gaussians with ``diag(R) > 0``.
@@ -46,6 +48,26 @@ def solve(matrix: Tensor, right: Tensor) -> Tensor:
         return torch.linalg.solve(matrix, right)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError("expected an invertible weight, got a singular one") from error
+
+
+def solve_pixels(factors: Tensor, order: list[int], z: Tensor) -> Tensor | None:
+    """``x`` with ``L U x = z[:, order]`` in every pixel; None where compiled code cannot run.
+
+    ``factors (C, C)`` hold ``U`` and, below its diagonal, the unit triangle ``L``.
+    """
+    if not runs_compiled("pixels", factors, z):
+        return None
+    from emcheck.solve import pixels  # imports Numba
+
+    return pixels.solve(factors, order, z)
+
+
+def row_order(pivots: Tensor) -> list[int]:
+    """The rows that ``torch.linalg.lu_factor`` has put in each place, from its exchanges."""
+    order = list(range(len(pivots)))
+    for place, other in enumerate(pivots.tolist()):
+        order[place], order[other - 1] = order[other - 1], order[place]
+    return order
 
 
 #: Columns of one triangular solve on a GPU. Measured on an H200, torch 2.11, C = 12: half a

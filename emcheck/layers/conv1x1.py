@@ -12,8 +12,11 @@ from emcheck.layers._tools import (
     pixels_back,
     pixels_last,
     random_orthogonal,
+    row_order,
     solve,
+    solve_pixels,
 )
+from emcheck.solve.transforms import watched
 
 
 class Conv1x1(InvertibleLayer):
@@ -52,6 +55,14 @@ class Conv1x1(InvertibleLayer):
         return mix_channels(self.weight, x), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        validate_images(z, self.channels, self.weight)
+        if not watched(self.weight, z):
+            factors, pivots = torch.linalg.lu_factor_ex(self.weight)[:2]
+            pivot = factors.diagonal()
+            x = solve_pixels(factors, row_order(pivots), z) if bool(pivot.all()) else None
+            if x is not None:
+                logdet = -z.shape[2] * z.shape[3] * pivot.abs().log().sum()
+                return x, per_sample(logdet, z)
         logdet = -self.log_det(z)
         return pixels_back(solve(self.weight, pixels_last(z)), z), logdet
 

@@ -12,6 +12,7 @@ from emcheck.layers._tools import (
     pixels_back,
     pixels_last,
     random_orthogonal,
+    solve_pixels,
     triangular_solve,
 )
 
@@ -72,7 +73,11 @@ class Conv1x1PLU(InvertibleLayer):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.log_det(z)
         L, U = self._factors()
-        y = pixels_last(z)[self.permutation.argsort()]
+        order = self.permutation.argsort()
+        x = solve_pixels(L.tril(-1) + U, order.tolist(), z)
+        if x is not None:
+            return x, logdet
+        y = pixels_last(z)[order]
         y = triangular_solve(L, y, upper=False)
         return pixels_back(triangular_solve(U, y, upper=True), z), logdet
 

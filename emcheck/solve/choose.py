@@ -7,10 +7,10 @@
 | by name alone (`SOLVERS["scalar"]`)               | `scalar` | the reference, and the baseline  |
 
 All have one signature, ``substitute(weight, z, mask, reverse, dilation) -> x``, and obey the
-same rounding rule (T2). Two other tasks have compiled code beside plain torch, which
-``runs_compiled`` allows: the systems of a periodic convolution (``frequencies.py``) and small
-products of Householder reflections (``layers/conv1x1_qr.py``); the way forward has its own
-choice in ``forward.py``.
+same rounding rule (T2). Three other tasks have compiled code beside plain torch, which
+``runs_compiled`` allows: the systems of a periodic convolution (``frequencies.py``), those of a
+1x1 convolution (``pixels.py``), and small products of Householder reflections
+(``layers/conv1x1_qr.py``); the way forward has its own choice in ``forward.py``.
 """
 
 from __future__ import annotations

@@ -84,96 +84,113 @@ def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, (a, b, c))
 
 
-@intrinsic
-def substitute_block(
-    typing: Any,
-    buffer: Any,
-    base: Any,
-    stride: Any,
-    offsets: Any,
-    first: Any,
-    weights: Any,
-    at: Any,
-    channels: Any,
-    done: Any,
-    count: Any,
-    divide: Any,
-    low: Any,
-    high: Any,
-) -> Any:
-    """Solve ``count <= BLOCK`` output channels of one vector of pixels in place.
+def _substitution(vectors: int) -> Any:
+    """The intrinsic that substitutes in so many adjacent vectors of pixels at once."""
 
-    ``buffer[base + o stride]`` holds ``z[o]`` and becomes ``x[o]`` for ``o`` from ``done`` on;
-    earlier pixels lie at ``offsets[first:]`` from there. ``weights[at:]`` begins at tap
-    ``first``, ordered (tap, input, output), then the centre tap's inputs before ``done``, its
-    triangle by columns and its diagonal (divisors, or reciprocals unless ``divide``). Lanes
-    outside ``[low, high)`` become zero.
-    """
-    i64 = types.int64
-    signature = types.void(
-        buffer, i64, i64, offsets, i64, weights, i64, i64, i64, i64, types.boolean, i64, i64
-    )
+    def substitute(
+        typing: Any,
+        buffer: Any,
+        base: Any,
+        stride: Any,
+        offsets: Any,
+        first: Any,
+        weights: Any,
+        at: Any,
+        channels: Any,
+        done: Any,
+        count: Any,
+        divide: Any,
+        low: Any,
+        high: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(
+            buffer, i64, i64, offsets, i64, weights, i64, i64, i64, i64, types.boolean, i64, i64
+        )
 
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        buf = Memory(context, builder, sig.args[0], args[0])
-        offs = Memory(context, builder, sig.args[3], args[3])
-        w = Memory(context, builder, sig.args[5], args[5])
-        _, base, stride, _, first, _, at, channels, done, count, divide, low, high = args
-        taps = context.make_array(sig.args[3])(context, builder, args[3]).nitems
-        lane = ir.Constant(ir.VectorType(I64, buf.lanes), [I64(l) for l in range(buf.lanes)])
-        after = builder.icmp_signed(">=", lane, _spread(builder, low, buf.lanes))
-        before = builder.icmp_signed("<", lane, _spread(builder, high, buf.lanes))
-        keep = builder.and_(after, before)
-        zero = ir.Constant(buf.vector, [ir.Constant(buf.scalar, 0.0)] * buf.lanes)
-        start = builder.add(base, builder.mul(done, stride))
-        place = cgutils.alloca_once_value(builder, at)
-        sums = [cgutils.alloca_once(builder, buf.vector) for _ in range(BLOCK)]
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            buf = Memory(context, builder, sig.args[0], args[0])
+            offs = Memory(context, builder, sig.args[3], args[3])
+            w = Memory(context, builder, sig.args[5], args[5])
+            _, base, stride, _, first, _, at, channels, done, count, divide, low, high = args
+            taps = context.make_array(sig.args[3])(context, builder, args[3]).nitems
+            lane = ir.Constant(ir.VectorType(I64, buf.lanes), [I64(l) for l in range(buf.lanes)])
+            after = builder.icmp_signed(">=", lane, _spread(builder, low, buf.lanes))
+            before = builder.icmp_signed("<", lane, _spread(builder, high, buf.lanes))
+            keep = builder.and_(after, before)
+            zero = ir.Constant(buf.vector, [ir.Constant(buf.scalar, 0.0)] * buf.lanes)
+            start = builder.add(base, builder.mul(done, stride))
+            place = cgutils.alloca_once_value(builder, at)
+            each = range(vectors)
+            sums = [[cgutils.alloca_once(builder, buf.vector) for _ in each] for _ in range(BLOCK)]
+            answer = [cgutils.alloca_once(builder, buf.vector) for _ in each]
 
-        def row(k: int) -> Any:
-            return builder.add(start, builder.mul(I64(k), stride))
+            def row(k: int, v: int) -> Any:
+                moved = builder.add(start, builder.mul(I64(k), stride))
+                return builder.add(moved, I64(v * buf.lanes)) if v else moved
 
-        def minus(weight: Any, x: Any, k: int) -> None:
-            """``sums[k] -= weight x`` with one rounding."""
-            total = fma(builder, w.splat(weight), builder.fneg(x), builder.load(sums[k]))
-            builder.store(total, sums[k])
+            def minus(weight: Any, xs: list[Any], k: int) -> None:
+                """``sums[k] -= weight x`` with one rounding, in every vector."""
+                factor = w.splat(weight)
+                for x, total in zip(xs, sums[k], strict=True):
+                    left = fma(builder, factor, builder.fneg(x), builder.load(total))
+                    builder.store(left, total)
 
-        def take(source: Any, inputs: Any, K: int) -> None:
-            """Subtract the first ``inputs`` channels of one pixel, ``K`` weights each."""
-            with cgutils.for_range(builder, inputs) as loop:
-                here = builder.load(place)
-                x = buf.load_vector(builder.add(source, builder.mul(loop.index, stride)))
+            def take(source: Any, inputs: Any, K: int) -> None:
+                """Subtract the first ``inputs`` channels of the pixels, ``K`` weights each."""
+                with cgutils.for_range(builder, inputs) as loop:
+                    here = builder.load(place)
+                    begin = builder.add(source, builder.mul(loop.index, stride))
+                    xs = [buf.load_vector(builder.add(begin, I64(v * buf.lanes))) for v in each]
+                    for k in range(K):
+                        minus(builder.add(here, I64(k)), xs, k)
+                    builder.store(builder.add(here, I64(K)), place)
+
+            def solve(K: int) -> None:
                 for k in range(K):
-                    minus(builder.add(here, I64(k)), x, k)
-                builder.store(builder.add(here, I64(K)), place)
+                    for v in each:
+                        builder.store(buf.load_vector(row(k, v)), sums[k][v])
+                with cgutils.for_range_slice(builder, first, taps, I64(1), inc=True) as (tap, _):
+                    take(builder.add(base, offs.load(tap)), channels, K)
+                take(base, done, K)
+                triangle = builder.load(place)
+                for k in range(K):
+                    d = w.splat(builder.add(triangle, I64(K * K + k)))
+                    totals = [builder.load(total) for total in sums[k]]
+                    with builder.if_else(divide) as (then, otherwise):
+                        with then:
+                            for total, found in zip(totals, answer, strict=True):
+                                builder.store(builder.fdiv(total, d), found)
+                        with otherwise:
+                            for total, found in zip(totals, answer, strict=True):
+                                builder.store(builder.fmul(total, d), found)
+                    xs = [builder.select(keep, builder.load(found), zero) for found in answer]
+                    for v, x in zip(each, xs, strict=True):
+                        buf.store_vector(x, row(k, v))
+                    for m in range(k + 1, K):
+                        minus(builder.add(triangle, I64(k * K + m)), xs, m)
 
-        answer = cgutils.alloca_once(builder, buf.vector)
+            for K in range(1, BLOCK + 1):
+                with builder.if_then(builder.icmp_signed("==", count, I64(K))):
+                    solve(K)
+            return context.get_dummy_value()
 
-        def solve(K: int) -> None:
-            for k in range(K):
-                builder.store(buf.load_vector(row(k)), sums[k])
-            with cgutils.for_range_slice(builder, first, taps, I64(1), inc=True) as (tap, _):
-                take(builder.add(base, offs.load(tap)), channels, K)
-            take(base, done, K)
-            triangle = builder.load(place)
-            for k in range(K):
-                d = w.splat(builder.add(triangle, I64(K * K + k)))
-                total = builder.load(sums[k])
-                with builder.if_else(divide) as (then, otherwise):
-                    with then:
-                        builder.store(builder.fdiv(total, d), answer)
-                    with otherwise:
-                        builder.store(builder.fmul(total, d), answer)
-                x = builder.select(keep, builder.load(answer), zero)
-                buf.store_vector(x, row(k))
-                for m in range(k + 1, K):
-                    minus(builder.add(triangle, I64(k * K + m)), x, m)
+        return signature, generate
 
-        for K in range(1, BLOCK + 1):
-            with builder.if_then(builder.icmp_signed("==", count, I64(K))):
-                solve(K)
-        return context.get_dummy_value()
+    return intrinsic(substitute)
 
-    return signature, generate
+
+#: Solve ``count <= BLOCK`` output channels of one vector of pixels in place.
+#:
+#: ``buffer[base + o stride]`` holds ``z[o]`` and becomes ``x[o]`` for ``o`` from ``done`` on;
+#: earlier pixels lie at ``offsets[first:]`` from there. ``weights[at:]`` begins at tap ``first``,
+#: ordered (tap, input, output), then the centre tap's inputs before ``done``, its triangle by
+#: columns and its diagonal (divisors, or reciprocals unless ``divide``). Lanes outside
+#: ``[low, high)`` become zero.
+substitute_block = _substitution(1)
+
+#: The same for two adjacent vectors, whose chains of products are independent of each other.
+substitute_pair = _substitution(2)
 
 
 @intrinsic
@@ -240,6 +257,22 @@ def convolve_block(
         for K in range(1, BLOCK + 1):
             with builder.if_then(builder.icmp_signed("==", count, I64(K))):
                 convolve(K)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def copy_run(typing: Any, source: Any, at: Any, target: Any, place: Any, count: Any) -> Any:
+    """``target[place:place + count] = source[at:at + count]``, which a loop would do one by one."""
+    i64 = types.int64
+    signature = types.void(source, i64, target, i64, i64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        src = Memory(context, builder, sig.args[0], args[0])
+        dst = Memory(context, builder, sig.args[2], args[2])
+        begin, end = src.at(args[1]), dst.at(args[3])
+        cgutils.raw_memcpy(builder, end, begin, args[4], I64(src.size))
         return context.get_dummy_value()
 
     return signature, generate
