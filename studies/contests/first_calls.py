@@ -34,7 +34,7 @@ def _calls() -> Iterator[tuple[str, int, str, Call]]:
     yield "emerging forward", 32, "12x16x16", emerging
     yield "emerging gradients", 32, "12x16x16", _gradients
     yield "periodic inverse", 32, "12x16x16", both_ways(PeriodicConv2d, 32, 12, 16).calls["inverse"]
-    yield "1x1 QR forward", 32, "12x16x16", pointwise(12).calls["QR"]
+    yield "1x1 QR forward", 32, "12x16x16", pointwise(12, 16).calls["QR"]
 
 
 @torch.enable_grad()

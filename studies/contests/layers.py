@@ -6,6 +6,7 @@ once, so that all meet the same noise. Ratios of medians are what is reported.
 
 from __future__ import annotations
 
+import functools
 import resource
 import statistics
 import sys
@@ -31,6 +32,7 @@ from emcheck.solve import SOLVERS
 from emcheck.solve.choose import Solver
 from emcheck.specs.parameter_styles import move_parameters
 from studies.contests import baselines
+from studies.contests.report import POINTWISE
 
 Call = Callable[[], object]
 
@@ -148,22 +150,22 @@ def both_ways(layer_class: Any, batch: int, channels: int, side: int) -> Contest
     return Contest(layer_class.__name__, batch, event, calls)
 
 
-def pointwise(channels: int) -> Contest:
-    """Forward of the 1x1 convolutions, those of released libraries where they are installed."""
-    event, batch = (channels, 16, 16), 32
+def pointwise(channels: int, side: int) -> Contest:
+    """Both directions of the 1x1 convolutions, those of libraries where they are installed."""
+    event, batch = (channels, side, side), 32
     x = _normal(batch, event)
     calls: dict[str, Call] = {}
-
-    def on_x(layer: Callable[[Tensor], object]) -> Call:
-        return lambda: layer(x)
-
-    for name, kind in (("dense", Conv1x1), ("QR", Conv1x1QR), ("PLU", Conv1x1PLU)):
-        calls[name] = on_x(_trained(kind(channels, generator=_generator())))
-    calls |= {name: on_x(module) for name, module in _libraries(channels)}
+    kinds: dict[str, Any] = {"dense": Conv1x1, "QR": Conv1x1QR, "PLU": Conv1x1PLU}
+    ours = [
+        (name, _trained(kind(channels, generator=_generator()))) for name, kind in kinds.items()
+    ]
+    for name, layer in (*ours, *_libraries(channels)):
+        calls[name] = functools.partial(layer, x)
+        calls[f"{name} inverse"] = functools.partial(layer.inverse, x)
     return Contest("1x1 convolution", batch, event, calls)
 
 
-def _libraries(channels: int) -> Iterator[tuple[str, Callable[[Tensor], object]]]:
+def _libraries(channels: int) -> Iterator[tuple[str, Any]]:
     """The 1x1 convolutions of normflows and nflows, an optional extra (``compare``)."""
     try:
         from normflows.flows.mixing import Invertible1x1Conv
@@ -192,8 +194,9 @@ def contests(large: int = 256) -> Iterator[Contest]:
         yield both_ways(EmergingConv2d, 32, channels, side)
         yield both_ways(PeriodicConv2d, 32, channels, side)
         yield backward(32, channels, side)
-    for channels in (12, 48, 192):
-        yield pointwise(channels)
+    for channels, side in POINTWISE:
+        if side <= large:
+            yield pointwise(channels, side)
 
 
 @torch.no_grad()

@@ -11,6 +11,12 @@ import pandas as pd
 #: The growth with pixels is fitted from this side on, at the batch of the growing contests.
 GROWTH_SIDE, GROWTH_BATCH = 16, 4
 
+#: Channels and side of the 1x1 convolutions.
+POINTWISE = (
+    *((channels, 16) for channels in (12, 24, 48, 192)),
+    *((12, 32), (12, 64), (24, 8), (48, 8), (192, 8)),
+)
+
 FORWARD = ("forward, cropped", "forward, masked")
 
 #: The contests of compiled calls: their first one, in a fresh process.
@@ -74,6 +80,19 @@ def _growth(times: pd.Series) -> float:
     return slope(times, ("layer inverse",)) - slope(times, FORWARD)
 
 
+def _slower_way(event: str) -> Callable[[pd.Series], float]:
+    """The slower direction of our dense 1x1 convolution over that of normflows."""
+
+    def measure(times: pd.Series) -> float:
+        def slower(name: str) -> float:
+            both = (name, f"{name} inverse")
+            return max(_fastest(times, "1x1 convolution", 32, event, (way,)) for way in both)
+
+        return slower("dense") / slower("normflows")
+
+    return measure
+
+
 def _bars() -> list[Bar]:
     inverse, masked = ("layer inverse",), "masked convolution"
     sizes = ["12x16x16", "24x8x8", "48x4x4", "12x32x32", "12x64x64", "12x128x128"]
@@ -105,6 +124,12 @@ def _bars() -> list[Bar]:
         size = f"{channels}x16x16"
         measure = _over("1x1 convolution", 32, size, ("QR",), ("dense",))
         bars.append(Bar("1x1 QR forward / dense forward", size, 1.3, 1.1, measure))
+    for channels, side in POINTWISE:
+        size = f"{channels}x{side}x{side}"
+        for name in ("dense", "PLU", "QR"):
+            measure = _over("1x1 convolution", 32, size, (f"{name} inverse",), (name,))
+            bars.append(Bar(f"1x1 {name}: inverse / forward", size, 1.8, 1.2, measure))
+        bars.append(Bar("1x1 dense / normflows, slower way", size, 0.8, 0.4, _slower_way(size)))
     for what in ("training step", "sampling"):
         measure = _over(what, 64, "3x16x16", ("1x1+emerging",), ("1x1",))
         bars.append(
