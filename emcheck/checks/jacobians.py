@@ -81,6 +81,8 @@ class WithJacobians(Built):
 
         That of the layer; coarser where the Jacobian is by differences, by what they may be off.
         """
+        if not isinstance(self.subject.original, Adapted):  # that of torch has a graph
+            return self.arithmetic
         layer = self.layer64
         if not isinstance(layer, Adapted) or not layer.by_differences:
             return self.arithmetic
