@@ -27,11 +27,11 @@ def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
         return None, f"raised {type(error).__name__}: {one_line(error)}"
 
 
-def answer_of_inverse(subject: Subject, case: Case) -> Any:
+def answer_of_inverse(subject: Subject, case: Case, seconds: float) -> Any:
     """What the inverse returns as it is, or the exception that it raises."""
     trial = Trial(subject, case)
     try:
-        with settings_kept(), warnings.catch_warnings(), torch.no_grad(), time_limit(10.0):
+        with settings_kept(), warnings.catch_warnings(), torch.no_grad(), time_limit(seconds):
             warnings.simplefilter("ignore")
             return with_logdet(trial.layer.inverse(trial.latent))  # type: ignore[operator]
     except TimeLimit:

@@ -78,7 +78,7 @@ def discover(
         )
     dtype = next(one for one in dtypes if not told[one])
     asked = torch.float64 in dtypes
-    if told.get(torch.float64) or (not asked and _no_double(subject, event, seed)):
+    if told.get(torch.float64) or (not asked and _no_double(subject, event, seed, seconds)):
         subject = replace(subject, doubles=False)
     case = Case(event, 3, dtype, "cpu", "initial", "unit", seed)
     mode = find_mode(subject, replace(case, batch=_ROWS, style="trained"), seconds)
@@ -118,9 +118,9 @@ def _forward_answer(subject: Subject, case: Case, seconds: float) -> str:
     return f"forward {told}" if told else ""
 
 
-def _no_double(subject: Subject, event: Event, seed: int) -> bool:
+def _no_double(subject: Subject, event: Event, seed: int, seconds: float) -> bool:
     """Whether forward does not answer in float64, where nobody asked for float64."""
-    return bool(_forward_answer(subject, Case(event, 3, torch.float64, seed=seed), 10.0))
+    return bool(_forward_answer(subject, Case(event, 3, torch.float64, seed=seed), seconds))
 
 
 def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
@@ -131,7 +131,8 @@ def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
     subject = _shown(subject)
     if subject.own or "inverse" in subject.lacks:
         return _forms(subject, case, seconds)
-    answers = [answer_of_inverse(subject, replace(case, seed=case.seed + n)) for n in (0, 1)]
+    cases = [replace(case, seed=case.seed + n) for n in (0, 1)]
+    answers = [answer_of_inverse(subject, one, seconds) for one in cases]
     lacks = dict(_shown(subject).lacks)
     if all(isinstance(answer, NotImplementedError) for answer in answers):
         told = f"inverse is not implemented: {one_line(answers[0])}"
@@ -139,7 +140,7 @@ def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
     elif all(isinstance(answer, tuple) and answer[1] is None for answer in answers):
         lacks.setdefault("inverse_logdet", "inverse returns x alone, without a log-det")
     if "inverse" not in lacks and "inverse_gradient" not in lacks:
-        told = attempt(lambda: _graph_of_inverse(subject, case), seconds)[0]
+        told = attempt(lambda: _graph_of_inverse(subject, case, seconds), seconds)[0]
         if told:
             lacks["inverse_gradient"] = told
     if "transforms" not in lacks and attempt(lambda: _reassigns(subject, case), seconds)[0]:
@@ -155,7 +156,7 @@ def _shown(subject: Subject) -> Subject:
     return replace(subject, lacks={**shown, **subject.lacks})
 
 
-def _graph_of_inverse(subject: Subject, case: Case) -> str:
+def _graph_of_inverse(subject: Subject, case: Case, seconds: float) -> str:
     """Why no gradient flows from x back to z, empty if one does."""
     wide = torch.float64 if subject.doubles else case.dtype
     trial = Trial(subject, replace(case, style="trained", dtype=wide))
@@ -168,7 +169,7 @@ def _graph_of_inverse(subject: Subject, case: Case) -> str:
                 return told
             (gradient,) = torch.autograd.grad(x.sum(), z, allow_unused=True)
     except RuntimeError as error:
-        plain = attempt(lambda: call_inverse(trial.new_layer(), trial.latent), 10.0)[1]
+        plain = attempt(lambda: call_inverse(trial.new_layer(), trial.latent), seconds)[1]
         return "" if plain else f"inverse answers only without gradients: {one_line(error)}"
     return told if gradient is None else ""
 

@@ -75,7 +75,7 @@ def _trouble(subject: Subject, case: Case, seconds: float) -> tuple[str, str]:
         ("calls_are_deterministic", lambda: _random(subject, wide)),
         ("rows_are_independent", lambda: coupled(subject, wide)),
         ("calls_are_pure", lambda: _moving(subject, wide)),
-        ("", lambda: _refuses(subject, replace(wide, style="initial"))),
+        ("", lambda: _refuses(subject, replace(wide, style="initial"), seconds)),
     )
     for name, step in steps:
         told, _ = attempt(step, seconds)
@@ -114,11 +114,11 @@ def _moving(subject: Subject, case: Case) -> str:
     return f"every call changes {', '.join(names)}, which outputs read ({kind}a running value)"
 
 
-def _refuses(subject: Subject, case: Case) -> str:
+def _refuses(subject: Subject, case: Case, seconds: float) -> str:
     """Why the inverse raises, empty if it does not; one that is not implemented does not count."""
     if "inverse" in subject.lacks:
         return ""
-    answer = answer_of_inverse(subject, case)
+    answer = answer_of_inverse(subject, case, seconds)
     if isinstance(answer, NotImplementedError) or not isinstance(answer, Exception):
         return ""
     return f"inverse raises {type(answer).__name__}: {one_line(answer)}"

@@ -22,6 +22,7 @@ def entries() -> tuple[Entry, ...]:
     couplings(listing)
     autoregressive(listing)
     _compositions(listing)
+    _densities(listing)
     return listing.done()
 
 
@@ -166,3 +167,26 @@ def _compositions(listing: Listing) -> None:
     )
     listing.add("MultiscaleCompositeTransform", (4, 2, 3), multiscale)
     listing.add("SimpleRealNVP", (4,), lambda: SimpleRealNVP(4, 8, 2, 1, activation=F.silu))
+
+
+def _densities(listing: Listing) -> None:
+    """Whole flows: ``log_prob`` against samples, one with a context."""
+    from nflows import distributions, flows
+    from nflows import transforms as nt
+
+    def conditional() -> Any:
+        steps = [nt.MaskedAffineAutoregressiveTransform(2, 8, context_features=3, num_blocks=1)]
+        return flows.Flow(nt.CompositeTransform(steps), distributions.StandardNormal([2]))
+
+    for name, make in {
+        "SimpleRealNVP": lambda: flows.SimpleRealNVP(2, 8, 2, 1, activation=F.silu),
+        "MaskedAutoregressiveFlow": lambda: flows.MaskedAutoregressiveFlow(2, 8, 2, 1),
+        "MaskedPiecewiseRationalQuadraticAutoregressiveTransform": lambda: flows.Flow(
+            nt.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+                2, 8, num_bins=5, tails="linear"
+            ),
+            distributions.StandardNormal([2]),
+        ),
+    }.items():
+        listing.add(f"density of {name}", (2,), make, density=True)
+    listing.add("density with context", (2,), conditional, context=(3,), density=True)

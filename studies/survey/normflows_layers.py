@@ -26,6 +26,7 @@ def entries() -> tuple[Entry, ...]:
     _splines(listing)
     _others(listing)
     _compositions(listing)
+    _densities(listing)
     return listing.done()
 
 
@@ -201,3 +202,37 @@ def _compositions(listing: Listing) -> None:
         lambda: normflows.NormalizingFlow(distributions.DiagGaussian(4), steps()),
     )
     listing.add("MultiscaleFlow Glow", (1, 4, 8), multiscale)
+
+
+def _densities(listing: Listing) -> None:
+    """Whole flows: ``log_prob`` against samples, one of them conditional."""
+    import normflows
+    from normflows import distributions
+    from normflows import flows as nf
+
+    def of(*steps: Any) -> Any:
+        return normflows.NormalizingFlow(distributions.DiagGaussian(2), list(steps))
+
+    def residual() -> Any:
+        net = normflows.nets.LipschitzMLP([2, 8, 2], lipschitz_const=0.9)
+        return of(nf.Residual(net, reduce_memory=False))
+
+    for name, make in {
+        "MaskedAffineAutoregressive": lambda: of(nf.MaskedAffineAutoregressive(2, 8)),
+        "AutoregressiveRationalQuadraticSpline": lambda: of(
+            nf.AutoregressiveRationalQuadraticSpline(2, 1, 8, num_bins=5)
+        ),
+        "LULinearPermute": lambda: of(nf.LULinearPermute(2, identity_init=False)),
+        "Planar, leaky": lambda: of(nf.Planar((2,), act="leaky_relu")),
+        "Residual": residual,
+    }.items():
+        listing.add(f"density of {name}", (2,), make, density=True)
+    listing.add(
+        "density of ConditionalNormalizingFlow",
+        (2,),
+        lambda: normflows.ConditionalNormalizingFlow(
+            distributions.DiagGaussian(2), [nf.MaskedAffineAutoregressive(2, 8, context_features=3)]
+        ),
+        context=(3,),
+        density=True,
+    )

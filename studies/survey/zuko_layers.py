@@ -21,6 +21,7 @@ def entries() -> tuple[Entry, ...]:
     _unconditional(listing)
     _lazy(listing)
     _flows(listing)
+    _densities(listing)
     return listing.done()
 
 
@@ -189,3 +190,32 @@ def _flows(listing: Listing) -> None:
         f"{_BISECTION}; {_QUADRATURE}",
     )
     listing.add("CNF", (3,), lambda: zf.CNF(3, **plain), _ODE)
+
+
+def _densities(listing: Listing) -> None:
+    """Whole flows: ``log_prob`` against samples, one with a context."""
+    from zuko import flows as zf
+
+    hidden: dict[str, Any] = {"hidden_features": (8,), "activation": nn.SiLU}
+    plain: dict[str, Any] = {"hidden_features": (8,)}
+    for name, make in {
+        "MAF": lambda: zf.MAF(2, transforms=2, **hidden),
+        "NSF": lambda: zf.NSF(2, transforms=2, bins=5, **hidden),
+        "RealNVP": lambda: zf.RealNVP(2, transforms=2, **hidden),
+        "NICE": lambda: zf.NICE(2, transforms=2, **hidden),
+        "BPF": lambda: zf.BPF(2, transforms=2, degree=8, **hidden),
+        "GF": lambda: zf.GF(2, transforms=2, components=4),
+        "SOSPF": lambda: zf.SOSPF(2, transforms=2, degree=3, polynomials=2, **hidden),
+        "NAF": lambda: zf.NAF(2, transforms=2, signal=4, network=plain, **hidden),
+        "UNAF": lambda: zf.UNAF(2, transforms=1, signal=4, network=plain, **hidden),
+        "CNF": lambda: zf.CNF(2, **plain),
+    }.items():
+        listing.add(f"density of {name}", (2,), make, density=True)
+    listing.add("density of MAF, 5 dimensions", (5,), lambda: zf.MAF(5, **hidden), density=True)
+    listing.add(
+        "density of MAF with context",
+        (2,),
+        lambda: zf.MAF(2, 3, transforms=2, **hidden),
+        context=(3,),
+        density=True,
+    )
