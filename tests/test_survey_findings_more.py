@@ -180,6 +180,28 @@ def test_zuko_integrator_steps_for_the_batch(zuko: Any) -> None:
     assert EXACT < off(together, alone) < 1e-3
 
 
+def test_zuko_gaussianization_is_not_onto(zuko: Any) -> None:
+    """The whole line is mapped to an interval; the base has more than that."""
+    shift, wide = torch.zeros(1, 2, dtype=torch.float64), torch.full((1, 2), -0.7).double()
+    first = zuko.transforms.GaussianizationTransform(shift, shift)
+    second = zuko.transforms.GaussianizationTransform(shift, wide)
+    line = torch.linspace(-1e4, 1e4, 1001, dtype=torch.float64)[:, None]
+    ends = [float(v) for v in first(line)[[0, -1]].flatten()]
+    assert max(map(abs, ends)) < 4.9
+    low, high = (float(v) for v in second(first(line))[[0, -1]].flatten())
+    held = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+    assert held < 0.99  # of the base, and so of the density
+
+
+def test_zuko_samples_end_at_the_bound_of_the_bisection(zuko: Any) -> None:
+    transform = zuko.transforms.GaussianizationTransform(
+        torch.zeros(1, 2, dtype=torch.float64), torch.full((1, 2), -3.0, dtype=torch.float64)
+    )
+    x = torch.tensor([[30.0]], dtype=torch.float64)
+    back = transform.inv(transform(x))
+    assert float(back) == pytest.approx(10.0)
+
+
 def exact_logdets(layer: nn.Module, x: Tensor, inverse: bool = False) -> Any:
     call = layer.inverse if inverse else layer.forward
     return np.linalg.slogdet(differences(lambda v: call(v)[0], x, step=1e-3))[1]  # type: ignore[operator]

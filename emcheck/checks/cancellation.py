@@ -20,6 +20,18 @@ from emcheck.guard import foreign
 Function = Callable[[Trial], Measure]
 
 
+def measured(function: Function, subject: Subject, case: Case) -> Measure:
+    """What a check measures in a case; asked again, as of the other dtype, it is not run again."""
+    memo = subject.memo
+    if memo is None:
+        return function(Trial(subject, case))
+    key = (str(case), "measure", function.__name__, *subject.lacks, "broken", *subject.broken)
+    if key not in memo:
+        memo[key] = function(Trial(subject, case))
+    found: Measure = memo[key]
+    return found
+
+
 def excuse_cancellation(
     function: Function, subject: Subject, case: Case, measure: Measure
 ) -> Measure:
@@ -66,6 +78,6 @@ def _in_dtype(
 ) -> Measure | None:
     """The measure of the same case in another dtype; None where it cannot be taken."""
     try:
-        return function(Trial(subject, replace(case, dtype=dtype)))
+        return measured(function, subject, replace(case, dtype=dtype))
     except foreign():  # that the layer fails in the other dtype is another result's finding
         return None

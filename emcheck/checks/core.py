@@ -13,11 +13,10 @@ from torch import Tensor
 from emcheck import bounds
 from emcheck.bounds import Measure
 from emcheck.checks.calling import DIRECTIONS
-from emcheck.checks.cancellation import Function, excuse_cancellation
+from emcheck.checks.cancellation import Function, excuse_cancellation, measured
 from emcheck.checks.capabilities import CAPABILITIES
 from emcheck.checks.case import Case, Subject
 from emcheck.checks.needs import offers
-from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import settings_kept
@@ -164,7 +163,7 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
             np.errstate(all="ignore"),
             time_limit(seconds) if seconds else nullcontext(),
         ):
-            measure = check.function(Trial(subject, case))
+            measure = measured(check.function, subject, case)
             measure = excuse_cancellation(check.function, subject, case, measure)
     except Unsupported as reason:
         return replace(result, verdict=Verdict.UNSUPPORTED, detail=str(reason))
