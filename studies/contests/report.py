@@ -86,7 +86,8 @@ def _slower_way(event: str) -> Callable[[pd.Series], float]:
     def measure(times: pd.Series) -> float:
         def slower(name: str) -> float:
             both = (name, f"{name} inverse")
-            return max(_fastest(times, "1x1 convolution", 32, event, (way,)) for way in both)
+            found = [_fastest(times, "1x1 convolution", 32, event, (way,)) for way in both]
+            return float(np.max(found))  # NaN if either was not measured
 
         return slower("dense") / slower("normflows")
 
