@@ -95,6 +95,25 @@ def test_flows_of_libraries_are_taken_as_they_are(library: str) -> None:
     assert report.ok, str(report)
 
 
+class NamedAlike(Coupled):
+    """``flows`` and ``q0`` stand for something else here."""
+
+    def __init__(self, answers: bool) -> None:
+        super().__init__(4)
+        self.q0 = normal(4)
+        self.flows = torch.nn.ModuleList([torch.nn.ReLU()])
+        if answers:
+            self.flows[0].inverse = lambda z: (z, torch.zeros(len(z)).to(z))
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_names_that_mean_something_else_accuse_nobody(answers: bool) -> None:
+    report = check_density(NamedAlike(answers), (4,))
+    assert report.ok, str(report)
+    (found,) = (r for r in report.results if r.check == "log_prob_is_base_plus_logdet")
+    assert found.verdict is Verdict.UNSUPPORTED
+
+
 def test_flows_whose_log_prob_is_inexact_by_design_are_not_accused() -> None:
     nf = pytest.importorskip("normflows", reason="normflows is not installed")
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
-from torch.distributions import Transform
+from torch.distributions import Distribution, Transform
 
 from emcheck.adapters.core import NotALayer, is_native, lacking_by_design
 from emcheck.adapters.functions import adapt_functions
@@ -42,10 +42,16 @@ def is_of_library(layer: object) -> bool:
     return any(True for _ in _adapters_of(layer))
 
 
-def lacks_by_design(**held: object) -> frozenset[str]:
-    """What the parts of ``held``, modules included, lack by the documentation of libraries."""
+def lacks_by_design(*flows: object) -> frozenset[str]:
+    """What the parts of modules and distributions lack by the documentation of libraries."""
+    kinds: set[type] = set()
+    for flow in flows:
+        if isinstance(flow, nn.Module):
+            kinds |= set(map(type, flow.modules()))
+        elif isinstance(flow, Distribution):
+            kinds |= {type(found.value) for found in walk({"flow": flow})}
     lacks: frozenset[str] = frozenset()
-    for kind in {type(found.value) for found in walk(held, into_modules=True)}:
+    for kind in kinds:
         for module in _adapters_of_class(kind):
             known = importlib.import_module(f"emcheck.adapters.{module}")
             lacks |= lacking_by_design([kind], getattr(known, "BY_DESIGN", {}))

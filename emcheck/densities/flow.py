@@ -155,7 +155,7 @@ class Flow:
     @cached_property
     def accuracy(self) -> float:
         """What its log-density is known to by design, relative to its size; 0 for a closed form."""
-        lacks = lacks_by_design(module=self.module, target=self.target)
+        lacks = lacks_by_design(self.module, self.target)
         return BY_DESIGN if lacks & {"exact_inverse", "exact_logdet"} else 0.0
 
     @cached_property

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from emcheck.bounds import LOGDET_KNOWN, Arithmetic, Measure, compare
 from emcheck.checks.core import ill_conditioned, worst
+from emcheck.checks.unsupported import Unsupported
 from emcheck.densities.flow import Flow
+from emcheck.guard import foreign, one_line
 from emcheck.oracle import Differences, jacobian_by_differences, slogdet
 from emcheck.oracle.precision import Array
 
@@ -74,9 +76,16 @@ def parts_of(flow: Flow) -> Parts | None:
 
 
 def sum_of_parts(parts: Parts, x: Array, got: Array) -> Measure:
-    """``log_prob`` ``got (B,)`` at flat ``x (B, n)`` next to base plus log-det."""
-    base, own = parts.terms(x)
-    exact, off = (np.array(found) for found in zip(*map(parts.logdet, x), strict=True))
+    """``log_prob`` ``got (B,)`` at flat ``x (B, n)`` next to base plus log-det.
+
+    Raises:
+        Unsupported: the parts do not answer, or are not those of ``log_prob``.
+    """
+    try:
+        base, own = parts.terms(x)
+        exact, off = (np.array(found) for found in zip(*map(parts.logdet, x), strict=True))
+    except foreign() as error:  # a class may use the names for something else
+        raise Unsupported(f"base and map to it do not answer: {one_line(error)}") from error
     share = max(np.sqrt(Arithmetic.of(parts.flow.dtype).u), parts.flow.accuracy)
     bound = off + share * (1 + np.abs(base) + np.abs(exact))
     known = np.isfinite(base) & np.isfinite(exact) & (bound <= LOGDET_KNOWN)
@@ -93,7 +102,12 @@ def sum_of_parts(parts: Parts, x: Array, got: Array) -> Measure:
 
 
 def _told(got: Array, base: Array, exact: Array, own: Array, bound: Array) -> str:
-    """What is wrong, as far as the numbers of all samples agree on it; empty where nothing is."""
+    """What is wrong, as far as the numbers of all samples agree on it; empty where nothing is.
+
+    Raises:
+        Unsupported: what was found by its names is not what ``log_prob`` is made of, in any of the
+            ways that are known.
+    """
     if bool((np.abs(got - base - exact) <= bound).all()):
         return ""
     if bool((np.abs(got - base - own) <= bound).all()):
@@ -107,7 +121,7 @@ def _told(got: Array, base: Array, exact: Array, own: Array, bound: Array) -> st
         }.items():
             if bool((np.abs(got - wrong) <= bound).all()):
                 return told
-    return "log_prob is not the sum of the base and the log-det"
+    raise Unsupported("base and map to it, by their names, do not make up log_prob")
 
 
 def _of_distribution(flow: Flow, target: Any) -> tuple[Map, Base]:

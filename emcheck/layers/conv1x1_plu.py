@@ -25,8 +25,8 @@ class Conv1x1PLU(InvertibleLayer):
 
     Log-det: ``H W sum_c log|s_c|``.
 
-    Cost: forward ``B H W C^2`` plus ``C^3`` to form ``W``; inverse ``B H W C^2`` by two
-    triangular solves; log-det ``C``.
+    Cost: forward ``B H W C^2`` plus ``C^3`` to form ``W``; inverse ``B H W C^2`` by
+    substitution; log-det ``C``.
 
     Reference: Kingma, Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions,
     2018, arXiv 1807.03039, section 3.2.
