@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck import check_layer
+from emcheck.kit import Checker
 from emcheck.ok import is_ok, never_passed, spoils
 from emcheck.result import Result, Verdict, merge
 
@@ -107,6 +108,18 @@ def test_a_report_has_a_limit_and_says_what_is_missing() -> None:
     assert time.monotonic() - start < 30.0
     assert not report.ok
     assert "the report's limit of 1 s was over" in str(report)
+
+
+def test_time_between_two_checks_is_none_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of a layer are other tests apart, on a busy machine by minutes."""
+    real, gone = time.monotonic, itertools.count(0, 1000)
+    checker = Checker(Scale, (3,), report_limit=60.0, examples=1)
+    results = []
+    for check, offset in zip(checker.checks, gone, strict=False):
+        monkeypatch.setattr(time, "monotonic", lambda offset=offset: real() + offset)
+        results += checker.run(check)
+    checker.close()
+    assert Verdict.NOT_RUN not in {result.verdict for result in results}
 
 
 def test_the_same_seed_gives_the_same_report() -> None:

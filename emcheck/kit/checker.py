@@ -93,7 +93,7 @@ class Checker:
         self._findings: list[Finding] = []
         self._hung: set[tuple[object, ...]] = set()
         self.report_limit = report_limit
-        self._until = math.inf
+        self._left, self._until = report_limit, math.inf
         self.surroundings = surroundings or Surroundings()
         try:
             with self._region(), built_in_time(report_limit):
@@ -145,10 +145,19 @@ class Checker:
         )
 
     def run(self, check: Check) -> list[Result]:
-        """One result for each dtype: the worst of its examples, a FAIL shrunk."""
+        """One result for each dtype: the worst of its examples, a FAIL shrunk.
+
+        What a caller does between two checks, other tests perhaps, is no time of the report.
+        """
+        start = time.monotonic()
+        self._until = start + self._left
+        try:
+            return self._results(check)
+        finally:
+            self._left -= time.monotonic() - start
+
+    def _results(self, check: Check) -> list[Result]:
         results = []
-        if self._until == math.inf:
-            self._until = time.monotonic() + self.report_limit
         with self._region():
             for dtype in self.plan.dtypes:
                 subject = self._subject(check, dtype)
