@@ -107,10 +107,13 @@ def at_temperature_one(sample: Callable[..., Any]) -> dict[str, float]:
 
 
 def mistakes(base: Array, logdet: Array, size: int) -> dict[str, Array]:
-    """What a wrong ``log_prob`` returns, by what is wrong with it."""
+    """What a wrong ``log_prob`` returns, by what is wrong with it.
+
+    ``base`` is the log-density of the base, ``logdet`` that of the map to it.
+    """
     return {
-        "log_prob subtracts the log-det of forward": base - logdet,
-        "log_prob lacks the log-det of forward": base,
+        "log_prob subtracts the log-det": base - logdet,
+        "log_prob lacks the log-det": base,
         "log_prob lacks the constant of the normal density, n/2 log(2 pi)": (
             base + 0.5 * size * math.log(2 * math.pi) + logdet
         ),

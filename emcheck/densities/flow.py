@@ -201,7 +201,7 @@ class Flow:
         self._warmth = at_temperature_one(method)
         context, warm = self.context, self._warmth
         if context is not None and self.target is self.module:
-            yield lambda n: method(n, context.expand(n, *context.shape), **warm)
+            yield lambda n: method(n, self.repeated(n), **warm)
             yield lambda n: method(n, context[None], **warm)
             yield lambda n: method((n,), context, **warm)
             return

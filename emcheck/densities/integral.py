@@ -66,8 +66,7 @@ def by_importance(flow: Flow, x: Array, seed: int) -> Measure:
     ``g`` does not look.
     """
     kernel = Kernel(x.mean(axis=0), (1 + 2 / flow.size) * root_of(x))
-    normal = np.random.default_rng(seed).standard_normal((DRAWS, flow.size))
-    y = kernel.centre + normal @ kernel.root.T
+    y = kernel.draw(DRAWS, np.random.default_rng(seed))
     weights = flow.log_density_anywhere(y) - kernel.log_density(y)
     if np.isnan(weights).any():
         return ill_conditioned("MEAN", detail="log_prob is not a number around the samples")

@@ -68,6 +68,11 @@ class Kernel:
         n, size = len(self.centre), float(np.log(np.abs(np.diagonal(self.root))).sum())
         return np.asarray(-0.5 * (u**2).sum(axis=0) - 0.5 * n * math.log(2 * math.pi) - size)
 
+    def draw(self, count: int, generator: np.random.Generator) -> Array:
+        """``(count, n)`` from this density."""
+        normal = generator.standard_normal((count, len(self.centre)))
+        return np.asarray(self.centre + normal @ self.root.T)
+
     def means(
         self,
         x: Array,
@@ -81,7 +86,7 @@ class Kernel:
         ``offset`` is added to ``log_prob``.
         """
         most = math.log(len(x) * LARGEST_SHARE)
-        y = self.centre + generator.standard_normal(x.shape) @ self.root.T
+        y = self.draw(len(x), generator)
         inside = self.log_density(y) - flow.log_density_anywhere(y) - offset <= most
         ratio = self.log_density(x) - log_p - offset
         weights = np.exp(np.where(ratio <= most, ratio, -np.inf))

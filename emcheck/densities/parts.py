@@ -12,10 +12,11 @@ from torch import Tensor
 
 from emcheck.bounds import LOGDET_KNOWN, Arithmetic, Measure, compare
 from emcheck.checks.core import ill_conditioned, worst
+from emcheck.checks.log_prob import mistakes
 from emcheck.checks.unsupported import Unsupported
 from emcheck.densities.flow import Flow
 from emcheck.guard import foreign, one_line
-from emcheck.oracle import Differences, jacobian_by_differences, slogdet
+from emcheck.oracle import jacobian_by_differences, slogdet
 from emcheck.oracle.precision import Array
 
 #: ``x (B, *event) -> (z, logdet)``, and ``z -> log-density`` with one or more entries a row.
@@ -47,13 +48,12 @@ class Parts:
         with torch.no_grad():
             return _per_row(self.base(z), len(x)), _per_row(logdet, len(x))
 
-    def jacobian(self, x: Array) -> Differences:
-        """``dz/dx`` at one flat sample ``x (n,)``, by differences: no formula is trusted."""
-        return jacobian_by_differences(self.latent, x)
-
     def logdet(self, x: Array) -> tuple[float, float]:
-        """``log|det dz/dx|`` at one flat ``x (n,)``, and what it may be off by."""
-        found = self.jacobian(x)
+        """``log|det dz/dx|`` at one flat ``x (n,)``, and what it may be off by.
+
+        The Jacobian is by differences: no formula is trusted.
+        """
+        found = jacobian_by_differences(self.latent, x)
         if found.J.shape[0] != found.J.shape[1] or not np.isfinite(found.J).all():
             return np.nan, np.inf
         logdet, condition = slogdet(found.J)
@@ -91,17 +91,13 @@ def sum_of_parts(parts: Parts, x: Array, got: Array) -> Measure:
     known = np.isfinite(base) & np.isfinite(exact) & (bound <= LOGDET_KNOWN)
     if not known.any():
         return ill_conditioned("FD", detail="the differences say nothing of the map to the base")
-    rows = [row[known] for row in (got, base, exact, own, bound)]
-    told = _told(*rows)
-    return worst(
-        *(
-            compare(g, b + e, limit, "FD", detail=told)
-            for g, b, e, _, limit in zip(*rows, strict=True)
-        )
-    )
+    got, base, exact, own, bound = (row[known] for row in (got, base, exact, own, bound))
+    told = _told(got, base, exact, own, bound, x.shape[1])
+    judged = zip(got, base + exact, bound, strict=True)
+    return worst(*(compare(g, expected, limit, "FD", detail=told) for g, expected, limit in judged))
 
 
-def _told(got: Array, base: Array, exact: Array, own: Array, bound: Array) -> str:
+def _told(got: Array, base: Array, exact: Array, own: Array, bound: Array, size: int) -> str:
     """What is wrong, as far as the numbers of all samples agree on it; empty where nothing is.
 
     Raises:
@@ -113,12 +109,7 @@ def _told(got: Array, base: Array, exact: Array, own: Array, bound: Array) -> st
     if bool((np.abs(got - base - own) <= bound).all()):
         return "the log-det of the transforms is not that of their Jacobian"
     if bool((np.abs(exact) > 4 * bound).all()):
-        for told, wrong in {
-            "log_prob subtracts the log-det of the map to the base": base - exact,
-            "log_prob lacks the log-det of the map to the base": base,
-            "log_prob lacks the density of the base": exact,
-            "log_prob is the negative of the log-density": -(base + exact),
-        }.items():
+        for told, wrong in mistakes(base, exact, size).items():
             if bool((np.abs(got - wrong) <= bound).all()):
                 return told
     raise Unsupported("base and map to it, by their names, do not make up log_prob")

@@ -62,10 +62,23 @@ def solve_pixels(factors: Tensor, order: list[int], z: Tensor) -> Tensor | None:
     return pixels.solve(factors, order, z)
 
 
-def row_order(pivots: Tensor) -> list[int]:
+def solve_by_lu(matrix: Tensor, z: Tensor) -> tuple[Tensor, Tensor] | None:
+    """``x`` with ``matrix x = z`` in every pixel, and the pivots ``(C,)`` of one LU.
+
+    None where compiled code cannot run, or a pivot is zero.
+    """
+    if not runs_compiled("pixels", matrix, z):
+        return None
+    factors, exchanges = torch.linalg.lu_factor_ex(matrix)[:2]
+    pivots = factors.diagonal()
+    x = solve_pixels(factors, _row_order(exchanges), z) if bool(pivots.all()) else None
+    return None if x is None else (x, pivots)
+
+
+def _row_order(exchanges: Tensor) -> list[int]:
     """The rows that ``torch.linalg.lu_factor`` has put in each place, from its exchanges."""
-    order = list(range(len(pivots)))
-    for place, other in enumerate(pivots.tolist()):
+    order = list(range(len(exchanges)))
+    for place, other in enumerate(exchanges.tolist()):
         order[place], order[other - 1] = order[other - 1], order[place]
     return order
 

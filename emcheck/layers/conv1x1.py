@@ -12,11 +12,9 @@ from emcheck.layers._tools import (
     pixels_back,
     pixels_last,
     random_orthogonal,
-    row_order,
     solve,
-    solve_pixels,
+    solve_by_lu,
 )
-from emcheck.solve.transforms import watched
 
 
 class Conv1x1(InvertibleLayer):
@@ -56,13 +54,10 @@ class Conv1x1(InvertibleLayer):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.channels, self.weight)
-        if not watched(self.weight, z):
-            factors, pivots = torch.linalg.lu_factor_ex(self.weight)[:2]
-            pivot = factors.diagonal()
-            x = solve_pixels(factors, row_order(pivots), z) if bool(pivot.all()) else None
-            if x is not None:
-                logdet = -z.shape[2] * z.shape[3] * pivot.abs().log().sum()
-                return x, per_sample(logdet, z)
+        found = solve_by_lu(self.weight, z)
+        if found is not None:
+            x, pivots = found
+            return x, per_sample(-z.shape[2] * z.shape[3] * pivots.abs().log().sum(), z)
         logdet = -self.log_det(z)
         return pixels_back(solve(self.weight, pixels_last(z)), z), logdet
 

@@ -12,8 +12,7 @@ from emcheck.layers._tools import (
     pixels_back,
     pixels_last,
     refuse_zero,
-    row_order,
-    solve_pixels,
+    solve_by_lu,
     triangular_solve,
 )
 from emcheck.solve.choose import runs_compiled
@@ -99,11 +98,9 @@ class Conv1x1QR(InvertibleLayer):
         logdet = -self.log_det(z)
         refuse_zero(self.scale, "scale")
         if not watched(self.vectors, self.upper, self.scale, z):
-            factors, pivots = torch.linalg.lu_factor_ex(self._matrix())[:2]
-            whole = bool(factors.diagonal().all())
-            x = solve_pixels(factors, row_order(pivots), z) if whole else None
-            if x is not None:
-                return x, logdet
+            found = solve_by_lu(self._matrix(), z)
+            if found is not None:
+                return found[0], logdet
         Q = self._reflect(torch.eye(self.channels).to(self.vectors))
         y = Q.T @ pixels_last(z)
         return pixels_back(triangular_solve(self._triangle(), y, upper=True), z), logdet
