@@ -367,7 +367,7 @@ MOST_WEIGHT = 30.0
 SELDOM = 1e-7
 
 #: What the log-density of an integrated or truncated log-det may be off, relative to its size.
-BY_DESIGN = 2.0**-10
+INEXACT_LOG_PROB = 2.0**-10
 
 #: A log-det by differences that is known to less says nothing of ``log_prob``.
 LOGDET_KNOWN = 0.01

@@ -47,7 +47,7 @@ class Adapted(nn.Module):
     immutable: bool = False
 
     #: How many of the last entries of a flat sample are its context, which comes out unchanged.
-    carries: int = 0
+    context_size: int = 0
 
     #: By how many roundings the elementary functions of its library are off.
     units: float = 1.0

@@ -74,7 +74,7 @@ def conditional(layer: Any) -> Any:
     if bijection.cond_shape is None:
         return layer
     adapted = JaxLayer(bijection, class_name(layer), CALLS_AT, _lacks(bijection), _is_frozen)
-    adapted.carries = math.prod(bijection.cond_shape)
+    adapted.context_size = math.prod(bijection.cond_shape)
     return adapted
 
 

@@ -41,7 +41,7 @@ class Built:
             self.arithmetic = self.arithmetic.coarser(subject.original.units)
 
     @cached_property
-    def _told(self) -> str:
+    def _case_name(self) -> str:
         return str(self.case)
 
     def has(self, capability: str) -> bool:
@@ -65,7 +65,7 @@ class Built:
         memo = self.subject.memo
         if memo is None:
             return make()
-        full = (self._told, *key)
+        full = (self._case_name, *key)
         if full not in memo:
             memo[full] = make()
         found: T = memo[full]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seed_torch
 from emcheck.adapters import lacks_by_design
-from emcheck.bounds import BY_DESIGN
+from emcheck.bounds import INEXACT_LOG_PROB
 from emcheck.checks.log_prob import at_temperature_one
 from emcheck.checks.unsupported import Unsupported
 from emcheck.guard import foreign, one_line
@@ -156,7 +156,7 @@ class Flow:
     def accuracy(self) -> float:
         """What its log-density is known to by design, relative to its size; 0 for a closed form."""
         lacks = lacks_by_design(self.module, self.target)
-        return BY_DESIGN if lacks & {"exact_inverse", "exact_logdet"} else 0.0
+        return INEXACT_LOG_PROB if lacks & {"exact_inverse", "exact_logdet"} else 0.0
 
     @cached_property
     def is_random(self) -> bool:

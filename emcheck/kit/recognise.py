@@ -46,8 +46,8 @@ def _by_calls(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tu
         ValueError: two conventions that both answer, differently; or none that does.
     """
     module = subject.original
-    if isinstance(module, Adapted) and subject.tail != module.carries:
-        takes = f"one of {module.carries} numbers" if module.carries else "none"
+    if isinstance(module, Adapted) and subject.tail != module.context_size:
+        takes = f"one of {module.context_size} numbers" if module.context_size else "none"
         raise ValueError(f"context: {module.name} takes {takes}, got one of {subject.tail} numbers")
     if subject.own or module is None or isinstance(module, Adapted):
         return subject, ()

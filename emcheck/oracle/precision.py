@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from emcheck.oracle.spectrum import kept_of_small, singular_extremes
+from emcheck.oracle.spectrum import cached_by_content, singular_extremes
 
 Array = NDArray[Any]
 
@@ -84,7 +84,7 @@ def compensated_matmul(a: Array, b: Array) -> Array:
     return np.asarray((total + correction) * scale_a * scale_b)
 
 
-@kept_of_small
+@cached_by_content
 def slogdet(matrix: Array) -> tuple[float, float]:
     """``(log|det|, condition)`` of one square matrix, trustworthy at any condition number.
 

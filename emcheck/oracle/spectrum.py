@@ -24,7 +24,7 @@ _KEPT = 64
 _STEPS = 30
 
 
-def kept_of_small(function: Callable[[Array], T]) -> Callable[[Array], T]:
+def cached_by_content(function: Callable[[Array], T]) -> Callable[[Array], T]:
     """A function of one matrix that finds the same for the same numbers, and so looks once.
 
     The last 256 small matrices in float64 are known again by their bytes.
@@ -44,7 +44,7 @@ def kept_of_small(function: Callable[[Array], T]) -> Callable[[Array], T]:
     return of_matrix
 
 
-@kept_of_small
+@cached_by_content
 def singular_extremes(J: Array) -> tuple[float, float]:
     """``(s_max, s_min)`` of a square matrix, real or complex; ``(inf, 0)`` if not finite.
 
