@@ -366,6 +366,9 @@ MOST_UNKNOWN = 0.2
 MOST_WEIGHT = 30.0
 SELDOM = 1e-7
 
+#: Mass beyond the box of all samples that is no tail: a density on the box is finite there.
+SEEN_BEYOND = 0.1
+
 #: What the log-density of an integrated or truncated log-det may be off, relative to its size.
 INEXACT_LOG_PROB = 2.0**-10
 

@@ -77,6 +77,35 @@ class IgnoresContext(Coupled):
         return super().sample(n, torch.zeros_like(context))
 
 
+class OnACircle:
+    """Angles from -pi to pi; ``log_prob`` goes on beyond them with the same period."""
+
+    concentration, offset = 1.0, 0.0
+
+    def __init__(self, n, **faults):
+        self.loc = torch.linspace(-1, 2, n)
+        self.__dict__.update(faults)
+
+    def log_prob(self, x):
+        return D.VonMises(self.loc, torch.ones(())).log_prob(x).sum(1) + self.offset
+
+    def sample(self, n):
+        return D.VonMises(self.loc, self.concentration * torch.ones(())).sample((n,))
+
+
+class Cached:
+    """``log_prob`` knows the tensor that ``sample`` returned last, and no other."""
+
+    def sample(self, n):
+        self.drawn = torch.randn(n, 2)
+        return self.drawn
+
+    def log_prob(self, x):
+        if x is not self.drawn:
+            raise KeyError("not in the cache")
+        return normal(2).log_prob(x)
+
+
 class NotFinite(Coupled):
     def sample(self, n, context=None):
         x = super().sample(n, context)
@@ -158,6 +187,9 @@ RIGHT = {
         lambda: D.Independent(D.Cauchy(torch.zeros(2), torch.ones(2)), 1),
         (2,),
     ),
+    "angle": (lambda: OnACircle(1), (1,)),
+    "angles": (lambda: OnACircle(2), (2,)),
+    "many angles": (lambda: OnACircle(5), (5,)),
     "flat": (lambda: D.Independent(D.Uniform(torch.zeros(2), torch.ones(2)), 1), (2,)),
 }
 
@@ -202,6 +234,18 @@ WRONG = {
         "samples_too_narrow",
     ),
     "tails cut off": (lambda: coupled(cut=2.0), (4,), "samples_follow_log_prob", None),
+    "angles too close together": (
+        lambda: OnACircle(2, concentration=1.3),
+        (2,),
+        "samples_follow_log_prob",
+        None,
+    ),
+    "constant missing for angles": (
+        lambda: OnACircle(2, offset=0.5),
+        (2,),
+        "log_prob_integrates_to_one",
+        "log_prob_constant",
+    ),
     "constant missing": (
         lambda: coupled(2, lacks_constant=True),
         (2,),

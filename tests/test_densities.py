@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,16 @@ from emcheck.densities.kernels import Kernel
 from emcheck.flows import Glow
 from emcheck.result import Verdict
 from properties.portions import portion
-from tests.densities import RIGHT, WRONG, Coupled, IgnoresContext, coupled, normal
+from tests.densities import (
+    RIGHT,
+    WRONG,
+    Cached,
+    Coupled,
+    IgnoresContext,
+    OnACircle,
+    coupled,
+    normal,
+)
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -173,6 +183,10 @@ def test_the_flow_of_this_project_is_a_density() -> None:
         (torch.nn.ReLU(), (2,), {}, "expected a flow"),
         (coupled(4), (), {}, "expected shape"),
         (coupled(4), (4,), {"context": (0,)}, "expected context as a shape"),
+        (coupled(4), (4,), {"support": (1.0, 0.0)}, r"support: expected \(low, high\)"),
+        (coupled(4), (4,), {"support": 3.0}, r"support: expected \(low, high\)"),
+        (coupled(4), (4,), {"support": ([0.0, 0.0], 1.0)}, r"arrays of shape \(4,\)"),
+        (Cached(), (2,), {}, "got KeyError for x that sample has not just returned"),
         (
             coupled(4),
             (4,),
@@ -187,6 +201,13 @@ def test_mistakes_are_one_line(
     with pytest.raises(ValueError, match=told) as raised:
         check_density(flow, shape, **options)
     assert "\n" not in str(raised.value)
+
+
+def test_a_support_that_is_given_is_where_samples_must_lie() -> None:
+    assert check_density(OnACircle(2), (2,), support=(-math.pi, math.pi)).ok
+    report = check_density(OnACircle(2), (2,), support=(-2.0, [2.0, 3.2]))
+    (failure,) = [f for f in report.failures if f.check == "log_prob_of_samples_is_finite"]
+    assert "samples lie outside of [-2, 2] x [-2, 3.2]" in failure.detail
 
 
 def test_the_same_seed_gives_the_same_report_and_an_expected_failure_is_none() -> None:

@@ -19,6 +19,7 @@ from emcheck.checks.unsupported import Unsupported
 from emcheck.densities.causes import explained
 from emcheck.densities.checks import DENSITY_CHECKS, DensityCheck
 from emcheck.densities.flow import Flow
+from emcheck.densities.support import Box, SupportLike
 from emcheck.diagnosis import Finding
 from emcheck.guard import TimeLimit, foreign, one_line, time_limit
 from emcheck.guard.surroundings import Surroundings, settings_kept
@@ -39,6 +40,7 @@ def check_density(
     shape: Sequence[int],
     *,
     context: ContextLike | None = None,
+    support: SupportLike | None = None,
     seed: int = 0,
     expected_failures: Mapping[str, str] | None = None,
     time_limit: float = DENSITY_LIMIT,
@@ -60,17 +62,22 @@ def check_density(
         shape: of one sample.
         context: for a conditional density, as for :func:`emcheck.check_layer`; it is checked
             at three contexts.
+        support: ``(low, high)``, numbers or arrays of the shape: outside of it the density is 0.
+            Left out, it is the support that a ``torch.distributions`` distribution states; or,
+            where ``log_prob`` integrates to 1 over the box of the samples and to more beyond it,
+            that box, which the report then names.
         seed: random seed; the same seed gives the same report.
         expected_failures: check -> reason.
         time_limit: seconds for one check.
 
     Raises:
-        ValueError: what has no ``log_prob``, a shape or a context that is none.
+        ValueError: what has no ``log_prob``, a shape, a context or a support that is none.
     """
     checker = DensityChecker(
         flow,
         shape,
         context=context,
+        support=support,
         seed=seed,
         expected_failures=expected_failures,
         time_limit=time_limit,
@@ -97,6 +104,7 @@ class DensityChecker:
         shape: Sequence[int],
         *,
         context: ContextLike | None = None,
+        support: SupportLike | None = None,
         seed: int = 0,
         expected_failures: Mapping[str, str] | None = None,
         time_limit: float = DENSITY_LIMIT,
@@ -108,12 +116,13 @@ class DensityChecker:
         chosen = validate_checks(only, DENSITY_CHECKS) or DENSITY_CHECKS
         self.checks = tuple(check for name, check in DENSITY_CHECKS.items() if name in chosen)
         self.conditional = context is not None
+        box = None if support is None else Box.of(support, self.shape)
         #: What a report is explained from is in its results.
         self.findings: list[Finding] = []
         self.surroundings = surroundings or Surroundings()
         try:
             with self._region():
-                self._flows = list(_flows(flow, self.shape, context, seed))
+                self._flows = list(_flows(flow, self.shape, context, box, seed))
         except BaseException:
             self.close()
             raise
@@ -137,6 +146,9 @@ class DensityChecker:
         scope = [f"a density on {self.shape}, {dtype}"]
         if self.conditional:
             scope.append(f"at {len(self._flows)} contexts")
+        if (box := self._flows[0].support) is not None:
+            found = ", where samples lie and log_prob is a density" if box.missed else ""
+            scope.append(f"0 outside of {box}{found}")
         with self._region():
             causes = tuple(explained(self._flows, results, self.seed))
         return Report(self.name, self.shape, self.seed, tuple(results), causes, tuple(scope))
@@ -163,20 +175,20 @@ class DensityChecker:
 
 
 def _flows(
-    flow: Any, event: tuple[int, ...], context: ContextLike | None, seed: int
+    flow: Any, event: tuple[int, ...], context: ContextLike | None, box: Box | None, seed: int
 ) -> Iterator[Flow]:
     factory = isinstance(flow, type) or not (
         hasattr(flow, "log_prob") or isinstance(flow, nn.Module)
     )
     made = flow() if factory and callable(flow) else flow
     if context is None:
-        yield Flow(made, event)
+        yield Flow(made, event, support=box)
         return
     given = Context.of(context)
     drawn = given.draw(CONTEXTS, torch.Generator().manual_seed(seed))
     restored: Tensor = given.restored(drawn)
     for one in restored:
-        yield Flow(made, event, one)
+        yield Flow(made, event, one, box)
 
 
 def _run(check: DensityCheck, flow: Flow, seed: int, number: int, seconds: float) -> Result:

@@ -19,7 +19,7 @@ from emcheck.bounds import (
 from emcheck.checks.core import Unsupported, ill_conditioned, worst, yes
 from emcheck.checks.differences import Quality, central_difference
 from emcheck.densities.flow import Flow
-from emcheck.densities.integral import by_importance, on_a_grid
+from emcheck.densities.integral import integral, keep_to_samples
 from emcheck.densities.kernels import SAMPLES, kernels, worst_of
 from emcheck.densities.parts import parts_of, sum_of_parts
 from emcheck.guard import foreign, one_line
@@ -72,6 +72,9 @@ def log_prob_of_samples_is_finite(flow: Flow, seed: int) -> Measure:
     x = flow.sample(SAMPLES, seed)
     if not np.isfinite(x).all():
         return yes(False, f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} samples are not")
+    if flow.support is not None and not (held := flow.support.holds(x)).all():
+        beyond = int((~held).sum())
+        return yes(False, f"{beyond} of {len(x)} samples lie outside of {flow.support}")
     got = flow.log_density(x)
     wrong = int((~np.isfinite(got)).sum())
     return yes(wrong == 0, f"log_prob of {wrong} of {len(x)} samples is not finite")
@@ -172,7 +175,8 @@ def log_prob_integrates_to_one(flow: Flow, seed: int) -> Measure:
     x = flow.sample(SAMPLES, seed)
     if not np.isfinite(x).all():
         return ill_conditioned("QUAD", detail="samples are not finite")
-    return on_a_grid(flow, x) if flow.size <= 3 else by_importance(flow, x, seed)
+    keep_to_samples(flow, seed)
+    return integral(flow, x, seed)
 
 
 @density_check
@@ -184,6 +188,7 @@ def samples_follow_log_prob(flow: Flow, seed: int) -> Measure:
     normal kernels around samples, and ``M`` bounds what one sample can weigh.
     """
     _not_random(flow)
+    keep_to_samples(flow, seed)
     first = worst_of(kernels(flow, seed, SAMPLES))
     if first.ok or first.ill_conditioned:
         return first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -18,6 +19,7 @@ from emcheck.adapters import lacks_by_design
 from emcheck.bounds import INEXACT_LOG_PROB
 from emcheck.checks.log_prob import at_temperature_one
 from emcheck.checks.unsupported import Unsupported
+from emcheck.densities.support import Box
 from emcheck.guard import foreign, one_line
 from emcheck.oracle.precision import Array
 
@@ -30,12 +32,20 @@ class Flow:
             such a distribution when it is called (zuko).
         shape: of one sample.
         context: ``(*context)`` for all samples, or None.
+        support: the box outside of which the density is 0; None where ``log_prob`` says so itself.
 
     Raises:
-        ValueError: it has no ``log_prob``, or its samples have another shape; one line.
+        ValueError: it has no ``log_prob``, it has one only of the samples drawn last, or its
+            samples have another shape; one line.
     """
 
-    def __init__(self, flow: Any, shape: tuple[int, ...], context: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        flow: Any,
+        shape: tuple[int, ...],
+        context: Tensor | None = None,
+        support: Box | None = None,
+    ) -> None:
         self.name = type(flow).__name__
         self.shape, self.size = shape, math.prod(shape)
         self.module: Any = copy_layer(flow).double() if isinstance(flow, nn.Module) else flow
@@ -50,7 +60,9 @@ class Flow:
         self._given = Flow._as_given(flow, shape, context) if isinstance(flow, nn.Module) else self
         # A base that draws float32 whatever its parameters: the flow as given draws.
         self._call = self._call or self._given._call
+        self._require_log_prob()
         self.dtype = self._dtype()
+        self.support = support
 
     @classmethod
     def _as_given(cls, flow: nn.Module, shape: tuple[int, ...], context: Tensor | None) -> Flow:
@@ -74,7 +86,32 @@ class Flow:
             seed_torch(seed)
             drawn = given._call(3)
             x = drawn[0] if isinstance(drawn, tuple) else drawn
-            return given._log_prob(x.reshape(3, *self.shape))
+            same = tuple(x.shape) == (3, *self.shape)  # a view is another tensor for a cache
+            return given._log_prob(x if same else x.reshape(3, *self.shape))
+
+    def _require_log_prob(self) -> None:
+        """Refuse a ``log_prob`` that knows only the tensor which ``sample`` has just returned.
+
+        Raises:
+            ValueError: it answers for that tensor and for no copy of it.
+        """
+        if self._given._call is None:
+            return
+        x = torch.from_numpy(self.sample(3, 0)).reshape(3, *self.shape)
+        for dtype in (torch.float64, torch.float32):
+            try:
+                self._log_prob(x.to(dtype))
+            except foreign() as error:
+                told = (
+                    f"expected log_prob(x) for any x, got {type(error).__name__} for x that sample"
+                )
+                continue
+            return
+        try:
+            self.log_prob_as_drawn(0)
+        except foreign():  # for these too: the checks say so
+            return
+        raise ValueError(f"{told} has not just returned: log_prob reads a cache")
 
     def _target(self) -> Any:
         """What has ``log_prob``: the flow, or what it returns when it is called."""
@@ -96,7 +133,7 @@ class Flow:
                 self._log_prob(some.reshape(2, *self.shape).to(dtype))
             except (RuntimeError, TypeError):
                 continue
-            except ValueError:
+            except foreign():
                 break
             return dtype
         return torch.float64
@@ -137,12 +174,12 @@ class Flow:
         Raises:
             Unsupported: ``log_prob`` refuses such points, and does not say which.
         """
-        inside = np.ones(len(x), dtype=bool)
+        inside = np.ones(len(x), dtype=bool) if self.support is None else self.support.holds(x)
         if isinstance(self.target, torch.distributions.Distribution):
             rows = torch.from_numpy(x).reshape(len(x), *self.shape).to(self.dtype)
             with contextlib.suppress(NotImplementedError, AttributeError):
                 held = self.target.support.check(rows)  # type: ignore[union-attr]
-                inside = held.reshape(len(x), -1).all(dim=1).numpy()
+                inside &= held.reshape(len(x), -1).all(dim=1).numpy()
         found = np.full(len(x), -np.inf)
         try:
             if inside.any():
@@ -151,6 +188,12 @@ class Flow:
             told = one_line(error)
             raise Unsupported(f"log_prob refuses points beside the samples: {told}") from error
         return found
+
+    def within(self, support: Box) -> Flow:
+        """The same flow, 0 outside of a box."""
+        boxed = copy.copy(self)
+        boxed.support = support
+        return boxed
 
     @cached_property
     def accuracy(self) -> float:

@@ -18,6 +18,7 @@ from emcheck.bounds import (
 )
 from emcheck.checks.core import ill_conditioned, worst
 from emcheck.densities.flow import Flow
+from emcheck.densities.support import Box
 from emcheck.oracle.precision import Array
 
 #: Samples of each kind of draw; a finding is drawn anew, four times as often.
@@ -48,7 +49,7 @@ def kernels(flow: Flow, seed: int, count: int) -> Iterator[Measure]:
     x, centres = flow.sample(count, seed), flow.sample(PLACES, seed + 7)
     if not np.isfinite(x).all() or not np.isfinite(centres).all():
         return
-    root, log_p = root_of(x), flow.log_density(x)
+    root, log_p = root_of(x), flow.log_density_anywhere(x)
     generator = np.random.default_rng(seed)
     for centre in (x.mean(axis=0), *centres):
         for width in WIDTHS:
@@ -106,10 +107,11 @@ class Kernel:
 def ratios(flow: Flow, seed: int) -> list[list[tuple[float, float]]]:
     """For explanations: logarithms of ``mean / share`` and their errors, by centre, narrow first.
 
-    The first centre is the mean of the samples. A large constant in ``log_prob`` is taken out
-    before and added again.
+    The first centre is the mean of the samples. Nothing is read beyond the box of the samples.
+    A large constant in ``log_prob`` is taken out before and added again.
     """
     x = flow.sample(4 * SAMPLES, seed + 2000)
+    flow = flow.within(Box.around(x))
     root, log_p = root_of(x), flow.log_density(x)
     generator, found = np.random.default_rng(seed), []
     whole = Kernel(x.mean(axis=0), WIDTHS[1] * root).log_density(x) - log_p
