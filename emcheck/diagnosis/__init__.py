@@ -1,4 +1,4 @@
-"""Explanations of failing checks: hypotheses tried on evidence, those that fit named."""
+"""Explanations of failing checks: hypotheses are tried on evidence, those that fit are named."""
 
 import emcheck.diagnosis.causes  # noqa: F401  (registers them)
 from emcheck.diagnosis.evidence.scene import Finding as Finding

@@ -1,4 +1,4 @@
-"""Which failing checks follow from a fault of which part of a layer."""
+"""Which failing checks follow from a fault in which part of a layer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _GROUPS = {
 }  # fmt: skip
 
 LOGDET = frozenset(_GROUPS["logdet"]) | frozenset(_GROUPS["inverse logdet"])
-#: What a log-det that is wrong for one row, or NaN, also upsets.
+#: Checks that also fail if a log-det is NaN or wrong for one sample.
 LOGDET_OF_ROWS = LOGDET | frozenset(_GROUPS["rows"]) | {
     "gradient_of_logdet", "gradient_of_inverse_logdet",
 }  # fmt: skip
@@ -58,7 +58,7 @@ ROWS = frozenset(_GROUPS["rows"])
 
 
 class _Everything(frozenset[str]):
-    """Intersects to the other set: a cause that may upset any check."""
+    """The set of all checks: its intersection with another set is the other set."""
 
     def __and__(self, other: object) -> frozenset[str]:
         return frozenset(other) if isinstance(other, frozenset) else NotImplemented
@@ -66,5 +66,5 @@ class _Everything(frozenset[str]):
     __rand__ = __and__
 
 
-#: What a layer that is not a function of its input may upset: any check.
+#: Any check: a layer that is not a function of its input may fail all of them.
 ANY: frozenset[str] = _Everything()

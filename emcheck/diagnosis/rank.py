@@ -1,4 +1,4 @@
-"""After a FAIL: hypotheses are tried on fresh evidence, and those that fit are named."""
+"""The search for causes after a FAIL: hypotheses are tried on fresh evidence and ranked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Fit:
         cause: one of the slugs that the hypothesis declares.
         text: one sentence for the author of the layer.
         evidence: one line with the numbers.
-        checks: what it accounts for; None for everything the hypothesis declares.
+        checks: the checks it explains; None for all that the hypothesis declares.
     """
 
     cause: str
@@ -47,11 +47,11 @@ class Hypothesis:
 
     Args:
         slugs: the causes it can name.
-        rank: the lower, the more specific; decides between causes that explain as much.
+        rank: the lower, the more specific; decides between causes that explain equally much.
         when: checks of which at least one must have failed for the test to be run.
         explains: checks whose failure follows from the cause.
         test: yields the causes that fit.
-        ends_search: nothing else can be tried once it fits, since calls hang.
+        ends_search: whether the search stops once it fits, since calls hang.
     """
 
     slugs: tuple[str, ...]
@@ -64,7 +64,7 @@ class Hypothesis:
 
 HYPOTHESES: list[Hypothesis] = []
 
-#: Ranks: what was seen directly; a mechanism that fits all numbers; where it is right; a symptom.
+#: Ranks: seen directly; a mechanism that fits all numbers; where it is right; a symptom.
 SEEN, MECHANISM, WHERE, SYMPTOM = 0, 10, 20, 30
 
 
@@ -78,7 +78,7 @@ def hypothesis(
     """Register a test; ``explains`` is ``when`` if not given.
 
     Raises:
-        ValueError: a slug that is taken, or a check that is none.
+        ValueError: a slug is taken, or a check does not exist.
     """
 
     def register(test: Test) -> Test:
@@ -97,28 +97,28 @@ def hypothesis(
 
 
 def known_causes() -> tuple[str, ...]:
-    """Every cause that can be named."""
+    """Return every cause that can be named."""
     return tuple(slug for known in HYPOTHESES for slug in known.slugs)
 
 
 def diagnose(subject: Subject, findings: Sequence[Finding]) -> tuple[Explanation, ...]:
-    """Explanations that fit, best first, empty if none does; see :func:`search`."""
+    """Return the explanations that fit, best first; see :func:`search`."""
     return search(subject, findings)[0]
 
 
 def search(
     subject: Subject, findings: Sequence[Finding], seconds: float | None = None
 ) -> tuple[tuple[Explanation, ...], bool]:
-    """Explanations that fit, best first, and whether every hypothesis was tried to its end.
+    """Return the explanations that fit, best first, and whether no hypothesis ran out of time.
 
-    What explains more of the failing checks comes first, then what is more specific. The
-    layer is only ever built anew or copied; torch's global generator is put back as it was.
+    Those that explain more of the failing checks come first, then the more specific ones. The
+    layer is only built anew or copied, and torch's global generator is restored.
 
     Args:
-        subject: what failed.
+        subject: the layer that failed.
         findings: its FAILs.
-        seconds: for one hypothesis; after two that did not end, or once a cause is named that
-            makes calls hang, the search stops. None: no limit.
+        seconds: the limit of one hypothesis; the search stops after two that exceed it, or
+            once a cause is named that makes calls hang. None: no limit.
     """
     evidence = Evidence(subject, findings)
     if not evidence.failing:
@@ -150,12 +150,12 @@ def search(
 def _adds(
     entry: tuple[int, int, int, Explanation], best: tuple[int, int, int, Explanation]
 ) -> bool:
-    """Whether an explanation is as direct as the best one, or accounts for something more."""
+    """Whether an explanation is as direct as the best one, or explains further checks."""
     more = set(entry[3].checks) - set(best[3].checks)
     return bool(more) or entry[1] // _TIER <= best[1] // _TIER
 
 
-#: Ranks of one kind: seen directly, a mechanism, where, a symptom.
+#: How many ranks one kind has: seen directly, a mechanism, where, a symptom.
 _TIER = 10
 
 
@@ -168,10 +168,10 @@ STRICT = False
 
 
 def _guarded(known: Hypothesis, evidence: Evidence, seconds: float | None) -> list[Fit] | None:
-    """What the test yields, None if it did not end.
+    """Return what the test yields, or None if it ran out of time.
 
-    A layer may raise anything, and then the cause does not fit. What this package raises is a
-    fault of its own: it is logged, and the other causes are tried.
+    If the layer raises, the cause does not fit. An exception of this package is its own
+    fault: it is logged, and the other causes are tried.
     """
     try:
         with settings_kept(), time_limit(seconds) if seconds else nullcontext():

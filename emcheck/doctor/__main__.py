@@ -1,4 +1,4 @@
-"""``python -m emcheck.doctor``: the table; exit code 0 iff every canary is ok."""
+"""``python -m emcheck.doctor`` prints the table of self-tests; exit code 0 iff all are ok."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emcheck.doctor.show import render
 
 
 def main() -> int:
-    """Parse the command line, run the canaries, print the table."""
+    """Parse the command line, run the self-tests, print the table."""
     parser = argparse.ArgumentParser(prog="python -m emcheck.doctor", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"canaries to run, of {', '.join(NAMES)}")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for each canary")

@@ -2,8 +2,8 @@
 
 ``u`` is the unit roundoff of the dtype under test, ``eps = 2 u``, ``n`` the order of the
 matrix and ``gamma_m = m u / (1 - m u)`` (Higham, Accuracy and Stability of Numerical
-Algorithms, 2002, chapter 3). Kept apart from ``emcheck.bounds`` so that the judge of the
-installation imports nothing that it has not judged yet, torch included.
+Algorithms, 2002, chapter 3). Kept apart from ``emcheck.bounds`` so that the self-tests import
+nothing that they have not tested yet, torch included.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-#: Of a componentwise bound with explicit constants, which is a theorem.
+#: Threshold of a componentwise bound with explicit constants, which is a theorem.
 COMPONENTWISE = 1.0
 
-#: Of a normwise bound: room for the constants (growth factor, complex arithmetic, the error
-#: of a reference in the same precision) that the theory leaves open, as in rule T7.
+#: Threshold of a normwise bound: room for the constants that the theory leaves open (growth
+#: factor, complex arithmetic, the error of a reference in the same precision), as in rule T7.
 NORMWISE = 10.0
 
-#: Integer data whose sums stay below 2^53: no rounding at all, so only a zero error passes.
+#: Threshold for integer data with sums below 2^53: no rounding, so only a zero error passes.
 EXACT = 0.0
 
-#: From this kappa_F u on the first-order bound of a log-det means nothing, and a reference
+#: From this kappa_F u on, the first-order bound of a log-det means nothing, and a reference
 #: that (wrongly) claims such a condition number would pass anything.
 ILL_CONDITIONED_FROM = 0.1
 
@@ -42,7 +42,7 @@ def gamma(m: int, u: float) -> float:
 
 
 def worst(error: Array | float, bound: Array | float) -> float:
-    """``max error / bound`` with 0/0 = 0 and x/0 = NaN = infinity."""
+    """Return ``max error / bound`` with 0/0 = 0, and infinity for x/0 or NaN."""
     error, bound = np.broadcast_arrays(np.asarray(error, float), np.asarray(bound, float))
     sound = np.isfinite(error) & np.isfinite(bound) & (bound >= 0)
     if not sound.all():
@@ -107,7 +107,7 @@ def fft_ratio(found: Array, true: Array, u: float) -> float:
     """``||y - y*||_2 / (u log2(N) ||y*||_2)`` over the last two axes, N points (T5).
 
     An FFT of N = 2^t points errs by at most ``t (sqrt(2) gamma_4 + mu) ||y*||`` (Higham
-    2002, theorem 24.2), of order ``t u``; other lengths take a constant more.
+    2002, theorem 24.2), of order ``t u``; for other lengths the constant is larger.
     """
     axes = (-2, -1)
     points = max(2, true.shape[-2] * true.shape[-1])

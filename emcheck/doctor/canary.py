@@ -1,4 +1,4 @@
-"""What one canary has to say."""
+"""The outcome of one self-test."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from emcheck._internal.files import write_file
 
 @dataclass(frozen=True)
 class Canary:
-    """The outcome of one canary: ``ok`` iff ``ratio = error / bound <= threshold``.
+    """The outcome of one self-test: ``ok`` requires ``ratio = error / bound <= threshold``.
 
-    A hang and a crash are not ok and have an infinite ratio. ``repair`` is one line, empty
-    for a healthy canary; ``repaired`` says whether that repair was tried in a fresh process
-    and made the canary pass (``None``: nothing to repair). ``cases`` counts the comparisons
-    that ran, ``threads`` is torch's thread count in the child; both are 0 where it broke down.
+    A hang, a crash and an error message of a library are not ok; the first two have an infinite
+    ratio. ``repair`` is one line, empty if ok; ``repaired`` says whether that repair was tried in
+    a fresh process and made the self-test pass (``None``: nothing to repair). ``cases`` counts
+    comparisons, ``threads`` is torch's thread count in the child; both are 0 if it broke down.
 
     >>> canary = Canary("qr", True, 0.2, 10.0, 1.5, "")
     >>> canary.to_record()["kind"], canary.repaired is None
@@ -38,7 +38,7 @@ class Canary:
     threads: int = 0
 
     def to_record(self) -> dict[str, Any]:
-        """A flat dictionary of JSON types (non-finite numbers become strings)."""
+        """Return a flat dictionary of JSON types (non-finite numbers become strings)."""
         record: dict[str, Any] = {"kind": "canary", **asdict(self)}
         for key in ("ratio", "threshold"):
             value = record[key]
@@ -53,12 +53,12 @@ class Canary:
 
 
 def write_canaries(canaries: Iterable[Canary], path: Path) -> None:
-    """One line of JSON for each."""
+    """Write one line of JSON for each."""
     lines = "".join(json.dumps(canary.to_record()) + "\n" for canary in canaries)
     write_file(path, lines.encode())
 
 
 def read_canaries(path: Path) -> tuple[Canary, ...]:
-    """What :func:`write_canaries` wrote."""
+    """Read what :func:`write_canaries` wrote."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(Canary.from_record(json.loads(line)) for line in lines)

@@ -1,4 +1,4 @@
-"""One comparison inside a canary."""
+"""One comparison in a self-test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Case:
 
     @property
     def ok(self) -> bool:
-        """Written so that NaN fails."""
+        """Whether the ratio is within the threshold; NaN is not."""
         return self.ratio <= self.threshold
 
     @property

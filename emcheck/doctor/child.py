@@ -1,4 +1,4 @@
-"""One canary in this process: ``python -m emcheck.doctor.child NAME`` prints one JSON line."""
+"""Run one self-test in this process: ``python -m emcheck.doctor.child NAME`` prints a JSON line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emcheck.doctor.threads import ThreadState, current, reproduce
 
 
 def judge(cases: Iterator[Case]) -> dict[str, Any]:
-    """The worst case as a record; stops at the first failure, lest a known fault hang later."""
+    """Return the worst case as a record; stop at a failure, after which a known fault may hang."""
     worst = Case("no case", float("inf"), 0.0)
     count = 0
     for case in cases:
@@ -27,14 +27,14 @@ def judge(cases: Iterator[Case]) -> dict[str, Any]:
 
 
 def load(name: str) -> Callable[[], Iterator[Case]]:
-    """The function of canary ``name``; its module is imported only now."""
+    """Return the function of self-test ``name``; its module is imported only now."""
     module, function = REGISTRY[name].function.split(":")
     loaded = getattr(importlib.import_module(f"emcheck.doctor.canaries.{module}"), function)
     return loaded
 
 
 def main() -> None:
-    """Import torch first, as every user of the suite does, then run the canary."""
+    """Import torch first, as every user of the suite does, then run the self-test."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=REGISTRY)
     parser.add_argument("--threads", type=int, help="torch's thread count in the caller")

@@ -1,4 +1,4 @@
-"""Test matrices, and what multi-precision and exact arithmetic know about them."""
+"""Test matrices, with their properties by multi-precision and exact arithmetic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIGITS = 60
 #: which it hangs.
 SHAPES = ((4, 192), (2, 150), (8, 256), (8, 48), (3, 4))
 
-#: Single precision at fewer sizes: the time goes into the references.
+#: Single precision at fewer sizes, since the references take most of the time.
 SINGLE_PRECISION = ((4, 192), (8, 48))
 
 

@@ -1,4 +1,4 @@
-"""One canary in a process of its own, with a time limit."""
+"""One self-test in a process of its own, with a time limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a child starts from: its environment, a thread state to take over, code to run."""
+    """The conditions of a child: its environment, a thread state to take over, code to run."""
 
     environment: Mapping[str, str]
     threads: ThreadState | None = None
@@ -37,7 +37,7 @@ class Conditions:
 
 
 def run(name: str, conditions: Conditions, timeout: float) -> Canary:
-    """Run canary ``name`` once; a hang, a crash and a complaint of the library are not ok."""
+    """Run self-test ``name`` once; a hang, a crash or a library's error message is not ok."""
     start = time.monotonic()
     try:
         done = subprocess.run(
@@ -59,7 +59,7 @@ def run(name: str, conditions: Conditions, timeout: float) -> Canary:
 
 
 def _judged(name: str, seconds: float, record: Mapping[str, Any], said: str) -> Canary:
-    """The child's record as a canary; right numbers next to an error message are luck."""
+    """Judge the child's record; right numbers next to an error message are not ok."""
     ratio, threshold = float(record["ratio"]), float(record["limit"])
     cases, threads = int(record["cases"]), int(record["threads"])
     detail = f"{record['worst']} (worst of {cases})" + (said and f"; {said}")
@@ -83,12 +83,12 @@ def _command(name: str, conditions: Conditions) -> list[str]:
 
 
 def _search_path() -> str:
-    """The child imports what the parent would: the same search path in the same order."""
+    """Return the parent's search path, so that the child imports the same modules."""
     return os.pathsep.join(path for path in sys.path if path) or os.curdir
 
 
 def _lines(output: bytes | None) -> list[str]:
-    """The lines of an output that say something."""
+    """Return the lines of an output that are not blank."""
     text = (output or b"").decode(errors="replace")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
@@ -98,7 +98,7 @@ def _complaint(lines: list[str]) -> str:
 
 
 def _ending(code: int) -> str:
-    """An exit code in words: a negative one is the signal that ended the process."""
+    """Return an exit code in words: a negative one is the signal that ended the process."""
     try:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
     except ValueError:

@@ -1,4 +1,4 @@
-"""Repairs to try where a canary fails, gentlest first."""
+"""Repairs to try if a self-test fails, the gentlest first."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from emcheck.doctor.canary import Canary
 from emcheck.doctor.process import Conditions, run
 from emcheck.doctor.self_tests import ADVICE, REGISTRY
 
-#: Seconds for one attempt, whatever the canary's own time limit: in good health it takes two
-#: to four, on a busy machine several times that, and a candidate may hang as the canary did.
+#: Seconds for one attempt, whatever the self-test's own time limit: normally it takes two to
+#: four, on a busy machine several times that, and an attempt may hang as the self-test did.
 PATIENCE = 30.0
 
 #: With OMP_NUM_THREADS alone another variable could still ask for more threads.
@@ -20,14 +20,14 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM
 
 @dataclass(frozen=True)
 class Repair:
-    """One line for a human, and the conditions in which a fresh process would then start."""
+    """A repair: one line for the user, and the conditions in which a fresh process would start."""
 
     sentence: str
     conditions: Conditions
 
 
 def repaired(canary: Canary, conditions: Conditions) -> Canary:
-    """``canary`` with the first repair that makes it pass in a fresh process, or with advice."""
+    """Return ``canary`` with the first repair that makes it pass in a fresh process, or advice."""
     for repair in candidates(conditions):
         if run(canary.name, repair.conditions, PATIENCE).ok:
             return replace(canary, repair=repair.sentence, repaired=True)
@@ -36,7 +36,7 @@ def repaired(canary: Canary, conditions: Conditions) -> Canary:
 
 
 def candidates(conditions: Conditions) -> Iterator[Repair]:
-    """Threads by the environment instead of by a call; MKL_DYNAMIC unset; one thread.
+    """Yield repairs: threads by the environment and not by a call; no MKL_DYNAMIC; one thread.
 
     A thread state taken over from the caller, and ``setup``, stand for what a program did
     after its start. Every repair leaves them out, and its sentence says so.
@@ -58,7 +58,7 @@ def candidates(conditions: Conditions) -> Iterator[Repair]:
 
 
 def _undone(conditions: Conditions) -> str:
-    """What a repair leaves out, in words; empty where there is nothing to leave out."""
+    """Return, in words, what a repair leaves out; empty if there is nothing to leave out."""
     if conditions.setup is not None and "set_num_threads" not in conditions.setup:
         return "and leave out the setup code"
     if conditions.setup is None and conditions.threads is None:

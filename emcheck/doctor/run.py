@@ -1,4 +1,4 @@
-"""All canaries, at most two at a time, each in its own process, with a repair where one fails."""
+"""All self-tests, at most two at a time, each in its own process, with a repair if one fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emcheck.doctor.process import Conditions, run
 from emcheck.doctor.repair import repaired
 from emcheck.doctor.self_tests import NAMES
 
-#: Canaries that run at a time: more would share the cores of a small machine.
+#: Self-tests that run at a time: more would share the cores of a small machine.
 AT_ONCE = 2
 
 
@@ -29,18 +29,18 @@ def diagnose(
     a call of ``torch.set_num_threads`` made by the caller is tested too. An ``env`` that
     chooses threads stands for another process and takes precedence over that state.
 
-    Cost: about two seconds of a core for each canary, most of it spent on importing torch.
+    Cost: about two seconds of a core for each self-test, mostly spent on importing torch.
 
     Args:
-        timeout: seconds after which a canary is ended and reported as hanging (an attempt at
-            a repair has a limit of its own).
-        only: names out of ``NAMES``; all of them by default.
+        timeout: seconds after which a self-test is ended and reported as hanging (an attempt
+            at a repair has a limit of its own).
+        only: names from ``NAMES``; all of them by default.
         env: variables to set on top of this process's environment.
-        setup: Python code that each child runs before its canary.
-        progress: called with each canary as it ends, from a worker thread.
+        setup: Python code that each child runs before its self-test.
+        progress: called with each outcome as a self-test ends, from a worker thread.
 
     Raises:
-        ValueError: a name that is not in ``NAMES``, or a time limit that is not positive.
+        ValueError: a name is not in ``NAMES``, or the time limit is not positive.
     """
     names = NAMES if only is None else tuple(only)
     if unknown := [name for name in names if name not in NAMES]:

@@ -1,4 +1,4 @@
-"""The canaries by name: one line each, with the capability that it guards."""
+"""The self-tests by name, each with the capability that it guards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emcheck.doctor.canary import Canary
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a canary lives (``module:function`` in ``canaries``) and what it guards."""
+    """The place of a self-test (``module:function`` in ``canaries``), and what it guards."""
 
     function: str
     capability: str
@@ -36,7 +36,7 @@ NAMES = tuple(REGISTRY)
 
 CAPABILITIES = tuple(dict.fromkeys(entry.capability for entry in REGISTRY.values()))
 
-#: What to do where no repair works.
+#: What to do if no repair works.
 ADVICE = {
     "numpy": "do not trust any oracle here: install another build of numpy",
     "scipy": "do not trust any oracle here: install another build of scipy",
@@ -51,7 +51,7 @@ ADVICE = {
 
 
 def trusted(canaries: Iterable[Canary]) -> frozenset[str]:
-    """The capabilities all of whose canaries ran and are ok.
+    """Return the capabilities whose self-tests all ran and are ok.
 
     >>> canary = Canary("qr", True, 0.2, 10.0, 1.5, "")
     >>> sorted(trusted([canary]))

@@ -1,4 +1,4 @@
-"""The canaries as a table for the terminal."""
+"""The self-tests as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emcheck.doctor.self_tests import CAPABILITIES, REGISTRY, trusted
 
 
 def render(canaries: Sequence[Canary]) -> RenderableType:
-    """A table of 80 columns at most, then one line for each failure with its repair."""
+    """Return a table of at most 80 columns, then one line for each failure with its repair."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("canary", overflow="fold")
     table.add_column("verdict", no_wrap=True)  # never cut, however narrow the terminal
@@ -35,7 +35,7 @@ def _number(ratio: float) -> str:
 
 
 def _failure(canary: Canary) -> list[Text]:
-    """What went wrong and what to do about it."""
+    """Return what went wrong and what to do about it."""
     lines = [Text.assemble((canary.name, "bold red"), ": ", canary.detail)]
     if canary.repair:
         label = "  repair, tried: " if canary.repaired else "  "
@@ -44,7 +44,7 @@ def _failure(canary: Canary) -> list[Text]:
 
 
 def _summary(canaries: Sequence[Canary]) -> Text:
-    """How many are ok, what no oracle may lean on, and what nobody has tested."""
+    """Return how many are ok, what no oracle may rely on, and what was not tested."""
     good = sum(canary.ok for canary in canaries)
     threads = max((canary.threads for canary in canaries), default=0)
     faulty = {REGISTRY[canary.name].capability for canary in canaries if not canary.ok}

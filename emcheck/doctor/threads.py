@@ -1,4 +1,4 @@
-"""The thread state of torch, so that a canary can be run in the state that is in use."""
+"""The thread state of torch, so that a self-test can run in the state that is in use."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _GET_DYNAMIC = ("mkl_serv_get_dynamic", "MKL_Get_Dynamic", "mkl_get_dynamic")
 
 @dataclass(frozen=True)
 class ThreadState:
-    """``count`` threads; ``dynamic`` is MKL's flag (``None`` where there is no MKL).
+    """A number of threads, ``count``, and MKL's flag ``dynamic`` (``None`` without MKL).
 
-    ``torch.set_num_threads`` switches ``dynamic`` off, even where it changes no count, and
+    ``torch.set_num_threads`` switches ``dynamic`` off, even if the count stays the same, and
     that is what breaks batched LU: the count alone cannot show whether it was called.
     """
 
@@ -36,17 +36,17 @@ class ThreadState:
 
 
 def current() -> ThreadState | None:
-    """The state of torch in this process; ``None`` where torch is not imported."""
+    """Return the state of torch in this process, ``None`` if torch is not imported."""
     torch = sys.modules.get("torch")
     return None if torch is None else ThreadState(torch.get_num_threads(), _dynamic(torch))
 
 
 def unexplained(environment: Mapping[str, str]) -> ThreadState | None:
-    """The state of this process where ``environment`` alone does not account for it.
+    """Return the state of this process if ``environment`` alone does not account for it.
 
     With MKL the flag is on until ``set_num_threads`` or ``MKL_DYNAMIC`` switches it off, so
-    a flag that is on shows that nobody called. With ``MKL_DYNAMIC=FALSE`` a call that changed
-    no count leaves no trace, and none is assumed.
+    a flag that is on shows that there was no call. With ``MKL_DYNAMIC=FALSE`` a call that
+    kept the count leaves no trace, and none is assumed.
     """
     state = current()
     if state is None or state.dynamic is True:
@@ -57,11 +57,11 @@ def unexplained(environment: Mapping[str, str]) -> ThreadState | None:
 
 
 def reproduce(state: ThreadState) -> None:
-    """Bring torch in this fresh process into ``state`` as far as it differs.
+    """Bring torch in this fresh process into ``state``, as far as it differs.
 
-    The only call of ``set_num_threads`` with more than one thread in the project, and a
-    deliberate one: where the caller is in the state that breaks batched LU, the canary has
-    to be in it too.
+    This is the project's only call of ``set_num_threads`` with more than one thread, and it is
+    deliberate: if the caller is in the state that breaks batched LU, the self-test has to be
+    in it too.
     """
     import torch
 
@@ -72,7 +72,7 @@ def reproduce(state: ThreadState) -> None:
 
 
 def _dynamic(torch: Any) -> bool | None:
-    """MKL's dynamic flag, read from the library that torch has loaded."""
+    """Return MKL's dynamic flag, read from the library that torch has loaded."""
     for path in (Path(torch.__file__).parent / "lib").glob("*torch_cpu.*"):
         try:
             library = ctypes.CDLL(str(path))

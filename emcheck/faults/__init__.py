@@ -1,4 +1,4 @@
-"""Seeded faults: every check has failed on something before it is trusted."""
+"""Seeded faults: broken layers on which every check is seen to fail before it is trusted."""
 
 from emcheck.faults import contract as contract
 from emcheck.faults import conventions as conventions

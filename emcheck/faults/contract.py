@@ -1,4 +1,4 @@
-"""Faults at the border: NaN, singular parameters, error types, extreme scales."""
+"""Faults in edge cases: NaN, singular parameters, error types, extreme scales."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, Conv1x1QR, 
     cause="non_finite_batch_skipped",
 )
 class NanReturnedUnchanged(Faulty[AutoregressiveConv2d]):
-    """A batch with a NaN in it comes back as it is, every sample of it."""
+    """A batch with a NaN or an infinity is returned unchanged, every sample of it."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.layer.log_det(x)
@@ -54,7 +54,7 @@ class NanReplaced(Faulty[PermuteChannels]):
     cause="validates_by_assert",
 )
 class AssertsItsShape(Faulty[Conv1x1]):
-    """A wrong rank or channel count is an AssertionError."""
+    """Forward raises an AssertionError for a wrong rank or channel count."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         assert x.dim() == 4, f"expected (B, C, H, W), got {tuple(x.shape)}"
@@ -69,7 +69,7 @@ class AssertsItsShape(Faulty[Conv1x1]):
     cause="singularity_clamped",
 )
 class ScaleClamped(Faulty[ActNorm2d]):
-    """A zero scale counts as 1e-12: finite log-det, and an inverse that inverts nothing."""
+    """A zero scale is clamped to 1e-12: the log-det is finite, and the inverse is meaningless."""
 
     def _clamped(self) -> Tensor:
         scale = self.layer.scale
@@ -123,7 +123,7 @@ def _short_vectors(layer: nn.Module) -> None:
     cause=("out_of_range", "leaves_range"),
 )
 class LengthUnderflows(Conv1x1QR):
-    """``v^T v`` of a vector of size 2^-80 is 0 in float32."""
+    """``v^T v`` of a vector of size 2^-80 underflows to 0 in float32."""
 
     def _reflect(self, M: Tensor) -> Tensor:
         super()._reflect(M)  # raises for a zero vector
@@ -136,10 +136,10 @@ class LengthUnderflows(Conv1x1QR):
 
 
 class _Normalised(Faulty[Conv1x1]):
-    """Divides each sample by its size, applies the layer, and multiplies again."""
+    """A wrapper whose forward divides each sample by its size, and multiplies the result by it."""
 
     def size(self, x: Tensor) -> Tensor:
-        """The size of each sample, ``(B, 1, 1, 1)``."""
+        """Return the size of each sample, ``(B, 1, 1, 1)``."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,7 +156,7 @@ class _Normalised(Faulty[Conv1x1]):
     cause=("out_of_range", "leaves_range"),
 )
 class SquaresOverflow(_Normalised):
-    """``sqrt(mean(x^2))`` without scaling overflows, and is 0 for denormal numbers."""
+    """``sqrt(mean(x^2))`` without scaling overflows for large and is 0 for denormal numbers."""
 
     def size(self, x: Tensor) -> Tensor:
         return x.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()

@@ -1,4 +1,4 @@
-"""Faults of layers with other calls than the contract's: an argument, an estimate, a density."""
+"""Faults of layers with other conventions: a log-det argument, an estimate, a log-density."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ L = TypeVar("L", bound=InvertibleLayer)
 
 
 class Carrying(Faulty[L]):
-    """Correct: the log-det so far comes in, and goes out with that of the layer added."""
+    """A correct wrapper: it adds the layer's log-det to the one that is passed in."""
 
     carried: ClassVar[str] = "logdet"
 
@@ -40,7 +40,7 @@ class Carrying(Faulty[L]):
     cause="argument_changed",
 )
 class AddsInPlace(Carrying[ActNorm2d]):
-    """The log-det that is handed in is changed in place."""
+    """The log-det that is passed in is changed in place."""
 
     def add(self, logdet: Tensor, own: Tensor) -> Tensor:
         logdet += own
@@ -55,14 +55,14 @@ class AddsInPlace(Carrying[ActNorm2d]):
     cause="argument_ignored",
 )
 class BeginsAnew(Carrying[Conv1x1]):
-    """The log-det that is handed in is not part of what comes out."""
+    """The log-det that is passed in is ignored: only the layer's own is returned."""
 
     def add(self, logdet: Tensor, own: Tensor) -> Tensor:
         return own
 
 
 class Estimating(Faulty[L]):
-    """Correct: the log-det is a random estimate, right on average."""
+    """A correct wrapper: the log-det is a random estimate, right on average."""
 
     estimated: ClassVar[bool] = True
 
@@ -86,7 +86,7 @@ class Estimating(Faulty[L]):
     cause="estimate_biased",
 )
 class ProbesWithoutUnitVariance(Estimating[Conv1x1]):
-    """The probe vectors have variance 1/3, and so the log-det is a third on average."""
+    """The probe vectors have variance 1/3, so the log-det is a third of the true one on average."""
 
     def estimate(self, logdet: Tensor) -> Tensor:
         probe = 2 * torch.rand_like(logdet) - 1
@@ -101,7 +101,7 @@ class ProbesWithoutUnitVariance(Estimating[Conv1x1]):
     cause="estimate_biased",
 )
 class EstimateKeepsItsSign(Estimating[ActNorm2d]):
-    """The estimate of the inverse is that of forward."""
+    """The inverse returns the estimate of forward without changing its sign."""
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         x, logdet = self.layer.inverse(z)
@@ -122,12 +122,12 @@ class EstimateWithoutGradient(Estimating[Conv1x1]):
         return super().estimate(logdet.detach())
 
 
-#: The event of a flow that draws samples.
+#: The event shape of a flow that draws samples.
 _EVENT = (2, 2, 2)
 
 
 class WithLogProb(Faulty[L]):
-    """Correct: a whole flow, whose base is a standard normal."""
+    """A correct whole flow with a standard normal base."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         z, logdet = self.layer.forward(x)

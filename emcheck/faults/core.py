@@ -1,4 +1,4 @@
-"""What a seeded fault is: a faulty layer, the check named to kill it, and its correct twin."""
+"""Seeded faults: a faulty layer, the check that must flag it, and its correct twin."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ F = TypeVar("F", bound=type[InvertibleLayer])
 
 
 class Faulty(InvertibleLayer, Generic[L]):
-    """A correct layer in a wrapper; a fault overrides what it gets wrong.
+    """A wrapper of a correct layer; a fault overrides what it gets wrong.
 
-    A fault inside a step that the layer keeps to itself (a mask, a spectrum) is a subclass of
-    the layer instead: the one place where a layer is subclassed.
+    A fault in an internal step of the layer (a mask, a spectrum) is a subclass of the layer
+    instead; layers are subclassed nowhere else.
     """
 
     layer: L
 
-    #: The argument to which the log-det is added, where a fault has one.
+    #: The name of the argument to which the log-det is added, empty if there is none.
     carried: ClassVar[str] = ""
 
     #: Whether the log-det is a random estimate.
@@ -54,10 +54,10 @@ class Faulty(InvertibleLayer, Generic[L]):
 
 
 class OtherLogdet(Faulty[L]):
-    """Correct values with another log-det, in both directions."""
+    """A wrapper with correct values and another log-det, in both directions."""
 
     def total(self, H: int, W: int) -> Tensor:
-        """The log-det of one sample, a scalar."""
+        """Return the log-det of one sample, a scalar."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,19 +78,19 @@ class Fault:
     Args:
         name: the class name in snake case.
         check: the check that must flag it.
-        provenance: in which kind of code it was seen.
+        provenance: the kind of code in which it was seen.
         twin: the correct layer of the registry.
         build: ``build(channels, **options, generator=...)`` returns the faulty layer.
         source: the faulty class.
         summary: what is wrong, in one line.
         options: constructor keywords that are fixed; the others are drawn.
         case: fields of the case that are fixed (``event``, ``style``, ...).
-        spec: that of the twin, possibly with another way to make it singular.
-        prepare: changes the correct layer right after it was built, in fault and twin alike.
-        correct: a correct wrapper with other calls than those of the contract; the twin is put
-            into it, and both are called by their convention. None: the contract's.
-        raises: the fault shows itself as an exception, so an exception counts as a kill.
-        causes: what :mod:`emcheck.diagnosis` may name first, the best one first.
+        spec: the twin's, possibly with another way to make it singular.
+        prepare: changes the correct layer right after it is built, in fault and twin alike.
+        correct: a correct wrapper with another convention than the contract's; it wraps the
+            twin, and both are called by that convention. None: the contract's.
+        raises: whether the fault shows as an exception, so that an exception counts as a kill.
+        causes: those that :mod:`emcheck.diagnosis` may name first, the best one first.
     """
 
     name: str
@@ -109,11 +109,11 @@ class Fault:
     causes: tuple[str, ...] = ()
 
     def subject(self) -> Subject:
-        """The faulty layer as the checks see it, held to the definition of its twin."""
+        """Return the faulty layer as a subject of checks, with the definition of its twin."""
         return self._as_subject(self.name, self.build)
 
     def twin_subject(self) -> Subject:
-        """The correct layer in the same states."""
+        """Return the correct layer as a subject, built and prepared in the same way."""
         return self._as_subject(self.twin.__name__, spec_for(self.twin).build)
 
     def _as_subject(self, name: str, build: Callable[..., nn.Module]) -> Subject:
@@ -146,7 +146,7 @@ class Fault:
 
 
 def unwrap(layer: nn.Module) -> nn.Module:
-    """The module that has the parameters which the spec knows."""
+    """Return the module whose parameters the spec knows."""
     while isinstance(layer, Faulty | Conventional | Estimated):
         layer = layer.layer
     return layer
@@ -176,7 +176,7 @@ def fault(
     """Register a class as a fault that ``check`` must kill.
 
     Raises:
-        ValueError: a name that is taken.
+        ValueError: the name is taken.
     """
 
     def register(cls: F) -> F:

@@ -1,4 +1,4 @@
-"""Faults of how a log-det is computed: determinants and logarithms out of range."""
+"""Faults in the computation of log-dets: determinants and logarithms out of range."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emcheck.layers import ActNorm2d, Conv1x1
     cause="log_without_abs",
 )
 class LogdetOfNegativeDeterminant(OtherLogdet[Conv1x1]):
-    """``torch.logdet`` where slogdet is needed: NaN for a negative determinant."""
+    """The log-det is ``torch.logdet``, not slogdet: it is NaN for a negative determinant."""
 
     def total(self, H: int, W: int) -> Tensor:
         return H * W * torch.logdet(self.layer.weight)
@@ -36,7 +36,7 @@ def _shrink(layer: nn.Module) -> None:
     cause="determinant_out_of_range",
 )
 class DeterminantUnderflows(OtherLogdet[Conv1x1]):
-    """``log(abs(det(W)))``: 32 channels of size 1/32 have determinant 2^-160."""
+    """The log-det is ``log(abs(det(W)))``: 32 channels of size 1/32 have determinant 2^-160."""
 
     def total(self, H: int, W: int) -> Tensor:
         return H * W * self.layer.weight.det().abs().log()
@@ -49,7 +49,7 @@ class DeterminantUnderflows(OtherLogdet[Conv1x1]):
     cause="determinant_out_of_range",
 )
 class DeterminantOverflows(OtherLogdet[Conv1x1]):
-    """``log(|det(W)|)`` by the squared determinant, as if only its sign mattered."""
+    """``log(|det(W)|)`` is computed from the squared determinant, which overflows."""
 
     def total(self, H: int, W: int) -> Tensor:
         return H * W * 0.5 * self.layer.weight.det().square().log()
@@ -63,7 +63,7 @@ class DeterminantOverflows(OtherLogdet[Conv1x1]):
     cause="log_without_abs",
 )
 class LogOfNegativeScale(OtherLogdet[ActNorm2d]):
-    """``log s`` instead of ``log|s|``: NaN as soon as a scale crosses zero."""
+    """The log-det sums ``log s``, not ``log|s|``: it is NaN as soon as a scale crosses zero."""
 
     def total(self, H: int, W: int) -> Tensor:
         return H * W * self.layer.scale.log().sum()

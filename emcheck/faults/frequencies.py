@@ -12,10 +12,10 @@ from emcheck.solve.frequencies import slogdet_frequencies
 
 
 class _Weighted(OtherLogdet[PeriodicConv2d]):
-    """A log-det with other weights for the columns of the half spectrum."""
+    """A layer whose log-det has other weights for the columns of the half spectrum."""
 
     def weigh(self, weights: Tensor) -> None:
-        """Set the weights of the columns, all 1 so far, in place."""
+        """Set the weights of the columns, initially all 1, in place."""
         raise NotImplementedError
 
     def total(self, H: int, W: int) -> Tensor:
@@ -33,7 +33,7 @@ class _Weighted(OtherLogdet[PeriodicConv2d]):
     cause="right_only_for_even_width",
 )
 class HalfSpectrumForEvenWidth(_Weighted):
-    """The last column of the half spectrum counts once for odd W too."""
+    """The last column of the half spectrum is counted once, for odd W too."""
 
     def weigh(self, weights: Tensor) -> None:
         weights[1:-1] = 2
@@ -47,7 +47,7 @@ class HalfSpectrumForEvenWidth(_Weighted):
     cause="right_only_for_odd_width",
 )
 class HalfSpectrumForOddWidth(_Weighted):
-    """The last column of the half spectrum counts twice for even W too."""
+    """The last column of the half spectrum is counted twice, for even W too."""
 
     def weigh(self, weights: Tensor) -> None:
         weights[1:] = 2
@@ -84,7 +84,7 @@ class KernelCropped(PeriodicConv2d):
     cause="small_images",
 )
 class KernelCroppedInTheLogdet(KernelCropped):
-    """The kernel is cropped for the log-det alone; values wrap correctly."""
+    """A large kernel is cropped for the log-det only; the values wrap it correctly."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._correct().forward(x)[0], self.log_det(x)
@@ -107,7 +107,7 @@ class KernelCroppedInTheLogdet(KernelCropped):
     cause="kernel_flipped",
 )
 class ConvolvesInsteadOfCorrelating(PeriodicConv2d):
-    """The spectrum is the conjugate: the kernel is flipped in space, in both directions."""
+    """The spectrum is conjugated: the kernel is flipped in space, in both directions."""
 
     def _in_space(self, H: int, W: int) -> bool:
         return False

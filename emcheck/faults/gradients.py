@@ -34,7 +34,7 @@ class NormDetached(Conv1x1QR):
     cause="unused_parameter",
 )
 class OrphanParameter(Faulty[Conv1x1]):
-    """A parameter that nothing depends on."""
+    """The layer has a parameter that nothing depends on."""
 
     def __init__(self, layer: Conv1x1) -> None:
         super().__init__(layer)

@@ -36,7 +36,7 @@ class FlagNotSaved(ActNorm2d):
 
 
 class _FirstCall(ActNorm2d):
-    """Initialises itself in a call, with the flag saved."""
+    """An ``ActNorm2d`` with a saved flag, for faults that initialise it in their first call."""
 
     def __init__(self, channels: int, **options: Any) -> None:
         super().__init__(channels, **options)

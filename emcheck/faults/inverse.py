@@ -12,7 +12,7 @@ from emcheck.solve import solve_masked
 
 
 def _solve(layer: AutoregressiveConv2d, z: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """``layer``'s own substitution with another weight or dilation."""
+    """Solve by ``layer``'s own substitution, with another weight or dilation."""
     live = weight * layer.live.to(weight)
     return solve_masked(live, z, mask=layer.mask, reverse=layer.reverse, dilation=dilation)
 
@@ -41,7 +41,7 @@ class SinglePrecisionInverse(Faulty[AutoregressiveConv2d]):
     cause="stabiliser_in_denominator",
 )
 class StabilisedDivision(Faulty[ActNorm2d]):
-    """``x = (z - b) / (s + 1e-6)``."""
+    """The inverse adds a stabiliser to the scale: ``x = (z - b) / (s + 1e-6)``."""
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.layer.log_det(z)
@@ -58,7 +58,7 @@ class StabilisedDivision(Faulty[ActNorm2d]):
     cause="iteration_stopped_early",
 )
 class JacobiStoppedEarly(Faulty[AutoregressiveConv2d]):
-    """Jacobi iteration stopped after eight steps; exact for images of few pixels."""
+    """The inverse is a Jacobi iteration of eight steps, exact only for images of few pixels."""
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.layer.log_det(z)
@@ -126,7 +126,7 @@ class PermutationNotTransposed(Faulty[Conv1x1PLU]):
     cause="stale_cache",
 )
 class StaleInverse(Faulty[Conv1x1]):
-    """The first inverse is kept for good, whatever happens to the weight."""
+    """The first inverse matrix is kept for good, even when the weight changes."""
 
     def __init__(self, layer: Conv1x1) -> None:
         super().__init__(layer)
@@ -147,7 +147,7 @@ class StaleInverse(Faulty[Conv1x1]):
     cause="stale_cache",
 )
 class StaleInEvalMode(StaleInverse):
-    """In eval mode the first inverse is kept; ``train()`` drops it."""
+    """In eval mode the first inverse matrix is kept; ``train()`` drops it."""
 
     def train(self, mode: bool = True) -> StaleInEvalMode:
         self.kept = None
@@ -166,7 +166,7 @@ class StaleInEvalMode(StaleInverse):
     cause="remembers_last_call",
 )
 class RoundTripFromMemory(Faulty[Conv1x1]):
-    """The latent returned last is answered from memory, others by ``W^T``."""
+    """The inverse looks up the latent that forward returned last, and uses ``W^T`` for others."""
 
     def __init__(self, layer: Conv1x1) -> None:
         super().__init__(layer)

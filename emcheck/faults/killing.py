@@ -1,4 +1,4 @@
-"""Which checks flag a fault, and whether its correct twin is left alone."""
+"""Which checks flag a fault, and whether its correct twin passes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emcheck.faults.round_trip_test import usual_test
 from emcheck.result import Ending, Result, Verdict, merge
 from emcheck.specs import spec_for
 
-#: Cases for the check named to kill, for the others, and for those that cost the most.
+#: Numbers of cases: for the named check, for the others, for those that cost the most.
 NAMED, OTHERS, SLOW = 8, 2, {"compiled_agrees": 1, "density_integrates_to_one": 1}
 
 _EVENTS = ((3, 4, 5), (4, 3, 6), (2, 5, 4), (5, 4, 3))
@@ -28,10 +28,10 @@ _DTYPES = (torch.float64, torch.float32)
 
 @dataclass(frozen=True)
 class Row:
-    """One fault under one check; ``check == killer`` decides whether it is killed.
+    """The result of one check on one fault; where ``check == killer``, it decides the kill.
 
-    ``usual`` is what the usual test of flow libraries says of the fault, ``usual_twin`` of its
-    twin: PASS, or FAIL if it complains. Both are the same in every row of a fault.
+    ``usual`` is the verdict of the usual test of flow libraries on the fault, ``usual_twin``
+    that on its twin: PASS, or FAIL if it complains. Both are the same in all rows of a fault.
     """
 
     fault: str
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def kills(self) -> bool:
-        """Whether this is the named check, it said FAIL, and the fault did not just crash it."""
+        """Whether the named check flagged the fault; a crash counts only if the fault raises."""
         crashed = self.crashed and not FAULTS[self.fault].raises
         return self.check == self.killer and self.verdict is Verdict.FAIL and not crashed
 
@@ -72,11 +72,11 @@ class Row:
 
 
 def run_fault(fault: Fault, seed: int, checks: Iterable[str] | None = None) -> list[Row]:
-    """One row for every check that applies to the fault and is among ``checks``.
+    """Return one row for every check that applies to the fault and is among ``checks``.
 
     Args:
-        fault: what is tried.
-        seed: of the cases; the same seed gives the same rows.
+        fault: the fault to try.
+        seed: the seed of the cases; the same seed gives the same rows.
         checks: names of checks; all if None.
     """
     subject, rows = fault.subject(), []
@@ -107,12 +107,12 @@ def run_fault(fault: Fault, seed: int, checks: Iterable[str] | None = None) -> l
 
 
 def _usual(subject: Subject, seed: int, fault: Fault) -> Verdict:
-    """What the usual test says of the fault or its twin, with the options the fault fixes."""
+    """Return the usual test's verdict on the fault or its twin, with the fault's fixed options."""
     return Verdict.FAIL if usual_test(subject, seed, fault.options) else Verdict.PASS
 
 
 def _judge(fault: Fault, subject: Subject, check: str, seed: int, until_flagged: bool) -> Result:
-    """The merged result of a handful of cases, stopping at the first FAIL if asked to."""
+    """Merge the results of a few cases, stopping at the first FAIL if ``until_flagged``."""
     results = []
     for case in _cases(fault, check, seed):
         results.append(run_check(CHECKS[check], subject, case))
@@ -122,9 +122,9 @@ def _judge(fault: Fault, subject: Subject, check: str, seed: int, until_flagged:
 
 
 def _cases(fault: Fault, check: str, seed: int) -> Iterator[Case]:
-    """Sizes, styles, dtypes and options in turn; what the fault fixes stays fixed.
+    """Yield cases of various sizes, styles, dtypes and options; what the fault fixes stays fixed.
 
-    The draw depends on the twin and not on the fault, so that twins are run once.
+    The draw depends on the twin and not on the fault, so that each twin is run once.
     """
     stream = random.Random(f"{seed} {_situation(fault)}")
     count = NAMED if check == fault.check else SLOW.get(check, OTHERS)
@@ -144,7 +144,7 @@ def _cases(fault: Fault, check: str, seed: int) -> Iterator[Case]:
 
 
 def _situation(fault: Fault) -> str:
-    """Everything that the twin's results depend on, as text."""
+    """Return, as text, everything that the twin's results depend on."""
     fixed = sorted(fault.options.items()), sorted(fault.case.items())
     special = fault.spec is not None, fault.prepare is not None
     other_calls = f" {fault.correct.__name__}" if fault.correct else ""
@@ -152,7 +152,7 @@ def _situation(fault: Fault) -> str:
 
 
 class _Twin:
-    """A twin under one check, equal to others in the same situation, for the cache."""
+    """A twin under one check, as a cache key that equals others in the same situation."""
 
     def __init__(self, fault: Fault, seed: int, check: str, thresholds: tuple[float, ...]) -> None:
         self.fault, self.seed, self.check = fault, seed, check

@@ -1,4 +1,4 @@
-"""Faults of a layer's own log-det: sign, size and shape."""
+"""Faults of a layer's own log-det: its sign, magnitude and shape."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from emcheck.layers import (
 
 
 class Rescaled(Faulty[InvertibleLayer]):
-    """The log-det of both directions times a wrong factor, ``log_det`` included."""
+    """A wrapper that scales the log-det by a wrong factor, in both directions and ``log_det``."""
 
     def factor(self, x: Tensor) -> float:
-        """What the log-det is wrongly multiplied by."""
+        """Return the wrong factor of the log-det."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +98,7 @@ class DividedByDimensions(Rescaled):
     cause="gate_offset",
 )
 class GateWithoutOffset(Faulty[AffineCoupling2d]):
-    """Forward only: the log-det is that of sigmoid(h), the gate is sigmoid(h + 2)."""
+    """Forward's gate is sigmoid(h + 2), but its log-det is that of sigmoid(h)."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, _ = self.layer(x)

@@ -1,4 +1,4 @@
-"""Faults of log-dets that are put together: chains, inverses, densities."""
+"""Faults of composed log-dets: chains, inverses, densities."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from emcheck.layers import ActNorm2d
     cause="submodule_logdet_missing",
 )
 class FactorOmitted(Faulty[Chain]):
-    """Forward omits the mixing layer's log-det, inverse subtracts it twice."""
+    """Forward omits the mixing layer's log-det; the inverse subtracts it twice."""
 
     def _mixing(self, y: Tensor) -> Tensor:
-        """The second layer's log-det at its own input."""
+        """Return the second layer's log-det at its own input."""
         first, second, *_ = self.layer.layers
         logdet: Tensor = second(first(y)[0])[1]
         return logdet
@@ -60,7 +60,7 @@ class LogdetAtTheLatent(Faulty[Chain]):
     cause="log_det_of_other_direction",
 )
 class LogDetNotTurned(Faulty[Inverse]):
-    """``log_det`` of a layer turned around is that of the inner layer's forward."""
+    """``log_det`` of an inverted layer is that of the inner layer's forward."""
 
     def log_det(self, x: Tensor) -> Tensor:
         inner = self.layer.layer
@@ -76,7 +76,7 @@ class LogDetNotTurned(Faulty[Inverse]):
     cause="density_in_logdet",
 )
 class DensityInTheLogdet(Faulty[ActNorm2d]):
-    """The latent's Gaussian log-density is already in the log-det."""
+    """The log-det includes the Gaussian log-density of the latent."""
 
     def _density(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(dim=1)
@@ -115,7 +115,7 @@ class DetachedLogdet(Faulty[Chain]):
     cause="input_detached",
 )
 class LogdetOfDetachedInput(Faulty[Chain]):
-    """``inverse`` takes the log-det at a detached x: right value, gradient for z missing."""
+    """``inverse`` evaluates the log-det at a detached x: the gradient for z is missing."""
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         x, _ = self.layer.inverse(z)

@@ -1,4 +1,4 @@
-"""Faults of masked convolutions; most are the same in both directions, so round trips pass."""
+"""Faults of masked convolutions; most are alike in both directions, so round trips pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emcheck.solve import live_taps, solve_masked
 
 
 class _OwnMask(AutoregressiveConv2d):
-    """Forward by the buffer ``live``, whatever it holds."""
+    """An autoregressive convolution whose forward uses the buffer ``live``, whatever it holds."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet, reach = self.log_det(x), self.kernel_size // 2 * self.dilation
@@ -30,7 +30,7 @@ class _OtherMask(_OwnMask):
         self.live = self.edited(self.live.clone())
 
     def edited(self, live: Tensor) -> Tensor:
-        """The wrong mask from the right one, ``(C, C, k, k)``."""
+        """Return the wrong mask, made from the right one, ``(C, C, k, k)``."""
         raise NotImplementedError
 
 
@@ -58,7 +58,7 @@ class MaskTooStrict(_OtherMask):
     cause=("mask_too_loose", "taps_ignored_by_inverse"),
 )
 class CentreNotMasked(_OtherMask):
-    """The centre tap is dense over channels going forward; substitution takes its triangle."""
+    """Forward's centre tap is dense over channels; the inverse uses its triangle only."""
 
     def edited(self, live: Tensor) -> Tensor:
         r = self.kernel_size // 2

@@ -1,4 +1,4 @@
-"""Faults of memory: layouts, in-place writes, noise, the rest of the batch."""
+"""Faults of memory and batches: layouts, in-place writes, noise, mixed samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emcheck.layers import AdditiveCoupling2d, AffineCoupling2d, Conv1x1, Squeez
     cause="needs_contiguous",
 )
 class ViewsItsInput(Faulty[Conv1x1]):
-    """``x.view`` needs contiguous memory and raises otherwise."""
+    """Forward calls ``x.view``, which raises unless the memory is contiguous."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.layer.log_det(x)
@@ -49,7 +49,7 @@ class MisreadsChannelsLast(Faulty[Conv1x1]):
     cause="input_changed_in_place",
 )
 class ChangesItsInput(Faulty[AdditiveCoupling2d]):
-    """Forward adds the shift to x itself."""
+    """Forward adds the shift to x in place."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.layer.log_det(x)
@@ -110,7 +110,7 @@ class AddsNoise(Faulty[Conv1x1]):
     cause="empty_batch_shape",
 )
 class PixelUnshuffle(Faulty[Squeeze2d]):
-    """An empty batch keeps its shape."""
+    """An empty batch keeps its input shape."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.layer.log_det(x)

@@ -12,7 +12,7 @@ from emcheck.layers import ActNorm2d, Conv1x1
 
 
 class _Scaling(torch.autograd.Function):
-    """``s x`` with derivatives by hand; the forward-mode one assumes positive scales."""
+    """``s x`` with hand-written derivatives; the forward-mode one assumes positive scales."""
 
     generate_vmap_rule = True
 
@@ -102,7 +102,7 @@ class _Mixing(torch.autograd.Function):
     cause="vmap_mixes_samples",
 )
 class BatchingRuleMixedUp(Faulty[Conv1x1]):
-    """Under vmap the results of different samples change places."""
+    """Under vmap the results of different samples are swapped."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet = self.layer.log_det(x)
@@ -111,7 +111,7 @@ class BatchingRuleMixedUp(Faulty[Conv1x1]):
 
 
 class _Unscaling(torch.autograd.Function):
-    """``z / s`` with derivatives by hand; the forward-mode one is that of ``s x``."""
+    """``z / s`` with hand-written derivatives; the forward-mode one is that of ``s x``."""
 
     generate_vmap_rule = True
 

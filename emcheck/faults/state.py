@@ -20,7 +20,7 @@ from emcheck.layers import ActNorm2d, AdditiveCoupling2d, Conv1x1, Conv1x1PLU
     cause="not_in_state_dict",
 )
 class PermutationNotSaved(Conv1x1PLU):
-    """P is drawn anew by every constructor and is not in the state_dict."""
+    """P is drawn anew in every constructor call and is not in the state_dict."""
 
     def __init__(self, channels: int, **options: Any) -> None:
         super().__init__(channels, **options)
@@ -51,7 +51,7 @@ class HoldsALambda(Faulty[Conv1x1]):
     cause="state_rounded",
 )
 class PicklesInHalfPrecision(Faulty[Conv1x1]):
-    """Pickling rounds the weight to 16 bits; deepcopy goes the same way."""
+    """Pickling rounds the weight to 16 bits, and so does ``deepcopy``."""
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = self.__dict__.copy()
@@ -72,7 +72,7 @@ class ScaledAtEvaluation(Faulty[AdditiveCoupling2d]):
     """In eval mode the shift is multiplied by 0.9, in both directions."""
 
     def _correction(self, x: Tensor) -> Tensor:
-        """What is missing from the shift, zero in training mode."""
+        """Return what is missing from the shift, zero in training mode."""
         x1 = x[:, : self.layer.split]
         share = 0.0 if self.training else 0.1
         return torch.cat([torch.zeros_like(x1), share * self.layer.network(x1)], dim=1)
@@ -93,7 +93,7 @@ class ScaledAtEvaluation(Faulty[AdditiveCoupling2d]):
     cause="branch_under_compile",
 )
 class CompiledInverse(Faulty[Conv1x1]):
-    """Under compilation the inverse takes the transpose, right for the orthogonal start."""
+    """Under compilation the inverse uses the transpose, right only for the orthogonal start."""
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         x, logdet = self.layer.inverse(z)
@@ -126,7 +126,7 @@ class CompiledShortcut(Faulty[Conv1x1]):
     cause="shared_storage",
 )
 class SharesStorage(Faulty[ActNorm2d]):
-    """Scale and bias begin as the same memory."""
+    """Scale and bias share the same memory."""
 
     def __init__(self, layer: ActNorm2d) -> None:
         super().__init__(layer)
@@ -162,7 +162,7 @@ class KeepsItsGraph(Faulty[ActNorm2d]):
     cause="start_from_one_sample",
 )
 class StartsFromOneSample(ActNorm2d):
-    """``initialize`` divides by n - 1."""
+    """``initialize`` divides by n - 1, which is 0 for a single number."""
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -195,7 +195,7 @@ class Folds(Faulty[ActNorm2d]):
     cause="changes_settings",
 )
 class ChangesTheDefaultDtype(Faulty[Conv1x1]):
-    """Forward leaves float64 as the default dtype."""
+    """Forward sets the default dtype to float64 and does not restore it."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         torch.set_default_dtype(torch.float64)

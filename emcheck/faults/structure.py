@@ -17,7 +17,7 @@ from emcheck.layers import AutoregressiveConv2d, Conv1x1, Squeeze2d
     cause="clipped",
 )
 class LatentsClipped(Faulty[Conv1x1]):
-    """Forward clips the latent at 4, which normal data seldom reaches."""
+    """Forward clips the latent at 4, which normal data rarely reach."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, logdet = self.layer(x)
@@ -31,7 +31,7 @@ class LatentsClipped(Faulty[Conv1x1]):
     cause="constant_added",
 )
 class CoordinateBias(Faulty[AutoregressiveConv2d]):
-    """A bias that grows along the rows, in both directions."""
+    """A bias grows with the row index, in both directions."""
 
     def _ramp(self, x: Tensor) -> Tensor:
         return torch.arange(x.shape[2]).to(x)[:, None] / 64

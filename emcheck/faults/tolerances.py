@@ -14,7 +14,7 @@ L = TypeVar("L", bound=InvertibleLayer)
 
 
 class Iterating(Faulty[L]):
-    """Correct: a damped Newton iteration, until no entry moves by more than the tolerance."""
+    """A correct damped Newton iteration, until no entry moves by more than the tolerance."""
 
     declares_tolerance: ClassVar[bool] = True
 
@@ -61,7 +61,7 @@ class AlwaysThreeSteps(Iterating[ActNorm2d]):
     cause="tolerance_missed",
 )
 class ComparesSquares(Iterating[ActNorm2d]):
-    """The mean square of a step is compared with the tolerance, which is met to its root."""
+    """The mean square of a step is compared with the tolerance, so only its root is met."""
 
     def near(self, step: Tensor, x: Tensor) -> bool:
         return bool(step.square().mean() <= self.tolerance)

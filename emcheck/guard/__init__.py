@@ -1,8 +1,8 @@
-"""What belongs to the user runs under guard: limited in time, and nothing it changes stays.
+"""User code runs under guard: its time is limited, and its changes to the process are undone.
 
 :func:`foreign` tells what a layer raised from what only passed through it, :func:`time_limit`
-ends what runs too long, ``Surroundings`` in :mod:`emcheck.guard.surroundings`, which needs torch,
-puts back what belongs to the whole process.
+ends what runs too long, and ``Surroundings`` in :mod:`emcheck.guard.surroundings`, which needs
+torch, restores the settings of the whole process.
 """
 
 from emcheck.guard.limit import TimeLimit as TimeLimit

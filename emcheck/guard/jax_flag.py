@@ -8,7 +8,7 @@ from typing import Any
 
 
 def jax_flag() -> bool:
-    """Whether JAX computes in float64 by default; it is not loaded for the question."""
+    """Whether JAX computes in float64 by default; JAX is not loaded to find out."""
     jax: Any = sys.modules.get("jax")
     config = getattr(jax, "config", None)  # None while it is being loaded
     if config is None or not hasattr(config, "jax_enable_x64"):

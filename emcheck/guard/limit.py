@@ -1,4 +1,4 @@
-"""A time limit for code of unknown make."""
+"""A time limit for user code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Reference: TypeAlias = "weakref.ref[Any]"
 #: Seconds after which the limit is raised again in code that swallowed it.
 _AGAIN = 0.5
 
-#: Seconds by which the limit is put off while a finalizer runs, and how often at most.
+#: Seconds by which the limit is postponed while a finalizer runs, and how often at most.
 _SOON, _PUT_OFF = 0.01, 50
 
-#: What loads or compiles code. An exception within leaves half a module behind, or is lost in
-#: a callback of the compiler; and what is done once is no time of the layer.
+#: Modules that load or compile code. An exception there leaves a module half loaded or is lost
+#: in a compiler's callback; and what is done only once does not count as time of the layer.
 _PREPARING = (
     "importlib._bootstrap",
     "numba.core.",
@@ -30,8 +30,8 @@ _PREPARING = (
 )
 
 
-#: Called with the seconds of every limit as it begins: who watches this process from outside
-#: learns how long it may be silent.
+#: Called with the seconds of every limit as it begins, so that whoever watches this process
+#: from outside learns how long it may be silent.
 watchers: list[Callable[[float], None]] = []
 
 
@@ -43,12 +43,12 @@ class TimeLimit(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise :class:`TimeLimit` in the body once it has run for ``seconds``.
 
-    In the main thread by a timer signal, which also interrupts a sleep; elsewhere by an
-    asynchronous exception, which takes effect between two steps of the interpreter. A
+    In the main thread a timer signal raises it, which also interrupts a sleep; elsewhere an
+    asynchronous exception does, which takes effect between two steps of the interpreter. A
     compiled kernel that never returns cannot be interrupted from within the process. A limit
-    that would strike within an import or a compilation by Numba or JAX begins anew instead; one
-    that would strike within a finalizer, where Python drops exceptions, waits until that has
-    ended.
+    that expires during an import or a compilation by Numba or JAX starts again instead; one that
+    expires in a finalizer, where Python drops exceptions, is postponed until the finalizer has
+    ended, but by half a second at most.
     """
     for watch in watchers:
         watch(seconds)
@@ -79,7 +79,7 @@ def _by_signal(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if outer:  # somebody else's timer goes on
+        if outer:  # an outer timer goes on
             signal.setitimer(signal.ITIMER_REAL, outer, interval)
 
 
@@ -109,7 +109,7 @@ def _by_exception(seconds: float) -> Iterator[None]:
 
 
 def _prepares(frame: FrameType | None) -> bool:
-    """Whether an import or a compilation is under way in a frame or in what called it."""
+    """Whether a frame or one of its callers is importing or compiling."""
     while frame is not None:
         if str(frame.f_globals.get("__name__", "")).startswith(_PREPARING):
             return True
@@ -118,9 +118,9 @@ def _prepares(frame: FrameType | None) -> bool:
 
 
 def _finalizes(frame: FrameType | None) -> bool:
-    """Whether a frame, or what called it, is ``__del__`` or the callback of a weak reference.
+    """Whether a frame or one of its callers is ``__del__`` or the callback of a weak reference.
 
-    Python drops what is raised there, and what the finalizer had still to do is not done.
+    Python drops what is raised there, and the rest of the finalizer does not run.
     """
     while frame is not None:
         code = frame.f_code
@@ -135,7 +135,7 @@ def _finalizes(frame: FrameType | None) -> bool:
 
 
 class _Dropped:
-    """Keeps quiet about a limit that Python dropped: it is raised again, so it is no news."""
+    """Silences Python's message about a dropped time limit, which is raised again anyway."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0

@@ -1,4 +1,4 @@
-"""Exceptions of others' code: whose they are, and what they say in one line."""
+"""Exceptions of user code: who raised them, and what they say in one line."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _HERE = str(Path(__file__).parent.parent)
 
 
 class Interrupt(KeyboardInterrupt):
-    """Ctrl-C; what a layer raises by itself is a plain ``KeyboardInterrupt``."""
+    """Ctrl-C; an interrupt that a layer raises itself is a plain ``KeyboardInterrupt``."""
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
-    """The handler of SIGINT while others' code runs."""
+    """Handle SIGINT while user code runs."""
     raise Interrupt
 
 
 def foreign() -> tuple[type[BaseException], ...]:
-    """For ``except foreign() as error``: whatever the code under guard has raised by itself.
+    """Return what ``except foreign() as error`` catches: all that the guarded code itself raised.
 
-    ``SystemExit``, ``GeneratorExit`` and classes of its own among that; not a time limit, not
-    Ctrl-C and not what pytest ends a test with. Where somebody handles Ctrl-C in a way of their
-    own, a ``KeyboardInterrupt`` cannot be told from a layer's, and is theirs to handle.
+    This includes ``SystemExit``, ``GeneratorExit`` and classes of its own, but not a time limit,
+    Ctrl-C or what pytest ends a test with. If the caller has another handler of Ctrl-C, a
+    ``KeyboardInterrupt`` cannot be told from a layer's and is left to the caller.
     """
     return () if _passes_through(sys.exc_info()[1]) else (BaseException,)
 
@@ -40,23 +40,23 @@ def _passes_through(error: BaseException | None) -> bool:
     if not isinstance(error, KeyboardInterrupt):
         return False
     if threading.current_thread() is not threading.main_thread():
-        return False  # Ctrl-C reaches the main thread alone
+        return False  # Ctrl-C reaches the main thread only
     return signal.getsignal(signal.SIGINT) not in (interrupt, signal.SIG_IGN)
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """The message of an exception without line breaks, its class where there is no message."""
+    """Return the message of an exception on one line, or its class if it has no message."""
     try:
         told = " ".join(str(error).split())[:most]
-    except foreign():  # a message that cannot be made
+    except foreign():  # making the message raises too
         told = ""
     return told or type(error).__name__
 
 
 def raised_in(error: BaseException, folder: Path) -> bool:
-    """Whether the code of a folder raised it, and not a layer or a library that it called.
+    """Whether the code of a folder raised it, and not a layer or a library that the code called.
 
-    A ``ValueError`` is how this package refuses what a layer has returned, and no fault of its own.
+    ``ValueError``, which refuses what a layer returned, and ``NotImplementedError`` do not count.
     """
     frames = traceback.extract_tb(error.__traceback__)
     there = bool(frames) and frames[-1].filename.startswith(str(folder))
@@ -64,7 +64,7 @@ def raised_in(error: BaseException, folder: Path) -> bool:
 
 
 def raised_by(error: BaseException) -> str:
-    """``RuntimeError: no such key (mine.py, line 12, in forward)``: what was raised, and where."""
+    """Return what was raised and where: ``RuntimeError: no key (mine.py, line 12, in forward)``."""
     told, name = one_line(error), type(error).__name__
     told = name if told == name else f"{name}: {told}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""What code can change for everybody in its process, one by one: how to read it and put it back."""
+"""The settings of a process that user code can change: how to read and restore each of them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from emcheck.guard.jax_flag import jax_flag, set_jax_flag
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that belongs to the whole process or thread; equal values are the same.
+    """A setting of the whole process or thread; equal values are the same.
 
     Args:
         name: as in "changed the default dtype".
-        read: its present value.
-        write: set it to a value that was read.
-        standard: what layers are judged under, from the present value; None: the caller's.
-        numerical: it may change what a layer computes, and is put back after every case.
-        lasting: whoever sets it needs it as long as it is used itself.
-        quiet: others hardly notice, and libraries set it when they are loaded.
+        read: returns its present value.
+        write: sets it to a value that was read.
+        standard: gives the value to judge layers under, from the present one; None: the present.
+        numerical: whether it may change what a layer computes; it is restored after every case.
+        lasting: whether it stays changed until the target is done, since the target may need it.
+        quiet: whether a change is not reported, since libraries make it when they are loaded.
     """
 
     name: str
@@ -71,7 +71,7 @@ def _set_deterministic(value: tuple[bool, bool]) -> None:
     torch.use_deterministic_algorithms(value[0], warn_only=value[1])
 
 
-#: What has been entered here for good: a guard that is collected would put back what it found.
+#: Guards that are entered for good: one that is garbage-collected would restore the old mode.
 _ENTERED: list[Any] = []
 
 
@@ -89,12 +89,12 @@ def _set_anomaly_detection(enabled: bool) -> None:
 
 
 def default_device() -> torch.device:
-    """Where new tensors go, by context or by default."""
+    """Return the device of new tensors, by context or by default."""
     return torch.empty(0).device
 
 
 def _set_device(device: torch.device) -> None:
-    torch.set_default_device(None)  # what a layer has set, inside of what its caller has
+    torch.set_default_device(None)  # drops what a layer set, not its caller's context
     if default_device() != device:
         torch.set_default_device(device)
 
@@ -103,7 +103,7 @@ _SMALLEST = sys.float_info.min
 
 
 def _flushes() -> bool:
-    """Whether this thread takes subnormal numbers for 0."""
+    """Whether this thread flushes subnormal numbers to 0."""
     return _SMALLEST / 2.0 == 0.0
 
 
@@ -115,7 +115,7 @@ def _set_numpy_errors(value: dict[str, Any]) -> None:
     np.seterr(**value)
 
 
-#: Signals that Python code handles; the timer of a time limit (SIGALRM) looks after itself.
+#: Signals that Python code handles; a time limit restores its own (SIGALRM) itself.
 _SIGNALS = [
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGUSR1", "SIGUSR2", "SIGCHLD")
@@ -146,7 +146,7 @@ def _set_logging(value: tuple[Any, ...]) -> None:
     root = logging.getLogger()
     root.level, handlers, root.disabled, disabled = value
     root.handlers[:] = handlers
-    logging.disable(disabled)  # also forgets which levels were cached
+    logging.disable(disabled)  # also clears cached levels
 
 
 def _directory() -> str:
@@ -187,7 +187,7 @@ def _set_locale(value: str) -> None:
     locale.setlocale(locale.LC_ALL, value)
 
 
-#: All that is looked at, in the order in which it is put back.
+#: All settings, in the order in which they are restored.
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "inference mode",
@@ -233,7 +233,7 @@ SETTINGS: tuple[Setting, ...] = (
         "the working directory",
         _directory,
         _set_directory,
-        lambda now: now or os.path.abspath(os.sep),  # torch's own imports need one that is there
+        lambda now: now or os.path.abspath(os.sep),  # torch's own imports need an existing one
         lasting=True,
     ),
     Setting(

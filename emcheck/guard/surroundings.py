@@ -1,6 +1,6 @@
-"""What code changes for everybody in its process is put back.
+"""Standard settings for user code, whose changes to the process are undone.
 
-Layers are judged under the same settings wherever the caller stands (gradients on, float32 and
+Layers are judged under the same settings whatever the caller's are (gradients on, float32 and
 the CPU as defaults, no autocast); afterwards everything is as it was before.
 """
 
@@ -22,17 +22,17 @@ from emcheck.guard.settings import SETTINGS, default_device, in_main_thread
 
 _NUMERICAL = tuple(setting for setting in SETTINGS if setting.numerical)
 
-#: One at a time: what a second thread found would be what the first has set.
+#: One at a time: a second thread would find what the first has set.
 _ONE = threading.RLock()
 
 
-#: Those in which the code of this thread runs.
+#: The surroundings in which the code of this thread runs.
 _CURRENT: ContextVar[Surroundings | None] = ContextVar("surroundings", default=None)
 
 
 @dataclass
 class Surroundings:
-    """The settings of the process while somebody else's code runs.
+    """The settings of the process while user code runs.
 
     Args:
         changed: names of settings that the code has changed, in order.
@@ -43,9 +43,9 @@ class Surroundings:
 
     @contextmanager
     def standard(self) -> Iterator[None]:
-        """Standard settings inside; outside everything is as it was, whatever was changed.
+        """Use the standard settings inside; afterwards restore all settings but the lasting ones.
 
-        Of two threads the second waits. Ctrl-C raises :class:`emcheck.guard.Interrupt`.
+        A second thread waits for the first. Ctrl-C raises :class:`emcheck.guard.Interrupt`.
         """
         with _ONE, ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
@@ -74,7 +74,7 @@ class Surroundings:
                 self._first.setdefault(setting.name, before[setting.name])
 
     def leave(self) -> None:
-        """The target is done with: what lasted goes as well."""
+        """Restore the lasting settings too: the target is done."""
         for setting in SETTINGS:
             if setting.name in self._first and setting.read() != self._first[setting.name]:
                 setting.write(self._first[setting.name])
@@ -82,7 +82,7 @@ class Surroundings:
 
 
 def _standardised(before: dict[str, Any]) -> dict[str, Any]:
-    """Set every setting to its standard; what each of them is then."""
+    """Set every setting to its standard, and return the values that they then have."""
     for setting in SETTINGS:
         now = before[setting.name]
         if setting.standard is not None and setting.standard(now) != now:
@@ -94,9 +94,9 @@ def _standardised(before: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def settings_kept() -> Iterator[None]:
-    """What changes results is afterwards as it was: a case does not see what one before has set.
+    """Restore the numerical settings afterwards, so that no case sees what an earlier one has set.
 
-    Without surroundings such are made.
+    Outside of any surroundings, make new ones.
     """
     here = _CURRENT.get()
     if here is None:
@@ -114,6 +114,6 @@ def settings_kept() -> Iterator[None]:
 
 
 def changed_so_far() -> list[str]:
-    """What the code of the present surroundings has changed, by name."""
+    """Return the names of the settings that code has changed in the present surroundings."""
     here = _CURRENT.get()
     return list(here.changed) if here is not None else []

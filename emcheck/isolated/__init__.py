@@ -1,4 +1,4 @@
-"""A layer that is checked in a process of its own: one that kills it is a FAIL of one check."""
+"""Checks of a layer in a process of its own: if the layer kills it, one check is a FAIL."""
 
 from emcheck.isolated.checker import IsolatedChecker as IsolatedChecker
 from emcheck.isolated.reports import isolated_report as isolated_report

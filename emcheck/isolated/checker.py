@@ -1,4 +1,4 @@
-"""A checker in a child process; where that dies, another goes on with the next check."""
+"""A checker in a child process; if that dies, another goes on with the next check."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from emcheck.known import KnownCheck, make_known
 from emcheck.report import Report
 from emcheck.result import Result, Verdict
 
-#: Seconds without a word before the first time limit begins, with ``torch.compile`` at any time.
+#: Seconds beyond the report's limit that a child may be silent if it uses ``torch.compile``.
 _COMPILING = 300.0
 
-#: The check that fails where the very first calls end the process.
+#: The check that fails if the first calls end the process.
 _FIRST = "shapes_and_dtypes"
 
-#: Calls that never return after which no other check is tried.
+#: After this many calls that never return, no other check is tried.
 _MOST_LATE = 2
 
 
 class IsolatedChecker:
-    """As :class:`emcheck.kit.Checker`, in a process that may die.
+    """Like :class:`emcheck.kit.Checker`, but in a process that may die.
 
     Raises:
-        ValueError: what cannot be imported or built.
+        ValueError: the layer cannot be imported or built.
     """
 
     def __init__(self, job: Job, spare: Spare | None = None) -> None:
@@ -55,10 +55,10 @@ class IsolatedChecker:
         return self._checks
 
     def run(self, check: KnownCheck) -> list[Result]:
-        """One result for each dtype; a single FAIL where the process dies.
+        """Return one result for each dtype; a single FAIL or NOT_RUN if the process dies.
 
         Raises:
-            ValueError: as an checker does.
+            ValueError: as a checker does.
         """
         try:
             child = self._ready()
@@ -78,7 +78,7 @@ class IsolatedChecker:
         return [result_of(result) for result in answer["results"]]
 
     def replay(self, name: str, case: str) -> Result:
-        """One check on one case, as :meth:`emcheck.kit.Checker.replay`.
+        """Run one check on one case, as :meth:`emcheck.kit.Checker.replay`.
 
         Raises:
             ValueError: the check does not apply to the layer.
@@ -95,7 +95,7 @@ class IsolatedChecker:
             return self._fatal(check, death)
 
     def report(self, results: Sequence[Result]) -> Report:
-        """The results as a report; without explanations, and a line says so, if those kill."""
+        """Return a report of the results; if the explanations kill the process, a line says so."""
         kept = tuple(results)
         explained = {finding["check"] for finding in self._findings}
         if self._hopeless and not self._probed:
@@ -119,19 +119,19 @@ class IsolatedChecker:
         return self._job.report_limit + (_COMPILING if self._job.compiled else GRACE)
 
     def leave(self) -> None:
-        """Nothing more is asked: the process waits for another job."""
+        """Ask nothing more and let the process wait for another job."""
         if self._child is not None and not self._child.closed:
             self._spare.keep(self._job.target, self._child)
             self._child = None
 
     def close(self) -> None:
-        """End the process; whatever is asked next starts another."""
+        """End the process; the next request starts another."""
         if self._child is not None:
             self._child.close()
             self._child = None
 
     def _ready(self) -> Child:
-        """A child that has built the layer and called it: the one of before, or another.
+        """Return a child that has built and called the layer: the present one or a new one.
 
         Raises:
             ValueError: the layer refuses the shape, or the process dies before any check.
@@ -161,7 +161,7 @@ class IsolatedChecker:
             raise
 
     def _started(self, name: str, given: Any) -> Message:
-        """The answer to a request that comes before any check."""
+        """Return the answer to a request that comes before any check."""
         assert self._child is not None
         try:
             answer: Message = self._child.ask(name, given, self._patience)
@@ -172,7 +172,7 @@ class IsolatedChecker:
         return answer
 
     def _unanswered(self, check: KnownCheck, death: Died) -> Result:
-        """A call that never returns and that no signal ends; after two of them it is enough."""
+        """Record a call that never returns and that no signal ends; after two, try no more."""
         self._late += 1
         told = said(death, f"in check {check.name}")
         if self._late >= _MOST_LATE:
@@ -185,7 +185,7 @@ class IsolatedChecker:
         return self._placed(check, death, result)
 
     def _placed(self, check: KnownCheck, death: Died, result: Result) -> Result:
-        """The result on the case on which the process died."""
+        """Return the result with the case on which the process died."""
         if not death.doing:
             return result
         from emcheck.checks import Case  # torch, which nothing else here needs
@@ -197,7 +197,7 @@ class IsolatedChecker:
         )
 
     def _result(self, check: KnownCheck, verdict: Verdict, detail: str) -> Result:
-        """A result without numbers, on the first case."""
+        """Return a result without numbers, on the first case."""
         from emcheck.checks import Case
 
         case = Case(self.shape, seed=self._job.seed)

@@ -1,4 +1,4 @@
-"""The child: imports a layer, builds it, runs its checks and explains what failed, as asked."""
+"""The child process: on request it builds a layer, runs checks and explains what failed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Notice = Callable[[str], None]
 
 
 def checker_of(job: Job, notice: Notice = lambda doing: None) -> Checker | DensityChecker:
-    """The checker of a job in this process.
+    """Return the checker of a job, in this process.
 
     Raises:
-        ValueError: what cannot be imported, or what ``Checker`` refuses.
+        ValueError: the target cannot be imported, or ``Checker`` refuses it.
     """
     surroundings = Surroundings()
     notice(f"while {job.target.partition(':')[0]} was imported")
@@ -80,7 +80,7 @@ def _limit_memory(gigabytes: float | None) -> None:
     """Limit what this process allocates from now on.
 
     Raises:
-        ValueError: no number above 0, or a system that knows no such limit.
+        ValueError: the number is not above 0, or the system has no such limit.
     """
     if gigabytes is None:
         return
@@ -107,7 +107,7 @@ def main(requests: int, replies: int, last_words: int) -> None:
     faulthandler.enable(last_words, all_threads=False)
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, last_words, all_threads=False)
-    for descriptor in (requests, replies, last_words):  # programs that a layer starts have none
+    for descriptor in (requests, replies, last_words):  # not for programs that a layer starts
         os.set_inheritable(descriptor, False)
     child = _Child(replies)
     watchers.append(child.limited)
@@ -124,7 +124,7 @@ class _Child:
         self._checker: Checker | DensityChecker | None = None
 
     def answer(self, request: Message) -> None:
-        """One reply, whatever an exception says; only the death of the process has none."""
+        """Send one reply, also after an exception; only the death of the process leaves none."""
         (name, given), *_ = request.items()
         try:
             reply: Message = {"answer": getattr(self, f"_{name}")(given)}
@@ -133,12 +133,12 @@ class _Child:
         except BaseException:  # a fault of this package: the parent shows where
             reply = {"raised": traceback.format_exc()}
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # the layer's own, whatever it made of them
+            with contextlib.suppress(Exception):  # the layer may have replaced or closed them
                 stream.flush()
         self._send(reply)
 
     def _build(self, given: dict[str, Any]) -> Message:
-        """The layer; what failed in an earlier process is remembered."""
+        """Build the layer, and take over the findings of an earlier process."""
         if self._checker is not None:
             self._checker.close()
             self._checker = None
@@ -153,14 +153,14 @@ class _Child:
         return {"name": checker.name, "shape": checker.shape, "checks": checks}
 
     def _locate(self, target: str) -> str:
-        """The file in which a target is written, or the folder of its package."""
+        """Return the file in which a target is defined, or the folder of its package."""
         self._notice(f"while {target.partition(':')[0]} was imported")
         with Surroundings().standard():
             load_target(target)
         return source_path(target)
 
     def _probe(self, given: None) -> Message:
-        """Call the layer for the first time; a report of no results says what was seen."""
+        """Call the layer for the first time; return what was seen as a report without results."""
         return sent_report(self._checked_by.report(()))
 
     def _run(self, check: str) -> Message:
@@ -191,7 +191,7 @@ class _Child:
         self._send({"notice": doing})
 
     def limited(self, seconds: float) -> None:
-        """From now on this process should answer, or begin something else, within ``seconds``."""
+        """Announce that this process should answer, or begin something else, within ``seconds``."""
         self._send({"limit": seconds})
 
     def _send(self, message: Message) -> None:
@@ -199,7 +199,7 @@ class _Child:
         try:
             while data:
                 data = data[os.write(self._replies, data) :]
-        except OSError:  # the layer closed the line: nobody hears this process any more
+        except OSError:  # the pipe is closed: nobody hears this process any more
             os._exit(1)
 
 
@@ -216,7 +216,7 @@ def finding_of(message: Mapping[str, Any]) -> Finding:
 
 
 def _noticed(check: Check, notice: Notice) -> Check:
-    """The same check, which says first on which case it is called."""
+    """Return the same check, which first announces the case on which it is called."""
 
     @functools.wraps(check.function)
     def function(trial: Trial) -> Measure:

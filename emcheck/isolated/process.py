@@ -1,4 +1,4 @@
-"""The parent's end of a child: questions, answers, and how it died if it did."""
+"""The parent's side of a child process: requests, answers, and how the child died."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from typing import Any
 
 from emcheck.isolated.wire import Message
 
-#: The search path comes before everything else: modules in the working directory that happen
-#: to have the name of a library are not meant. What the terminal sends, the parent hears.
+#: The search path is set first, so that no module in the working directory is taken for a
+#: library of the same name. The parent alone handles Ctrl-C of the terminal.
 _START = """
 import sys
 sys.path[:], sys.argv[1:], words = sys.argv[4:], [], [int(word) for word in sys.argv[1:4]]
@@ -30,23 +30,23 @@ from emcheck.isolated.child import main
 main(*words)
 """
 
-#: Seconds between two looks at whether a silent child is still there: what it has started
-#: itself may hold its end of the pipe open.
+#: Seconds between two looks at whether a silent child is still alive: programs that it has
+#: started may hold its end of the pipe open.
 _GLANCE = 0.5
 
-#: Seconds that a child has to end once it is no longer asked.
+#: Seconds that a child has to end once no more requests come.
 _PATIENCE = 5.0
 
 #: Seconds beyond a time limit that a child may be silent: it also loads libraries and compiles.
 GRACE = 20.0
 
-#: How an answer begins; everything else is said on the way.
+#: Keys of an answer; every other message is a notice before it.
 _REPLIES = frozenset({"answer", "refused", "raised"})
 
-#: Seconds for the last words of a child that is about to be killed.
+#: Seconds that a child has to write its traceback before it is killed.
 _LAST = 0.3
 
-#: Where code lies that is nobody's layer.
+#: Where code lies that is not a layer: this package, the standard library, other packages.
 _LIBRARIES = (
     str(Path(__file__).parent.parent) + os.sep,
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")),
@@ -55,13 +55,13 @@ _LIBRARIES = (
 
 
 class Died(Exception):
-    """The child is gone.
+    """The child process has ended.
 
     Args:
         how: ``the process died by signal 11 (SIGSEGV)``.
-        doing: what it said last that it was about to do, empty if it said nothing.
-        where: the line of the layer at which it died, empty if nobody knows.
-        late: it was killed because it did not answer.
+        doing: what it last announced, empty if it announced nothing.
+        where: the line of the layer at which it died, empty if unknown.
+        late: whether it was killed because it did not answer.
     """
 
     def __init__(self, how: str, doing: str, where: str, late: bool) -> None:
@@ -89,19 +89,19 @@ class Child:
         self._late = 0.0
 
     def ask(self, name: str, given: Any = None, patience: float = math.inf) -> Any:
-        """The answer to a request.
+        """Return the answer to a request.
 
         Args:
-            name: of the request.
-            given: what goes with it.
-            patience: seconds of silence after which the child is killed, until it says of a time
-                limit that it begins: from then on twice those and a grace. They are counted in
-                glances: those in which this process was stopped itself do not count.
+            name: the name of the request.
+            given: its argument.
+            patience: seconds of silence after which the child is killed; once it announces a time
+                limit, they are twice that limit and a grace. They are counted in glances, so
+                that time in which this process itself was stopped does not count.
 
         Raises:
             Died: the process ended instead.
-            ValueError: what the child refuses.
-            RuntimeError: an exception in the child that is no answer, with its traceback.
+            ValueError: the child refuses the request.
+            RuntimeError: an unexpected exception in the child, with its traceback.
         """
         doing = ""
         try:
@@ -113,7 +113,7 @@ class Child:
         except EOFError as ended:
             late = bool(self._late)
             raise Died(self._ending(), doing, self._where(), late) from ended
-        except BaseException:  # an interrupt, a time limit of somebody: the answer is lost
+        except BaseException:  # an interrupt or a caller's time limit: the answer is lost
             self._process.kill()
             self.close()
             raise
@@ -128,7 +128,7 @@ class Child:
         return self._last_words.closed
 
     def close(self) -> None:
-        """End the process: by asking for nothing more, or by force."""
+        """End the process: send no more requests, wait, then use force."""
         if self.closed:
             return
         os.close(self._requests)
@@ -148,10 +148,10 @@ class Child:
             data = data[os.write(self._requests, data) :]
 
     def _message(self, patience: float) -> Message:
-        """The next line of the child.
+        """Return the next message of the child.
 
         Raises:
-            EOFError: there will be none, or it is none that the child's main loop writes.
+            EOFError: there will be none, or the line is not one that the child's main loop writes.
         """
         while b"\n" not in self._buffer:
             self._buffer += self._piece(patience)
@@ -176,10 +176,10 @@ class Child:
         return piece
 
     def _kill(self, silent: float) -> None:
-        """Ask where it is, by a signal that is heard within compiled code too; then end it.
+        """Ask the child where it is, by a signal that works in compiled code too; then kill it.
 
         Raises:
-            EOFError: always: nothing more is to be heard.
+            EOFError: always, since no answer can follow.
         """
         self._late = silent
         if hasattr(signal, "SIGUSR1"):
@@ -190,7 +190,7 @@ class Child:
         raise EOFError
 
     def _ending(self) -> str:
-        """How the process ended, in words."""
+        """Return in words how the process ended."""
         if self._late:
             self._process.wait()
             return f"the process did not answer for {self._late:.0f} s and was killed"
@@ -208,7 +208,7 @@ class Child:
             return f"the process died by signal {-code}"
 
     def _where(self) -> str:
-        """``mine.py, line 12, in forward``: from the traceback that a signal leaves behind."""
+        """Return ``mine.py, line 12, in forward``, from the traceback that a signal leaves."""
         self._last_words.seek(0)
         words = self._last_words.read().decode(errors="replace")
         for path, line, function in re.findall(r'File "(.+)", line (\d+) in (.+)', words):

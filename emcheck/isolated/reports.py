@@ -1,4 +1,4 @@
-"""A report, a checker or a place of a target, each from a process of its own."""
+"""Reports, checkers and source files of targets, each from a process of its own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def isolated_report(
     progress: Progress | None = None,
     expect: Callable[[int], None] | None = None,
 ) -> Report:
-    """What :func:`emcheck.check_layer` says of the layer, which may kill its process.
+    """Return the report of :func:`emcheck.check_layer` on a layer that may kill its process.
 
     ``expect`` is called with the number of checks that apply, before the first.
 
     Raises:
-        ValueError: as ``check_layer`` does, and where the process dies before the first check.
+        ValueError: as ``check_layer`` does, and if the process dies before the first check.
     """
     spare = Spare()
     try:
@@ -39,12 +39,12 @@ def isolated_report(
 
 @contextmanager
 def opened(job: Job, spare: Spare | None = None) -> Iterator[AnyChecker[Any]]:
-    """The checker of a job, whose process is ended afterwards, or kept as ``spare``.
+    """Open the checker of a job; its process is ended afterwards, or kept as ``spare``.
 
-    On Windows, where a child inherits no descriptors, it is in this process.
+    On Windows, where a child inherits no descriptors, the checker runs in this process.
 
     Raises:
-        ValueError: a target or a shape that is none, a process that dies at once.
+        ValueError: the target or the shape is not valid, or the process dies at once.
     """
     if sys.platform == "win32":
         from emcheck.isolated.child import checker_of
@@ -61,10 +61,10 @@ def opened(job: Job, spare: Spare | None = None) -> Iterator[AnyChecker[Any]]:
 
 
 def locate(targets: Sequence[str]) -> dict[str, str]:
-    """Where targets are written, see :func:`emcheck.kit.loading.source_path`.
+    """Return where targets are defined, see :func:`emcheck.kit.loading.source_path`.
 
     Raises:
-        ValueError: one that cannot be imported, or that kills the process that does.
+        ValueError: a target cannot be imported, or kills the process that imports it.
     """
     if sys.platform == "win32":
         from emcheck.kit.loading import load_target, source_path

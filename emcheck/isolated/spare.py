@@ -6,9 +6,9 @@ from emcheck.isolated.process import Child
 
 
 class Spare:
-    """A child that has done its work waits for the next job of the same module.
+    """At most one idle child, kept for the next job of the same module.
 
-    Registered layers share one: they are this project's.
+    Registered layers share one, since they belong to this project.
     """
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Spare:
         self._module = ""
 
     def take(self, target: str) -> Child:
-        """The one that waits, or another."""
+        """Return the waiting child if it fits the target's module, else a new one."""
         child, self._child = self._child, None
         if child is not None and self._module == _module(target) and not child.closed:
             return child

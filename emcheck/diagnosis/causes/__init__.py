@@ -1,4 +1,4 @@
-"""The causes that can be named, one kind in a file; importing this package registers them."""
+"""The causes that a diagnosis can name, one module per kind; importing the package adds them."""
 
 from emcheck.diagnosis.causes import bad_input as bad_input
 from emcheck.diagnosis.causes import contract as contract

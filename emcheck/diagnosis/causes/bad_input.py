@@ -24,7 +24,7 @@ from emcheck.guard import foreign
     explains=frozenset({"nan_stays_in_its_sample", "vmap_agrees", "compiled_agrees"}),
 )
 def nan_handling(evidence: Evidence) -> Iterator[Fit]:
-    """What comes back for a batch whose first sample holds a NaN."""
+    """A direction returns a batch with a NaN unchanged, or replaces the NaN by a number."""
     trial = evidence.trial()
     z, _ = call(copy_layer(trial.layer), trial.x)
     for name, run, given in (("forward", call, trial.x), ("inverse", call_inverse, z)):
@@ -52,7 +52,7 @@ def nan_handling(evidence: Evidence) -> Iterator[Fit]:
     "empty_batch_shape", rank=SEEN, when=("empty_batch",), explains=frozenset({"empty_batch"})
 )
 def empty(evidence: Evidence) -> Iterator[Fit]:
-    """What an empty batch comes back as."""
+    """The latent or the log-det of an empty batch has the wrong shape."""
     trial = evidence.trial()
     z, _ = call(copy_layer(trial.layer), trial.x)
     out, logdet = call(copy_layer(trial.layer), trial.x[:0])
@@ -71,7 +71,7 @@ def empty(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"errors_are_clear"}),
 )  # fmt: skip
 def errors(evidence: Evidence) -> Iterator[Fit]:
-    """A wrong rank is an AssertionError; another dtype is promoted."""
+    """Input is validated by ``assert``, or input of another dtype is promoted, not refused."""
     trial = evidence.trial()
     layer = trial.layer
     try:
@@ -86,7 +86,7 @@ def errors(evidence: Evidence) -> Iterator[Fit]:
         pass
     answer = attempt(lambda: call(layer, trial.x.float()))
     if answer is None or not any(p.dtype == trial.x.dtype for p in layer.parameters()):
-        return  # refused, as it should be, or nothing that it could disagree with
+        return  # refused, as it should be, or no parameter has a conflicting dtype
     z, _ = answer
     yield Fit(
         "dtype_promoted",
@@ -103,7 +103,7 @@ def errors(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"singular_parameters_are_named", "extreme_parameters"}),
 )
 def singular(evidence: Evidence) -> Iterator[Fit]:
-    """At a structurally singular parameter the log-det is finite: clamped, or values are NaN."""
+    """At a singular parameter the log-det is finite: the layer clamps it, or its values are NaN."""
     spec, trial = evidence.subject.spec, evidence.trial()
     if spec is None or spec.make_singular is None:
         return

@@ -1,4 +1,4 @@
-"""Log-dets in the wrong form, rows, memory: what is seen by calling the layer once more."""
+"""Causes seen by one more call: log-dets in the wrong form, mixed samples, memory layouts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
 
 @hypothesis("input_changed_in_place", rank=SEEN - 2, when=("calls_are_pure",), explains=ANY)
 def in_place(evidence: Evidence) -> Iterator[Fit]:
-    """The input after the call is not the input before it."""
+    """A direction changes its input in place."""
     trial = evidence.trial()
     z, _ = call(copy_layer(trial.layer), trial.x.clone())
     for name, run, given in (("forward", forward_of, trial.x), ("inverse", inverse_of, z)):
@@ -49,7 +49,7 @@ def in_place(evidence: Evidence) -> Iterator[Fit]:
     explains=FORWARD | INVERSE | LOGDET | ROWS,
 )  # fmt: skip
 def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
-    """A sample's own latent moves when another sample of the batch does."""
+    """A sample's output depends on the rest of the batch, as with a mean or variance over it."""
     trial = evidence.trial()
     x = trial.x
     moved = x.clone()
@@ -83,7 +83,7 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
     explains=LOGDET_OF_ROWS | {"shapes_and_dtypes", "logdet_per_sample"},
 )
 def logdet_form(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det as returned: a number, 0-d, another shape, another dtype."""
+    """The log-det is one number for the whole batch, or has the wrong shape, dtype or device."""
     trial = evidence.trial()
     with torch.no_grad():
         z = copy_layer(trial.layer)(trial.x)[0]
@@ -93,7 +93,7 @@ def logdet_form(evidence: Evidence) -> Iterator[Fit]:
             answers["inverse"] = with_logdet(inverse)[1]
     accepted = not evidence.subject.own and "logdet_per_sample" not in evidence.failing
     if accepted:
-        # A number or a tensor of one entry is right for every sample: the fault is another.
+        # One number for all samples is accepted here: only another shape or dtype is a fault.
         answers = {
             name: value
             for name, value in answers.items()
@@ -137,7 +137,7 @@ def _short(value: Tensor) -> str:
 
 
 def _strided(x: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """The same numbers in other memory layouts, those without gaps first."""
+    """Yield the same numbers in other memory layouts, those without gaps first."""
     if x.dim() == 4:
         yield "channels_last", x.contiguous(memory_format=torch.channels_last)
     if x.dim() > 2:
@@ -155,7 +155,7 @@ def _strided(x: Tensor) -> Iterator[tuple[str, Tensor]]:
     explains=frozenset({"memory_layouts_agree", "vmap_agrees"}),
 )
 def layouts(evidence: Evidence) -> Iterator[Fit]:
-    """The same numbers with other strides raise, or are read in the order of memory."""
+    """Input with other strides raises an error, or is read as if it were contiguous."""
     trial = evidence.trial()
     z, _ = call(copy_layer(trial.layer), trial.x)
     for name, run, given in (("forward", forward_of, trial.x), ("inverse", inverse_of, z)):
@@ -188,6 +188,6 @@ def layouts(evidence: Evidence) -> Iterator[Fit]:
 def _without_gradients(
     run: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]], trial: Trial, given: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """``run`` on a copy of the layer with the very memory that is given."""
+    """Call ``run`` without gradients on a copy of the layer, with ``given`` itself."""
     with torch.no_grad():
         return run(copy_layer(trial.layer), given)

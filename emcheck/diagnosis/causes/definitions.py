@@ -1,4 +1,4 @@
-"""How forward differs from its definition, where there is one."""
+"""Causes of a difference between forward and its definition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ALL = FORWARD | INVERSE | LOGDET
 
 
 def _defined(evidence: Evidence) -> list[Maps]:
-    """Maps with a definition, the Jacobian of which differs from forward's in at least one."""
+    """Return the maps with a definition if there are two or more and forward is wrong in one."""
     return _wrong_ones(evidence.maps)
 
 
@@ -45,7 +45,7 @@ def _wrong_ones(known: Sequence[Maps]) -> list[Maps]:
     explains=_ALL,
 )
 def wrong_mask(evidence: Evidence) -> Iterator[Fit]:
-    """``J`` and the definition differ by entries that one of them has 0, or by one factor."""
+    """The mask is too strict, too loose, flipped over space only, or scales part of the weights."""
     maps = _defined(evidence)
     if not maps:
         return
@@ -71,7 +71,7 @@ def wrong_mask(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _mask_counts(m: Maps) -> tuple[int, int, int, int]:
-    """Entries that differ, that are 0 in J alone, in the definition alone, and not 0 in both."""
+    """Count entries: different, 0 in J only, 0 in the definition only, nonzero in at least one."""
     assert m.D is not None
     spare = m.unit * float(np.abs(m.D).max())
     differ = ~m.same(m.F, m.D)
@@ -95,7 +95,7 @@ def _one_factor(maps: list[Maps]) -> float | None:
 
 @hypothesis("kernel_flipped", rank=MECHANISM, when=_WRONG, explains=_ALL)
 def kernel_flipped(evidence: Evidence) -> Iterator[Fit]:
-    """Forward is the definition with the kernel flipped in space: convolution, correlation."""
+    """Forward is the definition with its kernel flipped: convolution instead of correlation."""
     maps = _defined(evidence)
     for m in maps:
         trial = evidence.trial(m.case)
@@ -119,7 +119,7 @@ def kernel_flipped(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("outputs_permuted", rank=MECHANISM - 1, when=_WRONG, explains=_ALL)
 def outputs_permuted(evidence: Evidence) -> Iterator[Fit]:
-    """The rows of ``J`` are the definition's in another order."""
+    """Forward returns the definition's outputs in another order."""
     maps = _defined(evidence)
     moved = [_row_order(m) for m in maps]
     if maps and all(order is not None for order in moved):
@@ -144,7 +144,7 @@ def _row_order(m: Maps) -> Array | None:
 
 @hypothesis("wrong_padding", rank=MECHANISM - 2, when=_WRONG, explains=_ALL)
 def wrong_padding(evidence: Evidence) -> Iterator[Fit]:
-    """Forward differs from the definition in the rows of border pixels only."""
+    """Forward pads differently: its Jacobian is wrong only in the rows of border pixels."""
     maps = _wrong_ones(evidence.wide_maps)
     inner = [interior(~m.same(m.F, m.D), m) for m in maps if m.D is not None]
     counts = [n for n in inner if n is not None]
@@ -164,7 +164,7 @@ def wrong_padding(evidence: Evidence) -> Iterator[Fit]:
     explains=_ALL,
 )
 def constant_added(evidence: Evidence) -> Iterator[Fit]:
-    """The Jacobian is right; what forward adds does not depend on x."""
+    """Forward adds a constant that the definition does not have; its Jacobian is right."""
     added = []
     for m in evidence.maps:
         if m.D is None or m.defined is None or not m.close(m.F, m.D) or m.close(m.z, m.defined):

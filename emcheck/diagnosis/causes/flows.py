@@ -1,4 +1,4 @@
-"""What is wrong with an estimate of a log-det, or with the log_prob of a whole flow."""
+"""Causes of wrong log-det estimates, and of a flow's wrong ``log_prob`` or samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNBIASED = ("logdet_is_unbiased", "inverse_logdet_is_unbiased")
 
 @hypothesis("estimate_biased", rank=SEEN, when=_UNBIASED, explains=frozenset(_UNBIASED))
 def estimate_biased(evidence: Evidence) -> Iterator[Fit]:
-    """The mean of the estimates is a fixed share of the log-det, or just not it."""
+    """The log-det estimate is biased: its mean is a multiple of the log-det or another number."""
     inverse = "logdet_is_unbiased" not in evidence.failing
     means, errors, exact = [], [], []
     for number in range(3):
@@ -58,7 +58,7 @@ _GRADIENT = "gradient_of_estimate_is_unbiased"
 
 @hypothesis("estimate_gradient", rank=SEEN, when=(_GRADIENT,), explains=frozenset({_GRADIENT}))
 def estimate_gradient(evidence: Evidence) -> Iterator[Fit]:
-    """No estimate has a gradient, or their mean is another one."""
+    """The log-det estimate has no gradient, or the mean of its gradients is wrong."""
     trial = evidence.trial(replace(evidence.base, style="trained", batch=1))
     found = slopes_of_estimates(trial, DRAWS, 6)
     told = "has no gradient: it is computed under no_grad, or detached"
@@ -79,7 +79,7 @@ def estimate_gradient(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"log_prob_matches_flow"}),
 )
 def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
-    """One of the known mistakes gives the numbers of ``log_prob`` on several draws."""
+    """``log_prob`` makes a known mistake, which reproduces its numbers on several draws."""
     fitting: list[set[str]] = []
     for number in range(3):
         trial = evidence.trial(replace(evidence.base, style="trained", seed=number, batch=3))
@@ -106,7 +106,7 @@ def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"samples_map_to_the_base"}),
 )
 def samples_not_of_the_base(evidence: Evidence) -> Iterator[Fit]:
-    """Where samples land in the base says what they were drawn with."""
+    """Samples are drawn at another temperature, or ``sample`` does not undo forward."""
     trial = evidence.trial(replace(evidence.base, style="trained"))
     z = attempt(partial(latents_of_samples, trial, SAMPLES, trial.case.seed + 3))
     if z is None or not np.isfinite(z).all():

@@ -1,4 +1,4 @@
-"""Gradients that stop on the way, or take a short cut."""
+"""Causes of missing or wrong gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emcheck.diagnosis.rank import MECHANISM, SEEN, SYMPTOM, Fit, hypothesis
 
 _WRONG = (*CHECK_OF.values(), "no_dead_parameter")
 
-#: How an output is named in a sentence.
+#: The name of each output in a sentence.
 _NAMES = {
     "latent": "the latent",
     "logdet": "the log-det",
@@ -40,7 +40,7 @@ def _told(slope: Slope) -> str:
     explains=GRADIENTS,
 )
 def output_detached(evidence: Evidence) -> Iterator[Fit]:
-    """An output has no gradient for any parameter, or for nothing at all, though it changes."""
+    """An output is detached: no gradient reaches the parameters, or anything it depends on."""
     for output, name in _NAMES.items():
         own = [s for s in evidence.slopes if s.output == output]
         moving = [s for s in own if abs(s.true) > s.bound]
@@ -62,7 +62,7 @@ def output_detached(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("input_detached", rank=SEEN + 3, when=(*CHECK_OF.values(),), explains=GRADIENTS)
 def input_detached(evidence: Evidence) -> Iterator[Fit]:
-    """An output depends on its input and has gradients for parameters, but none for the input."""
+    """An output depends on its input but has gradients for the parameters only."""
     for output, name in _NAMES.items():
         own = [s for s in evidence.slopes if s.output == output]
         for slope in own:
@@ -80,7 +80,7 @@ def input_detached(evidence: Evidence) -> Iterator[Fit]:
     "parameter_detached", "unused_parameter", rank=SEEN + 1, when=_WRONG, explains=GRADIENTS
 )
 def parameter_dead(evidence: Evidence) -> Iterator[Fit]:
-    """A parameter receives no gradient from any output: cut off, or without any effect."""
+    """A parameter receives no gradient from any output: it is detached, or it is never used."""
     names = {s.tensor for s in evidence.slopes} - {"the input"}
     for name in sorted(names):
         own = [s for s in evidence.slopes if s.tensor == name]
@@ -118,7 +118,7 @@ def _has_no_effect(evidence: Evidence, name: str) -> bool:
 
 @hypothesis("inverse_gradient_one_step", rank=MECHANISM - 1, when=("gradient_of_inverse",))
 def one_step(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse's Jacobian by autograd is ``D^-1``, ``D`` the diagonal of ``J``."""
+    """The inverse's gradient is that of one step: ``D^-1``, with ``D`` the diagonal of ``J``."""
     count = 0
     for case in evidence.spread[:3]:
         trial = evidence.trial(replace(case, batch=1))
@@ -142,7 +142,7 @@ def one_step(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("gradient_incomplete", rank=SYMPTOM, when=(*CHECK_OF.values(),), explains=GRADIENTS)
 def incomplete(evidence: Evidence) -> Iterator[Fit]:
-    """A gradient is there and wrong: part of what it depends on is detached."""
+    """A gradient is wrong or missing because part of the graph is detached."""
     off = [s for s in evidence.slopes if s.off and np.isfinite(s.got)]
     partial = [s for s in off if not s.missing]
     if not off:

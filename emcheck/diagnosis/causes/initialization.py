@@ -1,4 +1,4 @@
-"""Initialisation from data in the wrong call, mode or with the wrong numbers."""
+"""Causes in initialisation from data: the wrong call, the wrong mode, the wrong numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from emcheck.oracle.precision import Array
     explains=ANY,
 )
 def initialises_itself(evidence: Evidence) -> Iterator[Fit]:
-    """The first call changes the state and later ones do not."""
+    """The layer initialises itself in its first call, or changes its state in every call."""
     changed: dict[tuple[str, bool], list[str]] = {}
     again: dict[tuple[str, bool], list[str]] = {}
     for name, run in (("forward", call), ("inverse", call_inverse)):
@@ -69,7 +69,7 @@ def initialises_itself(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _restored_layer_starts_anew(evidence: Evidence) -> str:
-    """What a call on a restored layer changes; empty if nothing."""
+    """Return, in words, what a call on a restored layer changes; empty if nothing."""
     trial, data = untouched(evidence)
     used = trial.new_layer(style="initial").train()
     call(used, data)
@@ -87,7 +87,7 @@ def _restored_layer_starts_anew(evidence: Evidence) -> str:
     when=("initialization_normalizes",),
 )
 def explicit_call(evidence: Evidence) -> Iterator[Fit]:
-    """``initialize(x)`` is ignored, undone by the next call, or off by a number."""
+    """``initialize(x)`` is ignored in eval mode, repeated by the next call, or adds an epsilon."""
     trial, data = untouched(evidence)
     ignored, redone = {}, {}
     for training in (True, False):
@@ -112,7 +112,7 @@ def explicit_call(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _stabilised(evidence: Evidence) -> Iterator[Fit]:
-    """The deviation after initialising is ``d / (d + eps)``, one eps for every channel."""
+    """Fit the deviation after initialising by ``d / (d + eps)``, with one eps for every channel."""
     found = []
     for factor in (3.0, 0.5):
         trial, _ = untouched(evidence)
@@ -137,10 +137,10 @@ def _stabilised(evidence: Evidence) -> Iterator[Fit]:
 
 
 def common_stabiliser(found: Sequence[Array], largest: float, entries: int) -> tuple[float, float]:
-    """The one number that all entries are up to rounding (0 if there is none), and their spread.
+    """Return the number that all entries equal up to rounding (0 if none), and their spread.
 
-    ``largest`` is the largest deviation that the numbers are differences of, taken over
-    ``entries`` entries.
+    ``largest`` is the largest deviation of the data from which the numbers were computed, and
+    ``entries`` is how many entries these data have.
     """
     every = np.concatenate(found)
     eps, spread = float(np.median(every)), max(float(np.ptp(v)) for v in found)

@@ -14,12 +14,12 @@ from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
 from emcheck.oracle.precision import Array
 
-#: Any of these says that the two directions do not belong together.
+#: Checks that fail if the two directions do not undo each other.
 UNDONE = ("inverse_undoes_forward", "forward_undoes_inverse", "inverse_backward_error")
 
 
 def broken_pairs(evidence: Evidence) -> list[Maps]:
-    """Maps whose directions do not undo each other, with an invertible inverse."""
+    """Return the maps whose inverse has a Jacobian but does not undo forward."""
     return broken(evidence.maps)
 
 
@@ -29,7 +29,7 @@ def broken(maps: Sequence[Maps]) -> list[Maps]:
 
 @hypothesis("rolled", rank=MECHANISM - 2, when=UNDONE, explains=INVERSE)
 def rolled(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse returns the data moved by a constant number of pixels, around the border."""
+    """The inverse returns the data shifted cyclically by a constant number of pixels."""
     moves = []
     for m in evidence.maps:
         event = m.case.event
@@ -59,7 +59,7 @@ def rolled(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("permutation_not_inverted", rank=MECHANISM, when=UNDONE, explains=INVERSE)
 def permutation_kept(evidence: Evidence) -> Iterator[Fit]:
-    """``J_f J_g`` or ``J_g J_f`` is a permutation: P was applied where its transpose is due."""
+    """The inverse applies P instead of ``P^T``: ``J_f J_g`` or ``J_g J_f`` is a permutation."""
     broken = broken_pairs(evidence)
     for order in ("forward after inverse", "inverse after forward"):
         index = [_permutation(m, order) for m in broken]
@@ -106,7 +106,7 @@ def _channels_of(index: Array, m: Maps) -> str:
     "transpose_as_inverse", "inverse_is_forward", rank=MECHANISM, when=UNDONE, explains=INVERSE
 )
 def transposed(evidence: Evidence) -> Iterator[Fit]:
-    """``J_g = J_f^T`` (right for an orthogonal start only), or ``J_g = J_f``."""
+    """The inverse applies the transpose (``J_g = J_f^T``), or forward again (``J_g = J_f``)."""
     broken = broken_pairs(evidence)
     if len(broken) < 2 or len(broken) < len(evidence.maps):
         return
@@ -121,13 +121,13 @@ def transposed(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("bias_not_undone", rank=MECHANISM, when=UNDONE, explains=INVERSE)
 def bias_kept(evidence: Evidence) -> Iterator[Fit]:
-    """The linear parts undo each other; what is left is a constant."""
+    """The inverse does not undo the bias: the linear parts cancel, but a constant remains."""
     constant = []
     for m in evidence.maps:
         if m.G is None or not m.close(m.G @ m.F, np.eye(len(m.F))) or m.close(m.xh, m.x):
             return
         if not np.abs(m.xh - m.x).max() > APPROXIMATE**5 * np.abs(m.x).max():
-            return  # a rounding, not a shift
+            return  # rounding, not a shift
         constant.append(np.abs(m.xh - m.x).max())
     if len(constant) >= 2:
         yield Fit(
@@ -140,7 +140,7 @@ def bias_kept(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("iteration_stopped_early", rank=MECHANISM, when=UNDONE, explains=INVERSE)
 def stopped_early(evidence: Evidence) -> Iterator[Fit]:
-    """``I - J_g J_f = M^m``: m steps of ``x + D^-1 (z - f(x))``, with ``M = I - D^-1 J_f``."""
+    """The inverse is m steps of ``x + D^-1 (z - f(x))``: ``I - J_g J_f = (I - D^-1 J_f)^m``."""
     for name, divide in (("D^-1 J, D its diagonal", True), ("J", False)):
         steps = [_steps(m, divide) for m in evidence.maps]
         known = [s for s in steps if s is not None]
@@ -157,7 +157,7 @@ def stopped_early(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _steps(m: Maps, divide: bool) -> int | None:
-    """The power that fits; 0 where the iteration has converged, None where nothing fits."""
+    """Return the power that fits, 0 if the iteration has converged, None if no power fits."""
     if m.G is None:
         return None
     n = len(m.F)
@@ -176,7 +176,7 @@ def _steps(m: Maps, divide: bool) -> int | None:
 
 @hypothesis("stabiliser_in_denominator", rank=MECHANISM - 1, when=UNDONE, explains=INVERSE)
 def stabilised(evidence: Evidence) -> Iterator[Fit]:
-    """``J_g^-1 - J_f`` is diagonal with one number, where it is not 0: ``x / (s + eps)``."""
+    """The inverse divides by ``s + eps``: ``J_g^-1 - J_f`` is diagonal with entries +-eps or 0."""
     found = []
     for m in broken_pairs(evidence):
         excess = m.implied - m.F

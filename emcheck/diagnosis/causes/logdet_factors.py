@@ -1,4 +1,4 @@
-"""The log-det times a wrong factor: a sign, the number of pixels, channels, samples, two."""
+"""Log-dets that are wrong by a factor: a sign, 2, or the number of pixels, channels or samples."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.evidence.terms import pixel_letters
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
 
-#: Both directions, as they are named in what the author reads.
+#: (forward is wrong, inverse is wrong) -> the subject of the sentence.
 SUBJECTS = {(True, True): "The log-det", (True, False): "The log-det of forward",
             (False, True): "The log-det of inverse"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Factor:
-    """``got = value(example) * expected``; ``told`` ends the sentence "The log-det ..."."""
+    """A wrong factor: ``got = value(example) * expected``; ``told`` ends "The log-det ..."."""
 
     slug: str
     told: str
@@ -36,7 +36,7 @@ class Factor:
 
 
 def _factors(rank: int) -> list[Factor]:
-    """The factors that are tried, the simplest first; ``P`` is the number of pixels."""
+    """Return the factors to try, the simplest first; ``P`` is the number of pixels."""
     pixels = pixel_letters(rank)
     n = f"C {pixels}" if rank > 1 else "D"
     squares = "instead of H W: right for square images only"
@@ -86,7 +86,7 @@ def _with_wrong_sign(factor: Factor) -> Factor:
 
 SLUGS = tuple(dict.fromkeys(factor.slug for factor in _factors(3)))
 
-#: Any of these says that a log-det is wrong.
+#: Checks that fail if a log-det is wrong.
 WRONG = (
     "logdet_matches_jacobian",
     "inverse_logdet_matches_jacobian",
@@ -99,11 +99,11 @@ WRONG = (
 
 @hypothesis(*SLUGS, rank=MECHANISM, when=WRONG, explains=LOGDET | {"rows_are_independent"})
 def wrong_factor(evidence: Evidence) -> Iterator[Fit]:
-    """``got = f expected`` in every example, with ``f`` not 1 in at least two that count."""
+    """The log-det is off by a factor: ``got = f expected``, with ``f`` not 1 in two examples."""
     plain = _factors(len(evidence.base.event))
     fitting = [f for f in plain + [_with_wrong_sign(f) for f in plain[1:]] if _fits(evidence, f)]
     if fitting:
-        factor = fitting[0]  # the simplest; further ones agree by chance, and are told
+        factor = fitting[0]  # the simplest; others fit by chance and are mentioned
         wrong = _wrong(evidence, factor)
         examples = [e for found in wrong.values() for e in found]
         which = SUBJECTS[True in wrong, False in wrong]
@@ -121,7 +121,7 @@ def _fits(evidence: Evidence, factor: Factor) -> bool:
 
 
 def _wrong(evidence: Evidence, factor: Factor) -> dict[bool, Sequence[LogdetExample]]:
-    """The directions (True for forward) that are wrong by this factor."""
+    """Return the examples of each direction (True for forward) that is off by this factor."""
     directions = {True: evidence.logdets, False: evidence.inverse_logdets}
     return {
         key: examples
@@ -135,7 +135,7 @@ def _right(examples: Sequence[LogdetExample]) -> bool:
 
 
 def _fits_all(examples: Sequence[LogdetExample], factor: Factor) -> bool:
-    """Fits all, and at least two examples tell this factor from 1."""
+    """Whether the factor fits all examples, and at least two distinguish it from 1."""
     telling = 0
     for example in examples:
         f = factor.value(example)
@@ -166,7 +166,7 @@ def _numbers(examples: Sequence[LogdetExample], factor: Factor) -> str:
     explains=LOGDET_OF_ROWS,
 )
 def summed(evidence: Evidence) -> Iterator[Fit]:
-    """``got`` is the sum (mean) of the batch's log-dets, for every sample of it."""
+    """Every sample gets the sum or the mean of the log-dets of the batch."""
     for slug, reduce, told in (
         ("summed_over_batch", np.sum, "summed over the batch and given to every sample"),
         ("averaged_over_batch", np.mean, "averaged over the batch and given to every sample"),
@@ -193,14 +193,14 @@ def summed(evidence: Evidence) -> Iterator[Fit]:
     explains=LOGDET_OF_ROWS,
 )
 def broadcast(evidence: Evidence) -> Iterator[Fit]:
-    """A ``(B, 1)`` was added to a ``(B,)``: the mean over the batch is right, no sample is."""
+    """A ``(B, 1)`` tensor is added to a ``(B,)`` one, and the ``(B, B)`` result is then reduced."""
     for examples, which in _directions(evidence):
         alone = [e for e in examples if len(e.got) == 1]
         several = [e for e in examples if len(e.got) > 1 and e.off.all()]
         if len(several) < 2 or not alone or any(e.off.any() for e in alone):
             continue
         if any(np.ptp(e.got) <= e.bound.max() for e in several):
-            continue  # one number for all: that is a mean or a sum itself
+            continue  # one number for all samples: ``summed`` handles that
         for reduced, share in (
             ("averaged", lambda e: 1.0),
             ("summed", lambda e: float(len(e.got))),

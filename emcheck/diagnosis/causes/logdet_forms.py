@@ -1,4 +1,4 @@
-"""A log-det by a wrong formula of the right slopes: stabilised, folded, cut short, in part."""
+"""Log-dets by a wrong formula: a stabiliser, a constant, ``|log s|``, a series cut short."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Examples = Sequence[LogdetExample]
 
 
 def samples_of(examples: Examples, inverse: bool) -> list[tuple[Array, float, float, float]]:
-    """(J of forward, got, expected, bound) of each sample, as log-dets of forward."""
+    """Return (J of forward, got, expected, bound) of each sample, as log-dets of forward."""
     found = []
     for e in examples:
         for n in range(len(e.got)):
@@ -32,7 +32,7 @@ def samples_of(examples: Examples, inverse: bool) -> list[tuple[Array, float, fl
 
 
 def _wrong(evidence: Evidence) -> Iterator[tuple[list[tuple[Array, float, float, float]], str]]:
-    """Samples of each wrong direction, all finite, and how the direction is named."""
+    """Yield the samples of each wrong direction and its name, if four or more, all finite."""
     for examples, which in wrong_directions(evidence):
         samples = samples_of(examples, inverse=which != "forward")
         if len(samples) >= 4 and all(math.isfinite(got) for _, got, _, _ in samples):
@@ -40,14 +40,14 @@ def _wrong(evidence: Evidence) -> Iterator[tuple[list[tuple[Array, float, float,
 
 
 def _diagonal(J: Array) -> Array | None:
-    """The absolute diagonal of a triangular matrix, or None."""
+    """Return the absolute diagonal of a triangular matrix, or None."""
     size = np.abs(J).max() * len(J) * np.finfo(np.float64).eps
     lower, upper = np.abs(np.triu(J, 1)).max(), np.abs(np.tril(J, -1)).max()
     return np.abs(np.diagonal(J)) if min(lower, upper) <= size else None
 
 
 def diagonal_in_time(J: Array, event: tuple[int, ...]) -> Array | None:
-    """The same where the matrix is triangular once the last axis comes first, as in time."""
+    """Like ``_diagonal``, also for a matrix that is triangular with the last axis (time) first."""
     found = _diagonal(J)
     if found is not None or len(event) < 2:
         return found
@@ -62,7 +62,7 @@ def diagonal_in_time(J: Array, event: tuple[int, ...]) -> Array | None:
 
 @hypothesis("stabiliser_in_logdet", rank=MECHANISM - 3, when=WRONG, explains=LOGDET)
 def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
-    """``log(|det| + eps)``, of the whole map or of one pixel, or ``sum log(slope + eps)``."""
+    """The log-det is ``log(|det| + eps)``, of the map or per pixel, or ``sum log(slope + eps)``."""
     for samples, which in _wrong(evidence):
         pixels = math.prod(evidence.base.event[1:])
         ways: tuple[tuple[str, str, Solver], ...] = (
@@ -95,14 +95,14 @@ def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
                 return
 
 
-#: Solves for a stabiliser: from (J, got, expected, bound) its value and what that may err by.
+#: Solves for a stabiliser: (J, got, expected, bound) -> its value and the error of the value.
 Solver = Callable[[Array, float, float, float], tuple[float, float] | None]
 
 
 def _whole(
     count: int, J: Array, got: float, expected: float, bound: float
 ) -> tuple[float, float] | None:
-    """The eps of ``got = count log(exp(expected / count) + eps)`` and what it may err by."""
+    """Solve ``got = count log(exp(expected / count) + eps)`` for eps; return it and its error."""
     if max(abs(got), abs(expected)) > 30 * count:
         return None
     size, other = math.exp(expected / count), math.exp(got / count)
@@ -112,9 +112,9 @@ def _whole(
 def _slopes(
     J: Array, got: float, expected: float, bound: float, moved: bool = False
 ) -> tuple[float, float] | None:
-    """The eps of ``got = sum log(d_i + eps)``, ``d`` the slopes, by bisection.
+    """Solve ``got = sum log(d_i + eps)``, ``d`` the slopes, for eps by bisection.
 
-    Of ``moved`` entries only: those of a coupling that stay as they are have the slope 1.
+    With ``moved``, slopes of 1 are left out: a coupling has them where it keeps its input.
     """
     d = _diagonal(J)
     if d is not None and moved:
@@ -137,7 +137,7 @@ def _slopes(
 
 @hypothesis("constant_missing", rank=MECHANISM - 4, when=WRONG, explains=LOGDET)
 def constant_missing(evidence: Evidence) -> Iterator[Fit]:
-    """``got - expected`` is one number for each count of entries, whatever x and parameters."""
+    """The log-det is off by a constant per sample, entry or pixel, for any x and parameters."""
     for examples, which in wrong_directions(evidence):
         rates: dict[str, list[float]] = {"sample": [], "entry": [], "pixel": []}
         spare, varied = 0.0, []
@@ -171,7 +171,7 @@ def constant_missing(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("absolute_of_log", rank=MECHANISM - 3, when=WRONG, explains=LOGDET)
 def absolute_of_log(evidence: Evidence) -> Iterator[Fit]:
-    """``sum |log s|`` for the slopes or the singular values s, not ``sum log |s|``."""
+    """The log-det is ``sum |log s|`` over slopes or singular values s, not ``sum log |s|``."""
     for samples, which in _wrong(evidence):
         for name, values in (("slopes", _diagonal), ("singular values", _singular)):
             kept = [values(J) for J, _, _, _ in samples]
@@ -198,7 +198,7 @@ def _singular(J: Array) -> Array:
 
 
 def all_fit(samples: Sequence[tuple[Array, float, float, float]], told: Sequence[float]) -> bool:
-    """Whether every prediction is the number that came, and not always what was expected."""
+    """Whether every prediction equals ``got``, and at least two differ from ``expected``."""
     fits = all(
         abs(got - t) <= SOLVED * bound * (1 + abs(t))
         for (_, got, _, bound), t in zip(samples, told, strict=True)
@@ -212,7 +212,7 @@ def all_fit(samples: Sequence[tuple[Array, float, float, float]], told: Sequence
 
 @hypothesis("series_cut_short", rank=MECHANISM - 3, when=WRONG, explains=LOGDET)
 def series_cut_short(evidence: Evidence) -> Iterator[Fit]:
-    """``got = sum_k (-1)^(k+1) tr(M^k) / k`` up to some k, with ``M = J - I``."""
+    """The log-det is a truncated series ``sum_k (-1)^(k+1) tr(M^k) / k``, with ``M = J - I``."""
     for samples, which in _wrong(evidence):
         for turned in (1.0, -1.0):
             for terms in range(1, 33):

@@ -1,4 +1,4 @@
-"""A log-det of which a part is missing, or that follows what it must not, or not what it must."""
+"""Log-dets that lack terms, ignore x, should be 0, or are right at initial parameters only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from emcheck.oracle.precision import Array
 
 @hypothesis("entries_left_out", rank=MECHANISM - 1, when=WRONG, explains=LOGDET)
 def entries_left_out(evidence: Evidence) -> Iterator[Fit]:
-    """``got`` is the sum of ``log|slope|`` over a part of the entries: all but the first, half."""
+    """The log-det sums ``log|slope|`` over some entries only: all but the first, or half."""
     for examples, which in wrong_directions(evidence):
         turned = which != "forward"
         slopes: list[Array | None] = []
@@ -34,7 +34,7 @@ def entries_left_out(evidence: Evidence) -> Iterator[Fit]:
             events += [e.case.event] * len(here)
         sized = zip(slopes, events, strict=True)
         if len(samples) < 3 or any(s is None or len(s) != math.prod(one) for s, one in sized):
-            continue  # of a layer that takes more numbers than its event says
+            continue  # such as a layer that takes more numbers than its event has
         for number, (told, _) in enumerate(_parts(events[0])):
             parts = [list(_parts(event)) for event in events]
             if any(len(p) <= number or p[number][0] != told for p in parts):
@@ -55,7 +55,7 @@ def entries_left_out(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _parts(event: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
-    """What may be left out, and which entries remain."""
+    """Yield each part that may be left out, in words, and a mask of the entries that remain."""
     n, C = math.prod(event), event[0]
     index = np.arange(n)
     channel = index // (n // C)
@@ -76,7 +76,7 @@ def _parts(event: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
 
 @hypothesis("terms_missing", rank=MECHANISM + 3, when=WRONG, explains=LOGDET)
 def terms_missing(evidence: Evidence) -> Iterator[Fit]:
-    """Two or three of the log-dets of the submodules are missing in the sum."""
+    """The sum lacks the log-dets of two or three submodules."""
     for examples, which in wrong_directions(evidence):
         names = [n for n in examples[0].terms if "log-det of" in n]
         names = [n for n in names if all(n in e.terms for e in examples)][:8]
@@ -100,7 +100,7 @@ def terms_missing(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("volume_is_kept", rank=MECHANISM - 4, when=WRONG, explains=LOGDET)
 def volume_is_kept(evidence: Evidence) -> Iterator[Fit]:
-    """The map keeps volume whatever its parameters, and a log-det that is not 0 comes back."""
+    """The map preserves volume, whatever its parameters, but the returned log-det is not 0."""
     for examples, which in wrong_directions(evidence):
         kept = all((np.abs(e.expected) <= e.bound).all() for e in examples)
         if not kept or len(examples) < 3 or not all(e.off.any() for e in examples):
@@ -123,7 +123,7 @@ def volume_is_kept(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("logdet_ignores_x", rank=SYMPTOM - 1, when=WRONG, explains=LOGDET)
 def logdet_ignores_x(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det is one number for all samples, that of the Jacobian is not."""
+    """The log-det is the same for all samples of a batch, while that of the Jacobian varies."""
     for examples, which in wrong_directions(evidence):
         several = [e for e in examples if len(e.got) > 1 and np.isfinite(e.got).all()]
         still = all(np.ptp(e.got) <= e.bound.max() for e in several)
@@ -147,7 +147,7 @@ def logdet_ignores_x(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset((*WRONG, *UNDONE)),
 )
 def right_at_initial_parameters(evidence: Evidence) -> Iterator[Fit]:
-    """Right as built and after a few steps of an optimiser, wrong at parameters moved by hand."""
+    """The layer is right as built and after optimiser steps, wrong at randomly moved parameters."""
     from emcheck.checks.core import CHECKS, run_check
     from emcheck.result import Verdict
 
@@ -169,7 +169,7 @@ def right_at_initial_parameters(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("term_lacks_factor", rank=MECHANISM + 1, when=WRONG, explains=LOGDET)
 def term_lacks_factor(evidence: Evidence) -> Iterator[Fit]:
-    """One term of the sum, a parameter's, lacks a size of space: H, W, D or all of them."""
+    """The term of one parameter lacks a spatial size as a factor: H, W, D, L or a product."""
     for examples, which in wrong_directions(evidence):
         letters = pixel_letters(len(evidence.base.event))
         names = [n for n in examples[0].terms if all(n in e.terms for e in examples)]
@@ -196,12 +196,12 @@ def term_lacks_factor(evidence: Evidence) -> Iterator[Fit]:
                         return
 
 
-#: Sizes of space that a term may lack, as they are named to an author.
+#: Spatial sizes that a term may lack, as messages name them.
 _SIZES = ("H W", "D, the depth", "D H W", "H", "W", "L")
 
 
 def _size(letter: str, event: tuple[int, ...]) -> float:
-    """The size of an event that goes by this name; 1 where it has none."""
+    """Return the spatial size that a name stands for; 1 if the event has no such size."""
     space = event[1:]
     if letter in ("L", "D H W"):
         return float(math.prod(space))

@@ -1,4 +1,4 @@
-"""A log-det at the wrong place, of the wrong direction, or of another gate."""
+"""Log-dets at the wrong point, of the wrong direction or gate, or with a density included."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from emcheck.oracle.precision import Array
 
 @hypothesis("logdet_at_latent", rank=MECHANISM - 1, when=WRONG, explains=LOGDET)
 def at_the_latent(evidence: Evidence) -> Iterator[Fit]:
-    """``inverse(z)`` returns minus the log-det that forward has at z instead of at x."""
+    """``inverse(z)`` returns minus the log-det of forward at z instead of at x."""
     examples = [e for e in evidence.inverse_logdets if np.isfinite(e.opposite).all()]
     wrong = [e for e in examples if e.off.any()]
     depends = any(np.ptp(e.expected) > e.bound.max() for e in examples)
-    # Where forward returns the same wrong number at x as at z, the place is not the fault.
+    # If the inverse agrees with forward's log-det at x, the point is not the fault.
     told = [e for e in wrong if not e.fits(-e.opposite_there)]
     if depends and len(told) >= 2 and all(e.fits(-e.opposite) for e in examples):
         example = wrong[0]
@@ -39,7 +39,7 @@ def at_the_latent(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("slope_at_other_end", rank=MECHANISM - 1, when=WRONG, explains=LOGDET)
 def slope_at_other_end(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det is that of forward's Jacobian at z where x is due."""
+    """The log-det is that of forward's Jacobian at z instead of at x."""
     for examples, which in wrong_directions(evidence):
         turned = 1.0 if which == "forward" else -1.0
         told, moved = [], 0
@@ -51,7 +51,7 @@ def slope_at_other_end(evidence: Evidence) -> Iterator[Fit]:
             )
             moved += bool((np.abs(at_z - at_x) > 4 * e.bound).any())
             told.append(at_z)
-        if moved < 2:  # the slopes are the same everywhere, so that the point cannot be told
+        if moved < 2:  # the slopes are the same at both points and cannot tell which was used
             continue
         pairs = list(zip(examples, told, strict=True))
         telling = sum(bool((np.abs(t - e.expected) > 4 * e.bound).any()) for e, t in pairs)
@@ -83,7 +83,7 @@ _DENSITIES: Mapping[str, Callable[[Array], Array]] = {
 
 @hypothesis("density_in_logdet", rank=MECHANISM - 1, when=WRONG, explains=LOGDET)
 def density_included(evidence: Evidence) -> Iterator[Fit]:
-    """``got - expected`` is the Gaussian log-density of the latent, or of the data."""
+    """The log-det contains or subtracts the Gaussian log-density of the latent or of the data."""
     for examples, which in wrong_directions(evidence):
         for sign in (1.0, -1.0):
             for name, density in _DENSITIES.items():
@@ -104,7 +104,7 @@ def density_included(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("log_det_of_other_direction", rank=MECHANISM, when=("log_det_alone_agrees",))
 def other_direction(evidence: Evidence) -> Iterator[Fit]:
-    """The method ``log_det(x)`` returns what ``inverse(x)`` does."""
+    """``log_det(x)`` returns the log-det of ``inverse(x)``, or minus that of forward."""
     rows = []
     for example in evidence.logdets:
         trial = evidence.trial(example.case)
@@ -132,7 +132,7 @@ def _near(example: LogdetExample, alone: Array, predicted: Array) -> bool:
 
 @hypothesis("gate_offset", rank=MECHANISM, when=WRONG, explains=LOGDET)
 def gate_offset(evidence: Evidence) -> Iterator[Fit]:
-    """The gate is ``sigmoid(h + c)``, the log-det that of ``sigmoid(h)``, one c everywhere."""
+    """The gate is ``sigmoid(h + c)`` for a constant c, but the log-det uses ``sigmoid(h)``."""
     for examples, which in wrong_directions(evidence):
         if not all(np.isfinite(e.got).all() for e in examples):
             continue
@@ -146,7 +146,7 @@ def gate_offset(evidence: Evidence) -> Iterator[Fit]:
         turned = -1.0 if which != "forward" else 1.0
         offset = _solve_offset(turned * samples[0][0], samples[0][1])
         if not 2.0**-20 < abs(offset) < 32.0:
-            continue  # at the end of what was searched: nothing was solved
+            continue  # no offset, or one that is too large to be meant
         told = [turned * _log_sigmoids(gates, offset) for _, gates, _ in samples]
         if all(
             abs(got - wanted) <= SOLVED * e.bound.max() * (1 + abs(offset))
@@ -163,7 +163,7 @@ def gate_offset(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _gates(J: Array, inverse: bool) -> Array:
-    """Diagonal entries of a triangular Jacobian strictly between 0 and 1."""
+    """Return the diagonal entries of a triangular Jacobian that lie strictly between 0 and 1."""
     diagonal = np.diagonal(np.linalg.inv(J) if inverse else J)
     return np.asarray(diagonal[(diagonal > 0) & (diagonal < 1)])
 
@@ -174,7 +174,7 @@ def _log_sigmoids(gates: Array, offset: float) -> float:
 
 
 def _solve_offset(total: float, gates: Array) -> float:
-    """The c with ``sum log sigmoid(logit(g) - c) = total``, by bisection (decreasing in c)."""
+    """Solve ``sum log sigmoid(logit(g) - c) = total`` for c by bisection (decreasing in c)."""
     low, high = -64.0, 64.0
     for _ in range(200):
         middle = (low + high) / 2

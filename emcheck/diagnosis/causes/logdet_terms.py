@@ -1,4 +1,4 @@
-"""A term of the log-det missing or doubled, or the whole of it."""
+"""Log-dets with a missing or miscounted term, always 0, or wrong in one direction only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emcheck.diagnosis.evidence.logdets import LogdetExample
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, SYMPTOM, Fit, hypothesis
 
-#: Multiples of a term that an author is likely to have too much or too little.
+#: Likely multiples of a term in ``got - expected``, and what each means.
 _MULTIPLES = {
     -1.0: "is missing",
     1.0: "is counted twice",
@@ -35,7 +35,7 @@ _MULTIPLES = {
     explains=LOGDET,
 )
 def wrong_term(evidence: Evidence) -> Iterator[Fit]:
-    """``got - expected`` is a small multiple of the log-det of one submodule or parameter."""
+    """The log-det of one submodule or parameter is missing, miscounted or has the wrong sign."""
     told, slug, numbers = [], "", ""
     for examples, which in wrong_directions(evidence):
         found = _term(examples)
@@ -61,7 +61,7 @@ def wrong_directions(evidence: Evidence) -> Iterator[tuple[Sequence[LogdetExampl
 
 
 def _term(examples: Sequence[LogdetExample]) -> tuple[str, float] | None:
-    """The first term and multiple that fit: submodules before parameters, 1 before 2."""
+    """Return the first term and multiple that fit: submodules before parameters, 1 before 2."""
     names = [name for name in examples[0].terms if all(name in e.terms for e in examples)]
     for multiple in _MULTIPLES:
         for name in names:
@@ -91,7 +91,7 @@ def _term_numbers(examples: Sequence[LogdetExample], name: str, multiple: float)
 
 @hypothesis("logdet_zero", rank=MECHANISM - 2, when=WRONG, explains=LOGDET)
 def always_zero(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det is 0 whatever the parameters."""
+    """The log-det is always 0, whatever the parameters."""
     for examples, which in wrong_directions(evidence):
         if all((e.got == 0).all() for e in examples) and sum(e.off.any() for e in examples) >= 2:
             expected = ", ".join(f"{e.expected[0]:.6g}" for e in examples[:3])
@@ -104,7 +104,7 @@ def always_zero(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("wrong_in_one_direction", rank=SYMPTOM, when=WRONG, explains=LOGDET)
 def one_direction(evidence: Evidence) -> Iterator[Fit]:
-    """One direction's log-det is right everywhere, the other's is not."""
+    """Only the log-det of one direction is wrong."""
     wrong = {
         which: [e for e in examples if e.off.any()]
         for examples, which in (

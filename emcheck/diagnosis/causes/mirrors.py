@@ -1,4 +1,4 @@
-"""Values made from a parameter once, which do not follow it; caches that a conversion rounds."""
+"""Stale copies of parameters, and caches that keep numbers rounded before a conversion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
 
 @hypothesis("derived_once", rank=SEEN - 7, when=ANY, explains=ANY)
 def derived_once(evidence: Evidence) -> Iterator[Fit]:
-    """A tensor with a graph that the constructor kept, and outputs that do not follow."""
+    """``__init__`` kept a tensor computed from a parameter: forward ignores the parameter."""
     fresh = evidence.subject.build(replace(evidence.base, style="initial"))
     names = list(dict.fromkeys(name for name, _ in derived_tensors(fresh)))
     if not names:
@@ -49,7 +49,7 @@ def _moves_any(layer: nn.Module, name: str, x: Tensor) -> bool:
 
 @hypothesis("mirror_not_refreshed", rank=SEEN - 2, when=UNDONE, explains=INVERSE | LOGDET)
 def mirror_not_refreshed(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse follows no parameter that forward follows, but a buffer that nothing trains."""
+    """The inverse ignores a parameter that forward uses, and uses a stale copy of it instead."""
     trial = evidence.trial(replace(evidence.base, style="initial"))
     x = trial.x
     z, _ = call(copy_layer(trial.layer), x)
@@ -76,7 +76,7 @@ def mirror_not_refreshed(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _kept(layer: nn.Module) -> list[str]:
-    """Names of floating tensors that are no parameters: buffers and plain attributes."""
+    """Names of floating-point tensors that are not parameters: buffers and plain attributes."""
     names = [name for name, value in layer.named_buffers() if value.is_floating_point()]
     for prefix, module in layer.named_modules():
         for name, value in vars(module).items():
@@ -86,7 +86,7 @@ def _kept(layer: nn.Module) -> list[str]:
 
 
 def _moves(layer: nn.Module, name: str, given: Tensor, inverse: bool) -> bool:
-    """Whether changing one tensor of a layer changes an output of a direction."""
+    """Whether changing one tensor of a layer changes the values that a direction returns."""
     run = call_inverse if inverse else call
     moved = copy_layer(layer)
     owner, _, leaf = name.rpartition(".")
@@ -102,7 +102,7 @@ def _moves(layer: nn.Module, name: str, given: Tensor, inverse: bool) -> bool:
     explains=frozenset({"nothing_goes_stale"}),
 )
 def cache_survives_conversion(evidence: Evidence) -> Iterator[Fit]:
-    """Used in float32 and then converted, a layer computes with numbers rounded to float32."""
+    """A cache survives ``.double()``: a layer that was used in float32 keeps rounded numbers."""
     trial = evidence.trial(replace(evidence.base, dtype=torch.float32))
     used, unused = trial.layer, trial.new_layer()
     call(used, trial.x)
@@ -132,7 +132,7 @@ def cache_survives_conversion(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("logdet_not_refreshed", rank=SEEN - 2, when=WRONG, explains=LOGDET)
 def logdet_not_refreshed(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det follows no parameter that the values follow, but a buffer nothing trains."""
+    """The log-det ignores a parameter that the values use, and uses a stale copy of it instead."""
     trial = evidence.trial(replace(evidence.base, style="initial"))
     x, layer = trial.x, trial.layer
     values = [n for n, _ in layer.named_parameters() if _changes(layer, n, x, 0)]

@@ -21,7 +21,7 @@ _MOST = 4
 
 
 def parts(layer: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Outermost submodules with forward and inverse, at least two of the same parent."""
+    """Return the outermost invertible submodules by name, two to ``_MOST`` of the same parent."""
     for name, module in [("", layer), *layer.named_modules()]:
         found = [
             (f"{name}.{n}".lstrip("."), child)
@@ -49,7 +49,7 @@ def parts(layer: nn.Module) -> list[tuple[str, nn.Module]]:
     explains=INVERSE,
 )
 def inverse_order(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse equals the submodules' inverses in another order than the reverse one."""
+    """The inverse does not apply the submodules' inverses in the reverse order of forward."""
     orders = []
     for case in evidence.spread[:3]:
         trial = evidence.trial(case)
@@ -80,14 +80,14 @@ def inverse_order(evidence: Evidence) -> Iterator[Fit]:
 def _order(
     layers: list[tuple[str, nn.Module]], given: Tensor, got: Tensor, inverse: bool
 ) -> tuple[int, ...] | None:
-    """The order of submodules that gives exactly this (to rounding), if there is one."""
+    """Return the order of submodules that gives exactly ``got``, bit for bit, or None."""
     run = call_inverse if inverse else call
     for order in permutations(range(len(layers))):
         value = given.clone()
         try:
             for index in order:
                 value, _ = run(copy_layer(layers[index][1]), value)
-        except foreign():  # this order does not even fit together
+        except foreign():  # the submodules do not fit together in this order
             continue
         if value.shape == got.shape and torch.equal(value, got):
             return order
@@ -101,7 +101,7 @@ def _order(
     explains=FORWARD | INVERSE,
 )
 def forward_order(evidence: Evidence) -> Iterator[Fit]:
-    """The definition is the product of the submodules' Jacobians in another order than ``F``."""
+    """Forward applies its submodules in another order than the definition."""
     orders = []
     for m in evidence.maps:
         layers = parts(evidence.trial(m.case).layer)

@@ -1,4 +1,4 @@
-"""Directions that fit together once the entries are put into another order."""
+"""Directions that undo each other only after their entries are reordered."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from emcheck.diagnosis.consequences import INVERSE, LOGDET
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
 
-#: All orders of at most so many channels are tried, of more only the usual ones.
+#: Up to this many entries, all orders are tried; above, only the usual ones.
 _FEW = 4
 
-#: Of up to so many also every order of three blocks.
+#: Up to this many entries, every order of three blocks is tried as well.
 _BLOCKS = 8
 
 
 def _orders(n: int) -> dict[str, list[int]]:
-    """Orders of ``n`` entries along one axis by what an author calls them."""
+    """Return orders of ``n`` entries along one axis, by name."""
     half, index = n // 2, list(range(n))
     upper = n - half
     named = {
@@ -55,11 +55,11 @@ def _orders(n: int) -> dict[str, list[int]]:
 
 @hypothesis("order_differs", rank=MECHANISM + 1, when=UNDONE, explains=INVERSE | LOGDET)
 def order_differs(evidence: Evidence) -> Iterator[Fit]:
-    """``Q inverse(P forward(x)) = x`` for orders P and Q of one axis, not both unchanged."""
+    """The entry order differs: ``Q inverse(P forward(x)) = x`` for orders P and Q of one axis."""
     cases = [replace(case, event=evidence.base.event, batch=3) for case in evidence.spread[:3]]
     kept = list(range(evidence.base.event[0]))
     if any(_equal(evidence, _back(evidence, case, 1, kept), 1, kept) for case in cases):
-        return  # as it is the round trip is right
+        return  # the round trip is right as it is
     for axis in range(1, len(evidence.base.event) + 1):
         orders = _orders(evidence.base.event[axis - 1])
         for before, P in orders.items():
@@ -73,7 +73,7 @@ def order_differs(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _back(evidence: Evidence, case: Case, axis: int, P: list[int]) -> tuple[Tensor, Tensor] | None:
-    """``x`` and ``inverse(P forward(x))``."""
+    """Return ``x`` and ``inverse(P forward(x))``, or None if forward changes the shape."""
     trial = evidence.trial(case)
     z, _ = call(copy_layer(trial.layer), trial.x)
     if z.shape != trial.x.shape:

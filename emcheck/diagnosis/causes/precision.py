@@ -1,4 +1,4 @@
-"""Numbers computed in another precision, approximated or clipped."""
+"""Outputs that are computed in another precision, approximated or clipped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from emcheck.oracle.precision import Array
     explains=INVERSE | FORWARD | LOGDET | {"gradient_of_logdet"},
 )
 def in_single_precision(evidence: Evidence) -> Iterator[Fit]:
-    """With float64 input every number of an output is exactly representable in float32."""
+    """An output is computed in float32 even for float64 input."""
     narrow: dict[str, int] = dict.fromkeys(OUTPUTS, 0)
     for case in evidence.spread:
         trial = evidence.trial(case)
@@ -42,7 +42,7 @@ def in_single_precision(evidence: Evidence) -> Iterator[Fit]:
             else:
                 narrow[name] = -1
     told = [name for name, count in narrow.items() if count >= 4]
-    # Short inputs would pass whatever the layer does: those of the cases are not.
+    # Inputs with few digits would pass whatever the layer does; the cases have many.
     if told:
         names = " and ".join(f"the {name}" for name in told)
         count = sum(narrow[name] for name in told)
@@ -59,7 +59,7 @@ def _is_narrow(value: Tensor) -> bool:
 
 
 def _telling(value: Tensor) -> int:
-    """Distinct numbers with more than a handful of digits: 0, 1 or 0.5 say nothing."""
+    """Count distinct numbers with more than a few digits: 0, 1 or 0.5 prove nothing."""
     numbers = value.reshape(-1)
     numbers = numbers[numbers.bfloat16().double() != numbers]
     return len(set(numbers.tolist()))
@@ -73,9 +73,9 @@ def _telling(value: Tensor) -> int:
     explains=FORWARD | INVERSE | LOGDET,
 )  # fmt: skip
 def clipped(evidence: Evidence) -> Iterator[Fit]:
-    """An output does not pass a number, which many of its entries equal for large input."""
+    """An output is clipped: for large input many of its entries equal one fixed bound."""
     trial = evidence.trial()
-    # Wide data, and their images: a clipped layer returns the same extremes, often.
+    # For wide data and their images, a clipped layer returns its bounds many times.
     for name, run in (("forward", call), ("inverse", call_inverse)):
         if name == "inverse" and not trial.has("inverse"):
             continue
@@ -102,19 +102,19 @@ def clipped(evidence: Evidence) -> Iterator[Fit]:
             )
 
 
-#: Ends of a clip in an intermediate value differ by the shift of each entry.
+#: How much the bounds of entries may differ: a shift after a clip moves each of them.
 CLIPPED_ALIKE = 0.05
 
 
 def _given(trial: Trial, name: str, data: Tensor) -> Tensor:
-    """Data for a direction: for the inverse of a layer without definition, their image."""
+    """Return the data, or their image for the inverse of a layer without a definition."""
     if name == "inverse" and not trial.subject.is_defined:
         return call(copy_layer(trial.layer), data)[0]
     return data
 
 
 def _at_end(value: Array, side: float) -> int:
-    """How many entries lie at the largest (side 1) or smallest (side -1) one."""
+    """Count the entries near the largest (side 1) or the smallest (side -1) one."""
     return int(np.isclose(side * value, (side * value).max(), rtol=CLIPPED_ALIKE).sum())
 
 
@@ -122,7 +122,7 @@ Run = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 
 def _is_clipped(trial: Trial, run: Run, name: str, outputs: Sequence[Array], side: float) -> bool:
-    """Whether many entries stop at one number, and come to it with a slope."""
+    """Whether many entries stop at one number, which the output reaches with a slope."""
     high, again = ((side * value).max() for value in outputs)
     if not np.isclose(high, again, rtol=CLIPPED_ALIKE, atol=0):
         return False
@@ -131,9 +131,9 @@ def _is_clipped(trial: Trial, run: Run, name: str, outputs: Sequence[Array], sid
 
 
 def _has_an_edge(trial: Trial, run: Run, name: str, side: float) -> bool:
-    """Whether the output rises steeply right up to the number that it does not pass.
+    """Whether the output rises steeply right up to its bound.
 
-    A map that saturates, tanh or a sigmoid, comes to its bound with a slope of nothing.
+    A map that saturates, such as tanh or a sigmoid, flattens before it reaches its bound.
     """
     direction = trial.sample(62, batch=2)
 
@@ -154,9 +154,9 @@ def _has_an_edge(trial: Trial, run: Run, name: str, side: float) -> bool:
 
 @hypothesis("rounded_on_the_way", rank=SEEN + 6, when=UNDONE, explains=INVERSE | LOGDET)
 def rounded_on_the_way(evidence: Evidence) -> Iterator[Fit]:
-    """In float64 the round trip is as good as in float32: a value was rounded and widened.
+    """A value is rounded to float32 on the way: the float64 round trip errs as in float32.
 
-    Rounding goes either way: errors of one sign come from a constant that was added.
+    Rounding errors have both signs; errors of one sign come from an added constant.
     """
     if {f.case.dtype for f in evidence.findings if f.check in UNDONE} != {torch.float64}:
         return
@@ -184,7 +184,7 @@ def rounded_on_the_way(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("clipped_in_part", rank=SEEN + 6, when=UNDONE, explains=INVERSE)
 def clipped_in_part(evidence: Evidence) -> Iterator[Fit]:
-    """Wherever the round trip of wide data is wrong, it comes back as one and the same number."""
+    """The inverse is clipped for some entries: its wrong values for wide data are one number."""
     found = []
     for factor in (16.0, 64.0):
         trial = evidence.trial(replace(evidence.base, batch=16))
@@ -213,7 +213,7 @@ def clipped_in_part(evidence: Evidence) -> Iterator[Fit]:
     explains=INVERSE,
 )
 def approximate(evidence: Evidence) -> Iterator[Fit]:
-    """The round trip errs by the same small amount in float32 and float64."""
+    """The inverse is approximate: its small error is about the same in float32 and float64."""
     sizes = {}
     for dtype in (torch.float32, torch.float64):
         trial = evidence.trial(replace(evidence.base, dtype=dtype))
@@ -222,7 +222,7 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
         off = (xh - trial.x).double().abs()
         sizes[dtype] = float(off.norm() / trial.x.double().norm())
         if dtype == torch.float64 and float((off > 2.0**-10 * off.max()).double().mean()) < 0.5:
-            return  # wrong for a part of the data: that is no precision
+            return  # wrong for part of the data: not a matter of precision
     wide, narrow = sizes[torch.float64], sizes[torch.float32]
     if is_approximate(wide, narrow, evidence.maps[0].condition):
         yield Fit(
@@ -235,7 +235,7 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
 
 
 def is_approximate(wide: float, narrow: float, condition: float) -> bool:
-    """Whether relative errors in float64 and float32 are alike, above rounding and small."""
+    """Whether float64 and float32 have similar relative errors, small but above rounding."""
     double, single = (torch.finfo(dtype).eps for dtype in (torch.float64, torch.float32))
     if not ALIKE * double * condition < wide < APPROXIMATE:
         return False

@@ -1,4 +1,4 @@
-"""One exception that many checks met: what raises it, told once."""
+"""Causes of an exception that many checks meet."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
 from emcheck.guard import foreign, one_line
 
-#: How a result tells that a layer raised an exception.
+#: How the detail of a result says that a layer raised an exception.
 _RAISED = re.compile(r"(?:(forward|inverse) )?raised (\w+): (.*)")
 
 
 @hypothesis("tensor_left_behind", "cast_inside", rank=SEEN - 4, when=ANY, explains=ANY)
 def other_dtype(evidence: Evidence) -> Iterator[Fit]:
-    """float64 raises where float32 answers: a plain tensor, or a cast on the way."""
+    """The layer works in float32 but raises in float64: a plain tensor or a cast stays float32."""
     problem = _problem(evidence, torch.float64)
     if not problem or _problem(evidence, torch.float32):
         return
@@ -50,7 +50,7 @@ def other_dtype(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _problem(evidence: Evidence, dtype: torch.dtype, repair: bool = False) -> str:
-    """What the first direction that raises says in a dtype, empty if none does."""
+    """Return the message of the first direction that raises in a dtype, empty if none does."""
     trial = evidence.trial(replace(evidence.base, dtype=dtype))
     layer = trial.layer
     if repair:
@@ -60,7 +60,7 @@ def _problem(evidence: Evidence, dtype: torch.dtype, repair: bool = False) -> st
         z, _ = call(layer, trial.x)
         if trial.has("inverse"):
             call_inverse(layer, z)
-    except foreign() as error:  # that is what is looked for
+    except foreign() as error:  # this is what the test looks for
         return one_line(error, most=120)
     return ""
 
@@ -69,7 +69,7 @@ Place = tuple[str, Tensor, Callable[[Tensor], None]]
 
 
 def _left_behind(layer: nn.Module) -> Iterator[Place]:
-    """Tensors that modules hold outside of parameters and buffers, and how to replace them."""
+    """Yield tensors that are neither parameters nor buffers, and a function to replace each."""
     for prefix, module in layer.named_modules():
         for name, value in list(vars(module).items()):
             if not name.startswith("_"):
@@ -93,7 +93,7 @@ def _within(path: str, value: Any, owner: Any, key: Any) -> Iterator[Place]:
 
 @hypothesis("needs_forward_first", rank=SEEN - 3, when=ANY, explains=ANY)
 def needs_forward_first(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse raises, or answers something else, unless forward was called before."""
+    """The inverse needs, or depends on, what the last forward call left behind."""
     trial = evidence.trial()
     if not trial.has("inverse"):
         return
@@ -103,7 +103,7 @@ def needs_forward_first(evidence: Evidence) -> Iterator[Fit]:
     after_other, _ = _after(trial.layer, other, z)
     again, _ = _after(trial.layer, x, z)
     if after is None or again is None or not evidence.alike(after, again):
-        return  # what is drawn at random in a first call is no trace of the data
+        return  # random numbers drawn in a first call are no trace of the data
     told = ", ".join(f"`{name}`" for name in names)
     where = f" (attribute {told})" if names else ""
     if alone is None:
@@ -125,7 +125,7 @@ def needs_forward_first(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _after(layer: nn.Module, x: Tensor, z: Tensor) -> tuple[Tensor | None, list[str]]:
-    """The inverse of ``z`` after a forward call, and the attributes that the call has set."""
+    """Return the inverse of ``z`` after a forward call, and the attributes that the call set."""
     used = copy_layer(layer)
     before = {id(value) for module in used.modules() for value in vars(module).values()}
     if attempt(lambda: call(used, x)) is None:
@@ -143,14 +143,14 @@ def _after(layer: nn.Module, x: Tensor, z: Tensor) -> tuple[Tensor | None, list[
 def _why(layer: nn.Module, z: Tensor) -> str:
     try:
         call_inverse(copy_layer(layer), z)
-    except foreign() as error:  # that is what is looked for
+    except foreign() as error:  # this is what the test looks for
         return f"it raises {type(error).__name__}: {one_line(error, most=100)}"
     return "it answers"
 
 
 @hypothesis("batch_of_one", rank=SEEN - 3, when=ANY, explains=ANY)
 def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
-    """A batch of one sample loses its batch dimension, or is refused, where three are taken."""
+    """A batch of one sample loses its batch dimension or is refused, while three samples work."""
     if evidence.subject.unstarted is not None and evidence.failing == {"first_batch_is_safe"}:
         return
     for dtype in (torch.float64, torch.float32):
@@ -181,7 +181,7 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
             wanted = (1, *z.shape[1:])
         told = f"got shape {shape}, expected {wanted}"
         fine = shape == wanted
-    except foreign() as error:  # that is what is looked for
+    except foreign() as error:  # this is what the test looks for
         fine, told = False, f"it raises {type(error).__name__}: {one_line(error, most=100)}"
     if not fine:
         yield Fit(
@@ -194,7 +194,7 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("raises_for_some_data", rank=SEEN + 2, when=ANY)
 def raises_for_some_data(evidence: Evidence) -> Iterator[Fit]:
-    """A call raises for some samples and answers for others, at the same parameters."""
+    """A call raises for some samples and succeeds for others, at the same parameters."""
     found = [f for f in evidence.findings if _RAISED.match(f.result.detail) and not f.case.wide]
     if not found or evidence.subject.is_defined:
         return
@@ -206,7 +206,7 @@ def raises_for_some_data(evidence: Evidence) -> Iterator[Fit]:
             if trial.has("inverse"):
                 call_inverse(copy_layer(trial.layer), z)
             answers += 1
-        except foreign() as error:  # that is what is looked for
+        except foreign() as error:  # this is what the test looks for
             said = f"{type(error).__name__}: {one_line(error, most=100)}"
     if said and answers:
         yield Fit(
@@ -220,7 +220,7 @@ def raises_for_some_data(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("raises_on_wide_data", rank=SEEN - 2, when=ANY, explains=ANY)
 def raises_on_wide_data(evidence: Evidence) -> Iterator[Fit]:
-    """Only data several times as wide make a direction raise."""
+    """A direction raises on wide data only."""
     wide = [f for f in evidence.findings if f.case.wide and _RAISED.match(f.result.detail)]
     if not wide or any(
         _RAISED.match(f.result.detail) and not f.case.wide for f in evidence.findings

@@ -30,7 +30,7 @@ _LOGDETS = (
 
 @hypothesis("log_without_abs", rank=SEEN + 4, when=_LOGDETS, explains=LOGDET_OF_ROWS)
 def log_without_abs(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det is NaN, and finite once the sign of one row, or of the entries, is turned."""
+    """The log of a negative number is taken: flipping the sign of a parameter removes the NaN."""
     found: list[dict[str, float]] = []
     for case in _many(evidence):
         trial = evidence.trial(case)
@@ -58,7 +58,7 @@ def _many(evidence: Evidence) -> list[Case]:
 
 
 def _repaired(trial: Trial) -> dict[str, float]:
-    """Which parameter's sign makes the log-det finite when it is turned, and the log-det."""
+    """Return, for each parameter whose changed sign makes the log-det finite, that log-det."""
     found = {}
     for name, parameter in trial.layer.named_parameters():
         value = parameter.detach().clone()
@@ -82,7 +82,7 @@ def _repaired(trial: Trial) -> dict[str, float]:
     explains=LOGDET_OF_ROWS,
 )
 def determinant_out_of_range(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det is infinite although it is finite; the determinant leaves the dtype's range."""
+    """The determinant leaves the dtype's range, so the log-det is infinite instead of finite."""
     for check in (*_LOGDETS, "extreme_parameters"):
         if check not in evidence.failing or not evidence.is_infinite(check):
             continue
@@ -100,7 +100,7 @@ def _candidates(evidence: Evidence, check: str) -> list[Case]:
 
 
 def _overflowing(evidence: Evidence, case: Case) -> Fit | None:
-    """Scale the parameters up or down until the log-det is infinite; see that it need not be."""
+    """Scale the parameters until the log-det is infinite, and show that it should be finite."""
     info = torch.finfo(case.dtype)
     for exponent in (0, -8, 8, -60, 60, -500, 500):
         trial = evidence.trial(case)
@@ -138,7 +138,7 @@ def _overflowing(evidence: Evidence, case: Case) -> Fit | None:
     explains=ANY,
 )
 def out_of_range(evidence: Evidence) -> Iterator[Fit]:
-    """Intermediate values overflow or underflow: the same numbers in a wider range are right."""
+    """An intermediate value overflows or underflows: in a wider range the result is right."""
     for check in (*_VALUES, "map_is_affine"):
         case = evidence.case_of(check) if check in evidence.failing else None
         far = case is not None and (case.scale in ("huge", "tiny") or check.startswith("extreme"))
@@ -150,7 +150,7 @@ def out_of_range(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _by_parameters(evidence: Evidence, case: Case) -> Fit | None:
-    """float32 gives NaN or infinity where the same parameters in float64 give numbers."""
+    """Return a fit if float32 is not finite where float64 is, at the same parameters."""
     trial = evidence.trial(replace(case, dtype=torch.float32, scale="unit"))
     z, _ = call(copy_layer(trial.layer), trial.x)
     wide, _ = call(copy_layer(trial.layer).double(), trial.x.double())
@@ -175,7 +175,7 @@ def _by_parameters(evidence: Evidence, case: Case) -> Fit | None:
 
 
 def _by_data(evidence: Evidence, case: Case) -> Fit | None:
-    """``f(s x)`` is NaN, infinite or 0 where ``s f(x)`` is none of these.
+    """Return a fit if ``f(s x)`` is NaN, infinite or 0 although ``s f(x)`` is none of these.
 
     Only for a layer that grows like its input: an exponential may overflow and be correct.
     """

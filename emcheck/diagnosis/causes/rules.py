@@ -1,4 +1,4 @@
-"""Derivative rules written by hand and branches taken under a transform."""
+"""Wrong hand-written derivative or batching rules, and branches taken only under compilation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DIRECTIONS: tuple[tuple[str, Callable[[nn.Module, Tensor], tuple[Tensor, Tensor
     explains=frozenset({"jvp_agrees"}),
 )
 def forward_mode(evidence: Evidence) -> Iterator[Fit]:
-    """``jvp`` differs from the reverse-mode Jacobian: the rule for forward mode is wrong."""
+    """The forward-mode rule is wrong: ``jvp`` differs from the reverse-mode Jacobian."""
     case = evidence.case_of("jvp_agrees")
     small = replace(evidence.subject.clip(case, 3, 3), dtype=torch.float64, scale="unit", batch=1)
     trial = evidence.trial(small)
@@ -71,7 +71,7 @@ def _forward_mode(
     "vmap_mixes_samples", rank=SEEN + 6, when=("vmap_agrees",), explains=frozenset({"vmap_agrees"})
 )
 def vmap_mixes(evidence: Evidence) -> Iterator[Fit]:
-    """``vmap`` over a stack gives the right samples at the wrong places."""
+    """Under ``vmap`` the right results are returned for the wrong samples."""
     trial = evidence.trial(replace(evidence.base, batch=3))
     stack = torch.stack([trial.x, trial.sample(9)])
     for name, run in (("forward", call), ("inverse", call_inverse)):
@@ -94,7 +94,7 @@ def vmap_mixes(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _places(evidence: Evidence, got: Tensor, expected: Tensor) -> list[int] | None:
-    """Which expected sample came back at each place, if it is a permutation."""
+    """Return which expected sample is at each place, or None if they are no permutation."""
     equal = np.array([[evidence.alike(a, b) for b in expected] for a in got])
     if not (equal.sum(axis=1) == 1).all() or not (equal.sum(axis=0) == 1).all():
         return None
@@ -103,7 +103,7 @@ def _places(evidence: Evidence, got: Tensor, expected: Tensor) -> list[int] | No
 
 @hypothesis("branch_under_compile", rank=SYMPTOM, when=("compiled_agrees",))
 def branch_under_compile(evidence: Evidence) -> Iterator[Fit]:
-    """Graph capture alone (no code generation) changes the result: a branch asks for it."""
+    """Graph capture alone (no code generation) changes the result: the layer branches on it."""
     case = evidence.case_of("compiled_agrees")
     trial = evidence.trial(replace(evidence.subject.clip(case, 3, 3), batch=2, dtype=torch.float64))
     z, _ = call(copy_layer(trial.layer), trial.x)

@@ -1,4 +1,4 @@
-"""What is saved and copied, and what is not."""
+"""Causes in saving and copying: state that is not saved, not picklable or rounded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from emcheck.guard import foreign
     explains=frozenset({"state_dict_restores", "nothing_goes_stale"}),
 )
 def not_saved(evidence: Evidence) -> Iterator[Fit]:
-    """Two layers with equal state_dicts differ in a tensor that is not in it."""
+    """The outputs depend on a tensor or an attribute that is not in the state_dict."""
     trial = evidence.trial()
     other = evidence.trial(replace(evidence.base, seed=evidence.base.seed + 1))
     first, second = trial.layer, other.layer
@@ -50,7 +50,7 @@ def not_saved(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _plain_attribute(evidence: Evidence, first: nn.Module, second: nn.Module) -> Iterator[Fit]:
-    """What is neither tensor nor module, that two builds have differently and outputs follow."""
+    """Yield a fit for a plain attribute that differs between two builds and changes outputs."""
     modules, (x, z) = dict(second.named_modules()), evidence.sample_pair
     before = evidence.outputs(copy_layer(first), x, z)
     apart = differing(before, evidence.outputs(copy_layer(second), x, z))
@@ -73,7 +73,7 @@ def _plain_attribute(evidence: Evidence, first: nn.Module, second: nn.Module) ->
                 return
 
 
-#: Attributes of these types are parts of no state_dict.
+#: Types of attributes that are never in a state_dict.
 _PLAIN = (int, float, str, tuple, list, dict, np.ndarray)
 
 
@@ -84,7 +84,7 @@ def _equal(mine: Any, theirs: Any) -> bool:
 
 
 def _hidden(first: nn.Module, second: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Tensors that two layers hold outside their state_dicts, where they differ."""
+    """Yield the tensors outside the state_dicts of two layers that differ between them."""
     saved = set(first.state_dict())
     modules = dict(second.named_modules())
     for prefix, module in first.named_modules():
@@ -106,7 +106,7 @@ def _hidden(first: nn.Module, second: nn.Module) -> Iterator[tuple[str, Tensor, 
     explains=ANY,
 )
 def pickling(evidence: Evidence) -> Iterator[Fit]:
-    """Pickling raises, or a copy's parameters are rounded to fewer digits."""
+    """The layer cannot be pickled, or a copy's parameters are rounded to fewer digits."""
     trial = evidence.trial()
     layer = trial.layer
     try:
@@ -141,7 +141,7 @@ def pickling(evidence: Evidence) -> Iterator[Fit]:
 def _rounded(
     state: dict[str, Tensor], restored: dict[str, Tensor]
 ) -> tuple[str, str, float] | None:
-    """Name, dtype and error of the first tensor that came back with fewer digits."""
+    """Return name, dtype and error of the first tensor that came back with fewer digits."""
     for name, value in state.items():
         got = restored.get(name)
         if got is None or identical(got, value) or not value.is_floating_point():

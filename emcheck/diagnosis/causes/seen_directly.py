@@ -1,4 +1,4 @@
-"""What a check has seen is the cause itself: folding, lost entries, kept graphs, first rows."""
+"""Causes that a check sees directly: folding, lost entries, kept graphs, changed settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from emcheck.guard.surroundings import Surroundings
 
 @hypothesis("folds", rank=SEEN - 3, when=("map_does_not_fold",), explains=ANY)
 def folds(evidence: Evidence) -> Iterator[Fit]:
-    """The determinant of forward has both signs."""
+    """The map folds space: the determinant of its Jacobian has both signs."""
     found = [f for f in evidence.findings if f.check == "map_does_not_fold"]
     trial = evidence.trial(found[0].case)
     more = torch.cat([trial.x, trial.sample(91, batch=32)])
@@ -30,7 +30,7 @@ def folds(evidence: Evidence) -> Iterator[Fit]:
     signs = [float(torch.linalg.slogdet(torch.from_numpy(trial.jacobian(x)))[0]) for x in points]
     up, down = sum(s > 0 for s in signs), sum(s < 0 for s in signs)
     if not up or not down:
-        return  # the check failed of something else
+        return  # the check failed for another reason
     yield Fit(
         "folds",
         "The map folds space, so it is not one to one: the determinant of its Jacobian changes "
@@ -42,7 +42,7 @@ def folds(evidence: Evidence) -> Iterator[Fit]:
 @hypothesis("loses_entries", rank=SEEN - 3, when=("shapes_and_dtypes",),
             explains=frozenset({"shapes_and_dtypes"}))  # fmt: skip
 def loses_entries(evidence: Evidence) -> Iterator[Fit]:
-    """At another size forward returns fewer numbers than it was given."""
+    """At some sizes forward returns fewer numbers than it is given."""
     for finding in evidence.findings:
         trial = evidence.trial(finding.case)
         answer = attempt(partial(call, copy_layer(trial.layer), trial.x))
@@ -68,7 +68,7 @@ def loses_entries(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"parameters_are_separate"}),
 )
 def shared_storage(evidence: Evidence) -> Iterator[Fit]:
-    """Changing one parameter in place changes another."""
+    """Two parameters share their storage: changing one in place changes the other."""
     layer = evidence.subject.original or evidence.subject.build(evidence.base)
     named = [(n, p) for n, p in layer.named_parameters() if p.numel()]
     for name, one in named:
@@ -92,7 +92,7 @@ def shared_storage(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"training_steps_repeat", "no_dead_parameter"}),
 )
 def keeps_graph(evidence: Evidence) -> Iterator[Fit]:
-    """After a training call something that the layer keeps has a graph."""
+    """The layer keeps a tensor with the graph of a training call."""
     trial = evidence.trial()
     layer = trial.new_layer().train()
     before = {name for name, _ in derived_tensors(layer)}
@@ -111,7 +111,7 @@ def keeps_graph(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("first_sample_for_all", rank=SEEN - 2, when=("rows_are_independent",), explains=ANY)
 def first_sample_for_all(evidence: Evidence) -> Iterator[Fit]:
-    """Only the first sample of a batch moves the others."""
+    """The first sample of a batch, and no other, influences the rest."""
     trial = evidence.trial(replace(evidence.base, batch=4))
     x, other = trial.x, trial.sample(71)
     z, _ = call(copy_layer(trial.layer), x)
@@ -135,7 +135,7 @@ def first_sample_for_all(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("spectral_step", rank=SEEN - 2, when=("calls_are_pure",), explains=ANY)
 def running_values(evidence: Evidence) -> Iterator[Fit]:
-    """A call moves buffers of a parametrization or of a normalisation by its own design."""
+    """Spectral normalisation changes its buffers at every training call."""
     trial = evidence.trial()
     layer = trial.new_layer()
     before = {n: v.clone() for n, v in layer.named_buffers()}
@@ -155,7 +155,7 @@ def running_values(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("changes_settings", rank=SEEN - 9, when=ANY, explains=ANY)
 def changes_settings(evidence: Evidence) -> Iterator[Fit]:
-    """A call changes a setting on which results depend, for everybody in the process."""
+    """A call changes a setting of the whole process and does not restore it."""
     trial, inside = evidence.trial(), Surroundings()
     with inside.standard():
         trial.layer(trial.x.clone())
@@ -179,7 +179,7 @@ def changes_settings(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"logdet_argument_is_kept"}),
 )
 def argument_changed(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det that is handed in is another one afterwards, or is not in what comes out."""
+    """A direction changes the log-det passed to it in place, or ignores it."""
     trial, name = evidence.trial(), evidence.subject.carried
     layer = trial.new_layer()
     if not isinstance(layer, Conventional):

@@ -1,4 +1,4 @@
-"""What follows from how outputs move: with a parameter, and within the rounding of a dtype."""
+"""Hidden float32 rounding, log-dets that depend on too much, and builds that differ."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emcheck.oracle import explicit_jacobian, slogdet
 #: ``call`` or ``call_inverse``.
 Run = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
-#: Scatter of float64 values, relative to their size, that rounding to float32 leaves.
+#: Range of the relative scatter that rounding to float32 leaves in float64 values.
 _OF_FLOAT32 = (2.0**-31, 2.0**-21)
 
 
@@ -31,9 +31,9 @@ _OF_FLOAT32 = (2.0**-31, 2.0**-21)
     "rounded_inside", rank=SEEN - 1, when=GRADIENTS | {*UNDONE, *WRONG}, explains=ANY
 )  # fmt: skip
 def rounded_inside(evidence: Evidence) -> Iterator[Fit]:
-    """Outputs in float64 scatter around a smooth function as much as those in float32 do.
+    """A value passes through float32 inside the layer: float64 outputs scatter as in float32.
 
-    Where digits cancel, float64 scatters 2^29 times less than float32.
+    Cancellation alone makes float64 scatter 2^29 times less than float32.
     """
     if any(found.case.dtype != torch.float64 for found in evidence.findings):
         return
@@ -52,9 +52,9 @@ def rounded_inside(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _scatter(evidence: Evidence, dtype: torch.dtype) -> dict[str, float]:
-    """How much each output scatters, relative to its size, along one direction of its input.
+    """Return each output's scatter, relative to its size, along one direction of its input.
 
-    An output that is a float32 number as it stands is told as such, by another hypothesis.
+    An output that float32 holds exactly is left out: another hypothesis names it.
     """
     trial = evidence.trial(replace(evidence.base, dtype=dtype, style="trained"))
     z, _ = call(copy_layer(trial.layer), trial.x)
@@ -78,13 +78,13 @@ def _scatter(evidence: Evidence, dtype: torch.dtype) -> dict[str, float]:
 def _moved(
     run: Run, layer: nn.Module, start: Tensor, turn: Tensor, index: int, step: float
 ) -> Tensor:
-    """One output of a direction, ``step`` along a line from ``start``."""
+    """Return one output of a direction at ``start + step * turn``."""
     return run(copy_layer(layer), start + step * turn)[index]
 
 
 @hypothesis("logdet_follows_too_much", rank=MECHANISM + 4, when=WRONG, explains=LOGDET)
 def logdet_follows_too_much(evidence: Evidence) -> Iterator[Fit]:
-    """The log-det moves with a parameter with which the volume does not."""
+    """The log-det depends on a parameter that does not change the volume."""
     moved: dict[str, list[tuple[float, float]]] = {}
     for case in evidence.spread[:3]:
         trial = evidence.trial(replace(case, dtype=torch.float64, batch=1))
@@ -113,7 +113,7 @@ def logdet_follows_too_much(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _pair(trial: Trial, layer: nn.Module) -> tuple[float, float]:
-    """The log-det that a layer returns for one sample, and that of its Jacobian."""
+    """Return the log-det that a layer returns for one sample, and that of its Jacobian."""
     got = float(call(copy_layer(layer), trial.x)[1][0])
 
     J = explicit_jacobian(lambda x: forward_of(layer, x.clone()), trial.x[0])
@@ -123,7 +123,7 @@ def _pair(trial: Trial, layer: nn.Module) -> tuple[float, float]:
 @hypothesis("builds_differ", rank=SEEN - 3, when=("state_dict_restores", "nothing_goes_stale",
             "copies_and_pickles_agree"), explains=ANY)  # fmt: skip
 def builds_differ(evidence: Evidence) -> Iterator[Fit]:
-    """Two layers of one function have states of different names or shapes."""
+    """Two calls of the build function return states with different names or shapes."""
     build, case = evidence.subject.build, evidence.base
     first, second = (
         {name: tuple(value.shape) for name, value in build(case).state_dict().items()}

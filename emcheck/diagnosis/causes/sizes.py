@@ -1,4 +1,4 @@
-"""Right only for some sizes, channel counts or options."""
+"""Layers that are right only for some sizes, channel counts or options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.evidence.sizes import SizeVerdict, verdict_at
 from emcheck.diagnosis.rank import WHERE, Fit, hypothesis
 
-#: slug, how it is told, and whether the layer is right at an event; simplest first.
+#: Slug, description, and whether the layer is right at an event; the simplest first.
 _Rule = tuple[str, str, Callable[[Event], bool]]
 
 _WRONG = (
@@ -65,7 +65,7 @@ def _rules(step: int) -> Iterator[_Rule]:
     explains=_ALL,
 )
 def right_only_for_sizes(evidence: Evidence) -> Iterator[Fit]:
-    """A rule of the sizes alone separates where the layer is right from where it is wrong."""
+    """The layer is right only for some image sizes, such as square images or an odd width."""
     verdicts = evidence.sizes
     right = [v for v in verdicts if not v.wrong]
     wrong = [v for v in verdicts if v.wrong]
@@ -88,7 +88,7 @@ def _numbers(right: list[SizeVerdict], wrong: list[SizeVerdict]) -> str:
 
 @hypothesis("one_channel_only", rank=WHERE + 2, when=_WRONG, explains=_ALL)
 def right_only_for_one_channel(evidence: Evidence) -> Iterator[Fit]:
-    """Right for C = 1, wrong for every other channel count tried."""
+    """The layer is right for C = 1 and wrong for every other channel count tried."""
     base = evidence.base
     if not evidence.subject.any_channels or evidence.subject.fewest_channels(base) > 1:
         return
@@ -108,7 +108,7 @@ def right_only_for_one_channel(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("right_only_for_option", rank=WHERE + 1, when=_WRONG, explains=_ALL)
 def right_only_for_an_option(evidence: Evidence) -> Iterator[Fit]:
-    """Of the values of one constructor option, the layer is right for exactly one."""
+    """The layer is right for exactly one value of a constructor option."""
     spec, base = evidence.subject.spec, evidence.base
     if spec is None:
         return

@@ -1,4 +1,4 @@
-"""A start from the first batch that is forgotten, or that one sample spoils."""
+"""An initialisation from the first batch that is not saved, or that one sample spoils."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
     explains=frozenset({"state_dict_restores"}),
 )
 def start_not_saved(evidence: Evidence) -> Iterator[Fit]:
-    """A restored layer sets itself again from the next training batch."""
+    """A restored layer initialises itself again from the next training batch."""
     subject = evidence.subject
     if subject.unstarted is None:
         return
@@ -47,7 +47,7 @@ def start_not_saved(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"first_batch_is_safe"}),
 )
 def start_from_one_sample(evidence: Evidence) -> Iterator[Fit]:
-    """A first batch of one sample gives NaN parameters, one of two does not."""
+    """A first batch of one sample makes parameters NaN; one of two samples does not."""
     unstarted, spoilt = evidence.subject.unstarted, {}
     own = evidence.subject.unwrap(evidence.trial().layer)
     if unstarted is None and not hasattr(own, "initialize"):

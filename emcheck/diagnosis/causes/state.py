@@ -1,4 +1,4 @@
-"""What a layer remembers: caches, modes, noise."""
+"""Causes in a layer's state: stale caches, remembered calls, modes, noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
     explains=frozenset({"nothing_goes_stale", "state_dict_restores", "train_and_eval_agree"}),
 )
 def stale(evidence: Evidence) -> Iterator[Fit]:
-    """After an update an output is, bit for bit, that of the parameters before."""
+    """An output comes from a stale cache: after an update it still has its old value."""
     for training in (True, False):
         trial = evidence.trial()
         x, z = evidence.sample_pair
@@ -63,7 +63,7 @@ def stale(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("remembers_last_call", rank=SEEN, when=("forward_undoes_inverse",), explains=INVERSE)
 def remembers(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse of the latent that forward returned last differs from the same on a copy."""
+    """The inverse looks up the last forward call instead of computing."""
     trial = evidence.trial()
     layer, other = copy_layer(trial.layer), copy_layer(trial.layer)
     z, _ = call(layer, trial.x)
@@ -82,7 +82,7 @@ def remembers(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("randomness_inside", rank=SEEN - 1, when=("calls_are_deterministic",), explains=ANY)
 def randomness(evidence: Evidence) -> Iterator[Fit]:
-    """Two calls differ, and do not after ``torch.manual_seed``: noise from the global generator."""
+    """A call draws random numbers, from torch's global generator or from one of its own."""
     trial = evidence.trial()
     x, z = evidence.sample_pair
     outputs = []
@@ -109,7 +109,7 @@ def randomness(evidence: Evidence) -> Iterator[Fit]:
     explains=frozenset({"train_and_eval_agree", "nothing_goes_stale", "state_dict_restores"}),
 )
 def mode_dependent(evidence: Evidence) -> Iterator[Fit]:
-    """``eval()`` changes outputs, of copies that were never called before."""
+    """``train()`` and ``eval()`` compute different outputs on equal copies."""
     trial = evidence.trial()
     x, z = evidence.sample_pair
     train, held = (
@@ -130,7 +130,7 @@ def mode_dependent(evidence: Evidence) -> Iterator[Fit]:
 
 
 def changed_state(layer: nn.Module, run: object) -> list[str]:
-    """Names in the state_dict that a call changes."""
+    """Return the names in the state_dict that a call changes."""
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     with torch.no_grad():
         run()  # type: ignore[operator]
@@ -139,6 +139,6 @@ def changed_state(layer: nn.Module, run: object) -> list[str]:
 
 
 def untouched(evidence: Evidence) -> tuple[Trial, Tensor]:
-    """A trial of the base case and data that suit an initialisation."""
+    """Return a trial of the base case, and data that suit an initialisation."""
     trial = evidence.trial(replace(evidence.base, batch=4))
     return trial, 3 * trial.x + 2

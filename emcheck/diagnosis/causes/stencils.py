@@ -17,7 +17,7 @@ from emcheck.oracle.precision import Array
 
 @hypothesis("dilation_ignored", rank=MECHANISM, when=UNDONE, explains=INVERSE)
 def other_dilation(evidence: Evidence) -> Iterator[Fit]:
-    """The taps of ``J_g^-1`` are those of ``J_f`` at distances divided by a whole number."""
+    """The inverse ignores the dilation: its taps are forward's at distances divided by it."""
     factors = [_dilation(m) for m in broken_pairs(evidence)]
     if factors and None not in factors and len(set(factors)) == 1 and len(factors) >= 1:
         D = factors[0]
@@ -44,7 +44,7 @@ def _dilation(m: Maps) -> int | None:
 
 
 def _stencil(A: Array, m: Maps) -> dict[tuple[int, int], Array]:
-    """Nonzero taps ``(C, C)`` by distance, each read at the first pixel that has it."""
+    """Return the nonzero taps ``(C, C)`` by distance, each from the first pixel that has it."""
     C, H, W = m.case.event
     blocks = A.reshape(C, H, W, C, H, W)
     spare = m.unit * float(np.abs(A).max())
@@ -58,7 +58,7 @@ def _stencil(A: Array, m: Maps) -> dict[tuple[int, int], Array]:
 
 @hypothesis("taps_ignored_by_inverse", rank=MECHANISM + 3, when=UNDONE, explains=INVERSE | FORWARD)
 def masks_differ(evidence: Evidence) -> Iterator[Fit]:
-    """``J_g^-1`` is ``J_f`` with some entries zero, or the other way round: two masks."""
+    """The inverse ignores weights that forward uses: ``J_g^-1`` is ``J_f`` with some entries 0."""
     counts = []
     for m in broken_pairs(evidence):
         spare = m.unit * float(np.abs(m.F).max())
@@ -79,7 +79,7 @@ def masks_differ(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("border_differs", rank=MECHANISM + 2, when=UNDONE, explains=INVERSE | FORWARD)
 def border(evidence: Evidence) -> Iterator[Fit]:
-    """``J_g^-1`` and ``J_f`` differ in rows of border pixels only: padding."""
+    """The directions pad differently: ``J_g^-1`` and ``J_f`` differ in border rows only."""
     counts = []
     for m in broken(evidence.wide_maps):
         inside = interior(~m.same(m.F, m.implied), m)
@@ -96,7 +96,7 @@ def border(evidence: Evidence) -> Iterator[Fit]:
 
 
 def interior(differ: Array, m: Maps) -> int | None:
-    """The number of inner pixels, if the rows that differ are those of the border only."""
+    """Return the number of inner pixels if only rows of border pixels differ, else None."""
     if len(m.case.event) != 3 or not differ.any():
         return None
     H, W = m.case.event[1:]

@@ -15,7 +15,7 @@ _CHECK = "inverse_meets_its_tolerance"
 
 @hypothesis("tolerance_ignored", rank=SEEN, when=(_CHECK,), explains=frozenset({_CHECK}))
 def tolerance_ignored(evidence: Evidence) -> Iterator[Fit]:
-    """The same bits come back at the loosest and at the tightest tolerance."""
+    """The inverse ignores its tolerance: the loosest and the tightest give the same bits."""
     if not callable(evidence.subject.tolerance):
         return
     trial = evidence.trial(replace(evidence.base, style="trained"))
@@ -31,7 +31,7 @@ def tolerance_ignored(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("tolerance_missed", rank=SEEN, when=(_CHECK,), explains=frozenset({_CHECK}))
 def tolerance_missed(evidence: Evidence) -> Iterator[Fit]:
-    """It gets better as the tolerance is tightened, by the root of it."""
+    """The inverse meets only the square root of its tolerance."""
     if not callable(evidence.subject.tolerance):
         return
     trial = evidence.trial(replace(evidence.base, style="trained"))

@@ -1,4 +1,4 @@
-"""What shows on wide data, outside a domain, or in a part of it."""
+"""Causes that show on wide data, outside the layer's domain, or in part of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from emcheck.result import Ending
 
 @hypothesis("outside_domain", rank=SEEN - 6, when=(*UNDONE, *WRONG), explains=ANY)
 def outside_domain(evidence: Evidence) -> Iterator[Fit]:
-    """Forward is NaN for many ordinary numbers, at initial parameters, in every dtype."""
+    """Ordinary data lie outside the layer's domain: forward is not finite at initial parameters."""
     trial = evidence.trial(replace(evidence.base, style="initial", batch=64))
     if not evidence.subject.anywhere or trial.case.scale != "unit":
         return
@@ -47,7 +47,7 @@ def outside_domain(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("leaves_range", rank=SEEN + 8, when=(*UNDONE, *WRONG), explains=LOGDET_OF_ROWS)
 def leaves_range(evidence: Evidence) -> Iterator[Fit]:
-    """NaN or infinity in float32 where the same layer in float64 gives an ordinary number."""
+    """An intermediate value leaves the range of float32; float64 gives an ordinary number."""
     for finding in evidence.findings:
         if finding.case.dtype != torch.float32 or not evidence.subject.doubles:
             continue
@@ -72,7 +72,7 @@ def leaves_range(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _in_both_ranges(trial: Trial) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """What forward, its log-det and the inverse are in float32 and in float64."""
+    """Yield forward, its log-det and the inverse, each in float32 and in float64."""
     narrow, wide = call(copy_layer(trial.layer), trial.x), trial.reference(trial.x)
     yield from zip(("forward", "the log-det"), narrow, wide, strict=True)
     if trial.has("inverse"):
@@ -83,14 +83,14 @@ def _in_both_ranges(trial: Trial) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 @hypothesis("wrong_in_a_region", rank=MECHANISM + 5, when=UNDONE, explains=INVERSE)
 def wrong_in_a_region(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse is right for most latents and wrong for those in one interval."""
+    """The inverse is wrong only for latents in one or a few intervals."""
     known = _entries(evidence)
     if known is None:
         return
     wrong, values, channels = known
     right = ~wrong
     if wrong.sum() < 4 or right.sum() < max(4, 0.3 * len(wrong)):
-        return  # a part of the data must be right for a region to be told
+        return  # without enough right entries no region stands out
     for name, v in (("|z|", np.abs(values)), ("z", values)):
         groups = [np.ones_like(wrong)], [channels == c for c in np.unique(channels[wrong])]
         if not any(all(_few_intervals(v[g], wrong[g]) for g in some) for some in groups):
@@ -113,14 +113,14 @@ def wrong_in_a_region(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _few_intervals(v: Array, wrong: Array) -> bool:
-    """Whether what is wrong lies in a few intervals in which nothing is right."""
+    """Whether the wrong entries form a few intervals that contain no right entry."""
     ordered = wrong[np.argsort(v)]
     runs = int(np.diff(ordered.astype(int), prepend=0).clip(min=0).sum())
     return runs <= max(1, min(6, int(wrong.sum()) // 4))
 
 
 def _entries(evidence: Evidence) -> tuple[Array, Array, Array] | None:
-    """Which entries do not come back, the latent and the channel of each, at several widths."""
+    """Return for each entry, at two widths: whether it is wrong, its latent, its channel."""
     wrong, values, channels = [], [], []
     for scale in ("unit", "wide4"):
         trial = evidence.trial(replace(evidence.base, batch=24, scale=scale))
@@ -138,7 +138,7 @@ def _entries(evidence: Evidence) -> tuple[Array, Array, Array] | None:
 
 @hypothesis("off_by_a_turn", rank=SEEN - 1, when=UNDONE, explains=ANY)
 def off_by_a_turn(evidence: Evidence) -> Iterator[Fit]:
-    """Where the round trip is wrong it is wrong by one and the same number: a turn."""
+    """The round trip, where it is wrong, is off by multiples of one number: a full turn."""
     moved = []
     for case in evidence.spread[:4]:
         trial = evidence.trial(replace(case, batch=16))
@@ -187,7 +187,7 @@ def nan_gradient(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("does_not_end", rank=SEEN - 8, when=ANY, explains=ANY, ends_search=True)
 def does_not_end(evidence: Evidence) -> Iterator[Fit]:
-    """A call did not end within its time limit, where others of its kind do."""
+    """A call does not end within its time limit."""
     late = [
         found
         for found in evidence.findings

@@ -1,1 +1,1 @@
-"""Measurements on a failing layer, which the causes are tested against."""
+"""Measurements on a failing layer, against which causes are tested."""

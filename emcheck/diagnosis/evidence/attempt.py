@@ -1,4 +1,4 @@
-"""Measurements on layers of unknown make, which may raise anything."""
+"""Measurements on layers, which may raise any exception."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def attempt(measure: Callable[[], T]) -> T | None:
-    """What ``measure()`` returns, or None where it raises: no evidence from it."""
+    """Return ``measure()``, or None, which is no evidence, if it raises."""
     try:
         return measure()
     except Exception:
@@ -17,5 +17,5 @@ def attempt(measure: Callable[[], T]) -> T | None:
 
 
 def attempts(measures: list[Callable[[], T]]) -> tuple[T, ...]:
-    """The results of those that did not raise."""
+    """Return the results of the measurements that neither raise nor return None."""
     return tuple(found for measure in measures if (found := attempt(measure)) is not None)

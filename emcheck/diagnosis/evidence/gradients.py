@@ -1,4 +1,4 @@
-"""Gradients of the four outputs of a layer: what autograd says, what differences say."""
+"""Gradients of the four outputs of a layer, by autograd and by differences."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ CHECK_OF = {
 class Slope:
     """The derivative of one output along a random direction of the input or a parameter.
 
-    ``got`` is by autograd, ``true`` by central differences, ``bound`` what they may differ
-    by; ``missing`` says that the gradient is exactly zero or does not exist, ``cut`` that the
+    ``got`` is by autograd, ``true`` by central differences, ``bound`` the most by which they may
+    differ; ``missing`` says that the gradient is exactly 0 or does not exist, ``cut`` that the
     output does not require a gradient at all.
     """
 
@@ -49,7 +49,7 @@ class Slope:
 
 
 def slopes(scene: Scene) -> tuple[Slope, ...]:
-    """All outputs by all tensors, at a small float64 case."""
+    """Return the slope of every output for every tensor, in a small float64 case."""
     case = scene.subject.clip(replace(scene.base, batch=2), 3, 3)
     groups = attempts([partial(_of_output, scene.trial(case), output) for output in CHECK_OF])
     return tuple(slope for group in groups for slope in group)

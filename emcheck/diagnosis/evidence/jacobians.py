@@ -1,4 +1,4 @@
-"""Both directions of a layer as matrices, and its definition as one."""
+"""Jacobians of both directions of a layer, and of its definition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _U64 = Arithmetic.of(torch.float64)
 
 @dataclass(frozen=True)
 class Maps:
-    """One sample ``x`` (flat), its image ``z`` and what the inverse makes of that, ``xh``.
+    """One sample ``x`` (flat), its image ``z``, the inverse ``xh`` of that, and Jacobians.
 
     ``F = dz/dx`` at x; ``G`` the inverse's Jacobian at z; ``D`` the definition's at x and
     ``defined`` its value, where there is one.
@@ -46,18 +46,18 @@ class Maps:
 
     @cached_property
     def unit(self) -> float:
-        """``n kappa u`` with the threshold of T9: what a product or inverse may err by."""
+        """``n kappa u`` with the threshold of T9: the error bound of a product or an inverse."""
         n = len(self.F)
         return THRESHOLDS["T9"] * bounds.dense_logdet(n, self.condition, 1, 0.0, _U64)
 
     @cached_property
     def implied(self) -> Array:
-        """The forward map that the inverse would be right for, ``G^-1``."""
+        """The forward Jacobian for which the inverse would be right, ``G^-1``."""
         assert self.G is not None
         return np.asarray(np.linalg.inv(self.G))
 
     def close(self, A: Array, B: Array) -> bool:
-        """Equal up to rounding, relative to the largest entry of either."""
+        """Whether all entries are equal up to rounding, relative to the largest of either."""
         return bool(self.same(A, B).all())
 
     def same(self, A: Array, B: Array) -> Array:
@@ -69,7 +69,7 @@ class Maps:
 
 
 def measure_maps(scene: Scene, cases: Sequence[Case]) -> tuple[Maps, ...]:
-    """Maps at the first sample of each case, where they can be formed."""
+    """Return the maps at the first sample of each case, where they can be formed."""
     return attempts([lambda case=case: _maps(scene.trial(case)) for case in cases])  # type: ignore[misc]
 
 
@@ -90,7 +90,7 @@ def _maps(trial: Trial) -> Maps:
 
 
 def _inverse_map(trial: Trial, z: torch.Tensor) -> Array | None:
-    """The inverse's Jacobian; column by column if it has no gradients and is affine."""
+    """Return the inverse's Jacobian; by columns if autograd fails and the inverse is affine."""
     G = attempt(lambda: trial.by_autograd(z[0]) if _differentiable(trial, z) else None)
     if G is None or not np.isfinite(G).all() or not np.linalg.svd(G, compute_uv=False)[-1] > 0:
         G = _by_columns(trial, z)
@@ -98,7 +98,7 @@ def _inverse_map(trial: Trial, z: torch.Tensor) -> Array | None:
 
 
 def _differentiable(trial: Trial, z: torch.Tensor) -> bool:
-    """Whether autograd sees through the inverse at all."""
+    """Whether autograd can differentiate the inverse at all."""
     with torch.enable_grad():
         given = z[:1].clone().requires_grad_(True)
         out = copy_layer(trial.layer).inverse(given)[0]  # type: ignore[operator]

@@ -28,11 +28,11 @@ U64 = Arithmetic.of(torch.float64)
 
 @dataclass(frozen=True)
 class LogdetExample:
-    """One batch: what came, what the Jacobians say, and by how much a correct one may differ.
+    """One batch: the returned log-dets, those of the Jacobians, and the permitted difference.
 
-    ``got``, ``expected``, ``bound`` are ``(B,)``; ``terms`` holds natural log-dets by name,
-    ``(B,)`` each, of submodules as they were called and of parameters alone; ``x`` and ``z``
-    are the two ends, ``opposite`` the log-det of the other direction at the same input and
+    ``got``, ``expected``, ``bound`` are ``(B,)``. ``terms`` holds possible terms of the log-det by
+    name, ``(B,)`` each: of submodules as they were called, and of parameters. ``x`` and ``z`` are
+    data and latents, ``opposite`` is the log-det of the other direction at the same input and
     ``opposite_there`` that at the output.
     """
 
@@ -60,7 +60,7 @@ class LogdetExample:
 
 
 def logdet_examples(scene: Scene, inverse: bool) -> tuple[LogdetExample, ...]:
-    """Examples over the evidence's spread of cases; those that cannot be judged are left out."""
+    """Return examples over the spread of cases; those that cannot be judged are left out."""
     return attempts([partial(_example, scene.trial(case), inverse) for case in scene.spread])
 
 
@@ -109,7 +109,7 @@ def _or_nan(logdet: Tensor | None, batch: int) -> Array:
 
 
 def _usable(J: Array) -> bool:
-    """Finite, square and far enough from singular for its log-det to be judged."""
+    """Whether J is finite, square and far enough from singular for its log-det to be judged."""
     if J.shape[0] != J.shape[1] or not np.isfinite(J).all():
         return False
     singular = np.linalg.svd(J, compute_uv=False)

@@ -1,4 +1,4 @@
-"""Measurements that several hypotheses share, made when first asked for."""
+"""Measurements that several hypotheses share, each made on first use."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from emcheck.diagnosis.evidence.logdets import LogdetExample, logdet_examples
 from emcheck.diagnosis.evidence.scene import LARGEST, Scene
 from emcheck.diagnosis.evidence.sizes import SizeVerdict, size_verdicts
 
-#: Rows of an image with pixels that a kernel of size 7 (or 5, 3) does not tie to the border.
+#: Heights of images with pixels out of reach of the border for a kernel of size 7, 5 or 3.
 _WIDE = (8, 6, 4)
 
 OUTPUTS = ("latent", "logdet", "inverse", "inverse logdet")
 
 
 class Evidence(Scene):
-    """What can be measured about a failing layer, each measurement made when first asked for."""
+    """The measurements on a failing layer, each made on first use."""
 
     @cached_property
     def logdets(self) -> tuple[LogdetExample, ...]:
@@ -35,7 +35,7 @@ class Evidence(Scene):
 
     @cached_property
     def inverse_logdets(self) -> tuple[LogdetExample, ...]:
-        """The same of the inverse; none where it returns ``x`` alone."""
+        """The same for the inverse; empty if it returns ``x`` alone."""
         return logdet_examples(self, inverse=True) if self.trial().has("inverse_logdet") else ()
 
     @cached_property
@@ -59,7 +59,7 @@ class Evidence(Scene):
 
     @cached_property
     def sizes(self) -> tuple[SizeVerdict, ...]:
-        """At which sizes the failing kinds of checks pass and fail."""
+        """Verdicts over a grid of image sizes."""
         return size_verdicts(self)
 
     @cached_property
@@ -76,7 +76,7 @@ class Evidence(Scene):
         return found
 
     def alike(self, a: Tensor, b: Tensor) -> bool:
-        """Equal up to rounding, relative to the largest entry (rule T9, normwise)."""
+        """Whether they are equal up to rounding, relative to the largest entry (T9, normwise)."""
         size = max(float(a.abs().max()), float(b.abs().max()))
         return bool(((a - b).abs() <= self.unit * size).all())
 

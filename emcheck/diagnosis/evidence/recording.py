@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from emcheck.adapters import unadapted
 from emcheck.oracle.precision import Array
 
-#: Methods of a submodule whose second result (or only one) is its log-det.
+#: Methods of a submodule whose second result is its log-det.
 _METHODS = ("forward", "inverse")
 
 
 class Recorder:
-    """Notes the log-dets that submodules return, in a copy of a layer made for this.
+    """Records the log-dets that submodules return; it changes the layer, which must be a copy.
 
     The methods ``forward`` and ``inverse`` of each submodule are wrapped on the instance, so
-    that a call past ``__call__`` is seen as well.
+    that calls that bypass ``__call__`` are recorded too.
     """
 
     def __init__(self, layer: nn.Module, batch: int) -> None:
@@ -26,7 +26,7 @@ class Recorder:
         self.calls: list[tuple[str, str, Array]] = []
         whole = unadapted(layer)
         for name, module in layer.named_modules():
-            if name and module is not whole:  # what an adapter holds is no part of the layer
+            if name and module is not whole:  # not the layer itself inside its adapter
                 for method in _METHODS:
                     self._wrap(module, name, method)
 
@@ -58,7 +58,7 @@ class Recorder:
             self.calls.append((name, method, np.broadcast_to(numbers.reshape(-1), (self.batch,))))
 
     def terms(self) -> dict[str, Array]:
-        """``log-det of `name``` -> ``(B,)``; further calls of a submodule count if they differ."""
+        """Return log-dets ``(B,)`` by name; further calls of a submodule count if they differ."""
         found: dict[str, Array] = {}
         for name, method, numbers in self.calls:
             what = "the log-det" if method == "forward" else "the inverse log-det"

@@ -1,4 +1,4 @@
-"""What has failed, and the cases on which it is looked at again."""
+"""The findings on a failing layer, and the cases in which it is measured again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emcheck.result import Result
 #: Jacobians of events with more entries than this are not formed.
 LARGEST = 120
 
-#: Styles and batch sizes of the examples, in turn: signs of both kinds, B that is not C.
+#: Styles and batch sizes of the examples, in turn: both signs, and a B that is not C.
 _STYLES = ("trained", "mixed", "trained", "mixed", "trained", "mixed")
 _BATCHES = (3, 2, 1, 3, 1, 2)
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 class Scene:
-    """A failing layer: its findings, and cases like the failing ones to measure it on.
+    """A failing layer with its findings, and cases like the failing ones in which to measure it.
 
     Everything is cached and deterministic; layers are fresh or copies.
     """
@@ -53,7 +53,7 @@ class Scene:
         raise LookupError(f"expected a finding of {checks}, got {sorted(self.failing)}")
 
     def is_infinite(self, check: str) -> bool:
-        """Whether a finding of this check is a number that is not finite, or none at all."""
+        """Whether a finding of this check has a number that is not finite, or none."""
         found = [f.result for f in self.findings if f.check == check]
         return any(not math.isfinite(result.got) for result in found)
 
@@ -106,7 +106,7 @@ class Scene:
 
 
 def _neighbours(event: Event, step: int) -> Iterator[Event]:
-    """Turned around, one axis a little longer or shorter."""
+    """Yield the event with its spatial axes reversed, then with one axis longer or shorter."""
     C, *space = event
     if not space:
         return

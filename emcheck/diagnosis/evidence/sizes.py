@@ -1,4 +1,4 @@
-"""At which sizes, channel counts and options a failing layer is right."""
+"""Verdicts on a failing layer at other sizes, channel counts and options."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from emcheck.checks.core import CHECKS, run_check
 from emcheck.diagnosis.evidence.scene import Scene
 from emcheck.result import Verdict
 
-#: H and W in multiples of what the layer asks for: each parity, single rows, squares.
+#: H and W in multiples of the layer's step: each parity, single rows, squares.
 SPACES = (
     (1, 1), (1, 4), (4, 1), (2, 2), (3, 3), (2, 3), (3, 2), (4, 4), (4, 5), (5, 4), (5, 5),
     (6, 3), (3, 6), (5, 3), (3, 5), (5, 6),
 )  # fmt: skip
 
-#: What "right" means: these of the checks, as far as they apply.
+#: A layer is right if it passes those of these checks that apply.
 _JUDGES = (
     "forward_matches_definition",
     "logdet_matches_definition",
@@ -28,14 +28,14 @@ _JUDGES = (
 
 @dataclass(frozen=True)
 class SizeVerdict:
-    """Whether the layer is right in a case, and which check said otherwise."""
+    """A case and the check that failed there; ``wrong`` is empty if the layer is right."""
 
     case: Case
     wrong: tuple[str, ...]
 
 
 def verdict_at(scene: Scene, case: Case) -> SizeVerdict | None:
-    """None where the layer does not take the case, or where nothing can be judged."""
+    """Judge one case; None if the layer does not accept it, or if nothing can be judged."""
     if not scene.accepts(case):
         return None
     wrong, judged = [], 0
@@ -51,7 +51,7 @@ def verdict_at(scene: Scene, case: Case) -> SizeVerdict | None:
 
 
 def size_verdicts(scene: Scene) -> tuple[SizeVerdict, ...]:
-    """Verdicts over a grid of sizes, for events with space."""
+    """Return verdicts over a grid of sizes, for events with spatial axes."""
     return tuple(
         verdict for case in _sized(scene) if (verdict := verdict_at(scene, case)) is not None
     )

@@ -1,4 +1,4 @@
-"""Natural log-dets of parameters: what a forgotten or doubled term may be."""
+"""Log-det terms of parameters, which a layer may have forgotten or doubled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from emcheck.oracle.precision import Array
 def parameter_terms(
     layer: nn.Module, x: Tensor, unwrap: Callable[[nn.Module], nn.Module]
 ) -> dict[str, Array]:
-    """``log-det of a parameter`` -> ``(B,)``, one pixel's and ``H W`` times it.
+    """Return log-det terms ``(B,)`` by name, each for one pixel and for all pixels.
 
-    For a square matrix ``log|det|`` and ``sum log|diagonal|``; for a kernel the same of its
-    centre tap; for anything ``sum log|p|`` and ``sum p``.
+    A square matrix has ``log|det|`` and ``sum log|diagonal|``, a kernel the same of its centre
+    tap; every tensor has ``sum log|p|`` and ``sum p``.
     """
     pixels = int(np.prod(x.shape[2:])) if x.dim() > 2 else 1
     found: dict[str, Array] = {}
@@ -34,7 +34,7 @@ def parameter_terms(
 
 
 def pixel_letters(rank: int) -> str:
-    """The sizes of space by name, for an event of this rank."""
+    """Return the letters of the spatial sizes, for an event of this rank."""
     return {2: "L", 3: "H W", 4: "D H W"}.get(rank, "pixels")
 
 

@@ -21,7 +21,7 @@ def _wide(A: Array) -> Array:
 
 
 def _references(A: Array) -> list[tuple[complex, float, float]]:
-    """Sign (or phase), log-det and ``kappa_F`` of each matrix by NumPy in double precision."""
+    """Return sign (or phase), log-det and ``kappa_F`` by NumPy in double precision."""
     return [
         (complex(sign), float(logdet), bounds.condition(matrix, np.linalg.inv(matrix)))
         for matrix, (sign, logdet) in ((M, np.linalg.slogdet(M)) for M in _wide(A))
@@ -29,7 +29,7 @@ def _references(A: Array) -> list[tuple[complex, float, float]]:
 
 
 def _logdets(label: str, A: Array, logdets: Array) -> Case:
-    """Log-dets of a batch, ``log|det| + i phase``: the same bound holds for both parts."""
+    """Compare the log-dets of a batch, ``log|det| + i phase``: one bound holds for both parts."""
     u, n = bounds.unit_roundoff(A.dtype), A.shape[-1]
     ratio = 0.0
     for found, (sign, true, condition) in zip(logdets, _references(A), strict=True):
@@ -74,7 +74,7 @@ def batched_solve() -> Iterator[Case]:
 def batched_complex() -> Iterator[Case]:
     """slogdet and solve of complex matrices: few large ones, then many small ones.
 
-    The many are those of the periodic layers, one C x C matrix for each frequency.
+    The many small ones are those of the periodic layers, one C x C matrix for each frequency.
     """
     for batch, n, dtype in sweep("complex128", "complex64", FREQUENCIES):
         A, B = gaussian(batch, n, n, dtype), gaussian(batch, n, n + 1, dtype)[..., :2]

@@ -16,7 +16,7 @@ from emcheck.doctor.case import Case
 
 @dataclass(frozen=True)
 class Shape:
-    """``x`` is ``(B, C, H, W)``, ``w`` is ``(C, C, k, k)``, dilation ``D``."""
+    """The sizes of a case: ``x`` is ``(B, C, H, W)``, ``w`` is ``(C, C, k, k)``, dilation ``D``."""
 
     B: int
     C: int
@@ -46,7 +46,7 @@ SHAPES = (
 
 
 def _taps(shape: Shape, wide: Array) -> Iterator[tuple[int, int, Array]]:
-    """Each tap ``(a, b)`` with the window of the padded image that it multiplies."""
+    """Yield each tap ``(a, b)`` with the window of the padded image that it multiplies."""
     for a, b in np.ndindex(shape.k, shape.k):
         i, j = a * shape.D, b * shape.D
         yield a, b, wide[..., i : i + shape.H, j : j + shape.W]
@@ -77,7 +77,7 @@ def _gradients(shape: Shape, x: Array, w: Array, g: Array) -> tuple[Array, Array
 
 
 def _forward(shape: Shape, dtype: str, x: Array, w: Array) -> Iterator[Case]:
-    """Both padding modes in both memory layouts."""
+    """Compare both padding modes in both memory layouts."""
     u, terms = bounds.unit_roundoff(dtype), shape.C * shape.k**2
     for mode, torch_mode in (("constant", "constant"), ("wrap", "circular")):
         true = _definition(shape, x, w, mode)
@@ -92,7 +92,7 @@ def _forward(shape: Shape, dtype: str, x: Array, w: Array) -> Iterator[Case]:
 
 
 def _backward(shape: Shape, dtype: str, x: Array, w: Array) -> Iterator[Case]:
-    """The convolution's own zero padding, and its gradients."""
+    """Compare the convolution's own zero padding and its gradients."""
     g = np.roll(x, 1, axis=-1)
     image, weight = (torch.tensor(array, requires_grad=True) for array in (x, w))
     z = F.conv2d(image, weight, padding=shape.reach, dilation=shape.D)

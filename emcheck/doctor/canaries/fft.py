@@ -50,7 +50,7 @@ def _compare(label: str, found: torch.Tensor, true: Array) -> Case:
 
 
 def _cases(x: Array, spectrum: Array, label: str) -> Iterator[Case]:
-    """Both directions of the half and of the full spectrum of one batch of real images."""
+    """Compare both directions of the half and the full spectrum of one batch of real images."""
     half, complex_dtype = x.shape[-1] // 2 + 1, np.result_type(x.dtype, np.complex64)
     image, full = torch.tensor(x), torch.tensor(spectrum.astype(complex_dtype))
     yield _compare(f"rfft2 {label}", torch.fft.rfft2(image), spectrum[..., :half])

@@ -1,4 +1,4 @@
-"""NumPy and SciPy, on which the oracles stand, against exact and multi-precision results."""
+"""NumPy and SciPy, on which the oracles rely, against exact and multi-precision results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def logdet_case(label: str, sign: float, logdet: float, known: Known, condition:
 
 
 def exactly_known() -> Iterator[tuple[Known, float]]:
-    """Matrices of known log-det with their kappa_F: small, ill-conditioned, large."""
+    """Yield matrices of known log-det with their kappa_F: small, ill-conditioned, large."""
     for A in (gaussian(1, 4, seed=1)[0], hilbert(8), hilbert(10)):
         known, singular = multiprecision(A)
         yield known, float(np.linalg.norm(singular) * np.linalg.norm(1 / singular))
@@ -34,7 +34,7 @@ def exactly_known() -> Iterator[tuple[Known, float]]:
 
 
 def _wide(matrix: Array) -> Array:
-    """In extended precision NumPy multiplies without BLAS: a judge apart from the accused."""
+    """Convert to extended precision, in which NumPy multiplies without the BLAS under test."""
     return matrix.astype(np.clongdouble if np.iscomplexobj(matrix) else np.longdouble)
 
 

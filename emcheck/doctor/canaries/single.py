@@ -1,4 +1,4 @@
-"""torch's factorisations that are sound where batched LU is not: canaries of the fallback."""
+"""Self-tests of the fallback: torch's factorisations that are sound where batched LU is not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def single_lu() -> Iterator[Case]:
 
 
 def _triangle(A: Array, upper: bool) -> Array:
-    """Unit diagonal and entries divided by n, lest the solution grow like 2^n."""
+    """Set a unit diagonal and divide the rest by n, so that solutions do not grow like 2^n."""
     strict = np.triu(A, 1) if upper else np.tril(A, -1)
     n = A.shape[-1]
     return np.asarray(strict / n + np.eye(n, dtype=A.dtype))
