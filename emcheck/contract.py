@@ -74,3 +74,13 @@ def validate_kernel_size(value: int) -> int:
     if validate_positive("kernel_size", value) % 2 == 0:
         raise ValueError(f"expected an odd kernel_size, got {value}")
     return value
+
+
+def refuse_zero(values: Tensor, what: str) -> None:
+    """Raise ``ValueError`` naming the first zero of ``values``: the layer is singular there."""
+    values = values.detach()
+    if not bool(values.all()):
+        index = (values == 0).nonzero()[0].tolist()
+        raise ValueError(
+            f"expected a nonzero {what}, got 0 at index {index}: the layer is singular"
+        )

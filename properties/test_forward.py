@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emcheck.solve import Link, convolve_masked
 from emcheck.solve import choose as choosing
-from emcheck.solve.forward import _by_conv2d, _plan
+from emcheck.solve.forward import _by_conv2d, plan_of
 
 #: Unit roundoffs that sums of at most a thousand products of unit size may be off.
 ROUNDINGS = 100
@@ -59,7 +59,7 @@ def test_compiled_code_computes_what_conv2d_does(
 ) -> None:
     inputs, links = drawn
     x, _, *weights = inputs
-    assert _plan(inputs, x, weights, links) is not None
+    assert plan_of(inputs, x, weights, links, len(links) + 2) is not None
     found = outputs_and_gradients(convolve_masked, inputs, links)
     wide = [tensor.double() for tensor in inputs]
     expected = outputs_and_gradients(_by_conv2d, wide, links)
@@ -105,7 +105,7 @@ def test_threads_and_repetitions_change_no_bit() -> None:
     [
         ((0, 3, 4, 4), PAIR, "no sample"),
         ((1, 3, 4, 4), PAIR, "most lanes would be idle"),
-        ((16, 12, 64, 64), PAIR, "larger than the cache"),
+        ((16, 12, 96, 96), PAIR, "larger than the cache"),
         ((16, 3, 4, 4), (PAIR[0], Link("raster", False, 1)), "two kinds of taps"),
     ],
 )
@@ -114,7 +114,7 @@ def test_the_rest_is_left_to_conv2d(
 ) -> None:
     inputs = chain(shape, links, 3, torch.float32)
     x, bias, *weights = inputs
-    assert _plan(inputs, x, weights, links) is None, why
+    assert plan_of(inputs, x, weights, links, len(links) + 2) is None, why
     z, logabsdet = convolve_masked(x, weights, links, bias)
     assert z.shape == shape
     assert logabsdet.shape == ()

@@ -31,6 +31,7 @@ from benches.cells import (
 )
 from benches.timing import Budget
 from emcheck.layers import AutoregressiveConv2d, Conv1x1
+from emcheck.solve import live_weight
 from emcheck.solve.choose import Solver
 from emcheck.specs import REGISTRY
 from studies.contests.baselines import dense_triangular, jacobi, paper, row_by_row
@@ -158,7 +159,7 @@ def test_baselines_solve_the_same_system(solve: Solver, kernel_size: int, dilati
     x = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():
         z, _ = layer(x)
-        found = solve(layer.weight * layer.live, z, "square", False, dilation)
+        found = solve(live_weight(layer.weight, layer.link), z, "square", False, dilation)
     assert torch.allclose(found, x, rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="expected a square mask"):
         solve(layer.weight, z, "raster", False, dilation)

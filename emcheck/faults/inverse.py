@@ -8,12 +8,12 @@ from torch import Tensor
 from emcheck.faults.core import Faulty, fault
 from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, Conv1x1PLU, PeriodicConv2d
 from emcheck.layers._tools import pixels_back, pixels_last, triangular_solve
-from emcheck.solve import solve_masked
+from emcheck.solve import live_weight, solve_masked
 
 
 def _solve(layer: AutoregressiveConv2d, z: Tensor, weight: Tensor, dilation: int) -> Tensor:
     """Solve by ``layer``'s own substitution, with another weight or dilation."""
-    live = weight * layer.live.to(weight)
+    live = live_weight(weight, layer.link)
     return solve_masked(live, z, mask=layer.mask, reverse=layer.reverse, dilation=dilation)
 
 

@@ -10,28 +10,36 @@ from torch.nn import functional as F
 
 from emcheck.faults.core import Faulty, fault
 from emcheck.layers import AutoregressiveConv2d, EmergingConv2d
-from emcheck.solve import live_taps, solve_masked
+from emcheck.solve import live_taps, live_weight, solve_masked
 
 
 class _OwnMask(AutoregressiveConv2d):
-    """An autoregressive convolution whose forward uses the buffer ``live``, whatever it holds."""
+    """An autoregressive convolution that multiplies its weight by the mask ``live``."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        live = live_taps(channels, self.kernel_size, self.mask, self.reverse)
+        self.live: Tensor
+        self.register_buffer("live", self.edited(live).to(self.weight), persistent=False)
+
+    def edited(self, live: Tensor) -> Tensor:
+        """Return the mask to use, made from the right one, ``(C, C, k, k)``."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet, reach = self.log_det(x), self.kernel_size // 2 * self.dilation
         weight = self.weight * self.live
         return F.conv2d(x, weight, padding=reach, dilation=self.dilation), logdet
 
-
-class _OtherMask(_OwnMask):
-    """An autoregressive convolution whose mask is edited after it was made."""
-
-    def __init__(self, channels: int, **options: Any) -> None:
-        super().__init__(channels, **options)
-        self.live = self.edited(self.live.clone())
-
-    def edited(self, live: Tensor) -> Tensor:
-        """Return the wrong mask, made from the right one, ``(C, C, k, k)``."""
-        raise NotImplementedError
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x = solve_masked(
+            self.weight * self.live,
+            z,
+            mask=self.mask,
+            reverse=self.reverse,
+            dilation=self.dilation,
+        )
+        return x, -self.log_det(z)
 
 
 @fault(
@@ -41,7 +49,7 @@ class _OtherMask(_OwnMask):
     case={"event": (3, 4, 5)},
     cause="mask_too_strict",
 )
-class MaskTooStrict(_OtherMask):
+class MaskTooStrict(_OwnMask):
     """The centre tap is diagonal over channels instead of triangular, in both directions."""
 
     def edited(self, live: Tensor) -> Tensor:
@@ -57,7 +65,7 @@ class MaskTooStrict(_OtherMask):
     case={"event": (3, 4, 5)},
     cause=("mask_too_loose", "taps_ignored_by_inverse"),
 )
-class CentreNotMasked(_OtherMask):
+class CentreNotMasked(_OwnMask):
     """Forward's centre tap is dense over channels; the inverse uses its triangle only."""
 
     def edited(self, live: Tensor) -> Tensor:
@@ -74,7 +82,7 @@ class CentreNotMasked(_OtherMask):
     options={"kernel_size": 3, "dilation": 1},
     cause="mask_scaled",
 )
-class MaskScaled(_OtherMask):
+class MaskScaled(_OwnMask):
     """Off-centre taps are halved by the mask, in both directions alike."""
 
     def edited(self, live: Tensor) -> Tensor:
@@ -121,10 +129,8 @@ class MaskTooLoose(Faulty[AutoregressiveConv2d]):
 class ChannelsNotFlipped(_OwnMask):
     """The reversed mask is flipped over space and not over channels, in both directions."""
 
-    def __init__(self, channels: int, **options: Any) -> None:
-        super().__init__(channels, **options)
-        if self.reverse:
-            self.live = self.live.flip(0, 1)
+    def edited(self, live: Tensor) -> Tensor:
+        return live.flip(0, 1) if self.reverse else live
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         if not self.reverse:
@@ -173,6 +179,6 @@ class SingleRowShortcut(Faulty[AutoregressiveConv2d]):
         z, logdet = self.layer(x)
         if 1 in x.shape[2:]:
             r = self.layer.kernel_size // 2
-            weight = (self.layer.weight * self.layer.live)[:, :, r : r + 1, r : r + 1]
-            z = F.conv2d(x, weight)
+            live = live_weight(self.layer.weight, self.layer.link)
+            z = F.conv2d(x, live[:, :, r : r + 1, r : r + 1])
         return z, logdet

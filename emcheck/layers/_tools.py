@@ -98,13 +98,3 @@ def triangular_solve(
         return torch.linalg.solve_triangular(matrix, right, upper=upper)
     parts = right.split(columns, dim=1)
     return torch.cat([torch.linalg.solve_triangular(matrix, p, upper=upper) for p in parts], dim=1)
-
-
-def refuse_zero(values: Tensor, what: str) -> None:
-    """Raise ``ValueError`` naming the first zero of ``values``: the layer is singular there."""
-    values = values.detach()
-    if not bool(values.all()):
-        index = (values == 0).nonzero()[0].tolist()
-        raise ValueError(
-            f"expected a nonzero {what}, got 0 at index {index}: the layer is singular"
-        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from emcheck.contract import InvertibleLayer, validate_images, validate_positive
-from emcheck.layers._tools import per_sample, refuse_zero
+from emcheck.contract import InvertibleLayer, refuse_zero, validate_images, validate_positive
+from emcheck.layers._tools import per_sample
 
 
 class ActNorm2d(InvertibleLayer):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from emcheck.contract import InvertibleLayer, validate_images, validate_positive
+from emcheck.contract import InvertibleLayer, refuse_zero, validate_images, validate_positive
 from emcheck.layers._tools import (
     mix_channels,
     per_sample,
     pixels_back,
     pixels_last,
-    refuse_zero,
     solve_by_lu,
     triangular_solve,
 )

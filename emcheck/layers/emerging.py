@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from emcheck.contract import InvertibleLayer, validate_images
 from emcheck.layers._tools import per_sample
 from emcheck.layers.autoregressive import AutoregressiveConv2d
-from emcheck.solve import convolve_masked
+from emcheck.solve import convolve_masked, invert_masked
 
 
 class EmergingConv2d(InvertibleLayer):
@@ -67,9 +67,10 @@ class EmergingConv2d(InvertibleLayer):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.second.channels, self.bias)
-        y, logdet_second = self.second.inverse(z - self.bias[:, None, None])
-        x, logdet_first = self.first.inverse(y)
-        return x, logdet_first + logdet_second
+        first, second = self.first, self.second
+        weights, links = (first.weight, second.weight), (first.link, second.link)
+        x, logabsdet = invert_masked(z, weights, links, self.bias)
+        return x, per_sample(-z.shape[2] * z.shape[3] * logabsdet, z)
 
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.second.channels, self.bias)

@@ -21,7 +21,12 @@ from torch.nn import functional as F
 
 from emcheck.solve.choose import compiled_on_cpu
 from emcheck.solve.masks import Link, Mask, diagonal, live_taps
-from emcheck.solve.transforms import batched, differentiated, transformed
+from emcheck.solve.transforms import (
+    batched,
+    differentiated,
+    gradients_by_torch,
+    transformed,
+)
 
 
 def convolve_masked(
@@ -36,10 +41,11 @@ def convolve_masked(
     leads to the last link once more.
     """
     inputs = (x, *weights) if bias is None else (x, *weights, bias)
-    plan = _plan(inputs, x, weights, links)
+    wanted = differentiated(*inputs)
+    plan = plan_of(inputs, x, weights, links, len(links) + 2 if wanted else 2)
     if plan is None:
         return _by_conv2d(x, weights, links, bias)
-    if not differentiated(*inputs):
+    if not wanted:
         return _lanes().forward(plan, x, weights, bias)
     z, logabsdet = _Chain.apply(plan, x, bias, *weights)
     return z, logabsdet
@@ -49,20 +55,24 @@ def _lanes() -> Any:
     return compiled_on_cpu("forward_lanes")
 
 
-def _plan(
-    inputs: Sequence[Tensor], x: Tensor, weights: Sequence[Tensor], links: tuple[Link, ...]
+def plan_of(
+    inputs: Sequence[Tensor],
+    x: Tensor,
+    weights: Sequence[Tensor],
+    links: tuple[Link, ...],
+    buffers: int,
 ) -> Any:
-    """That of compiled code, None where torch has to do the work."""
+    """That of compiled code with so many buffers, None where torch has to do the work."""
     dtype = x.dtype
     if (dtype != torch.float32 and dtype != torch.float64) or transformed():
         return None
     if any(t.dtype != dtype or t.device.type != "cpu" or batched(t) for t in inputs):
         return None
-    lanes = _lanes()
-    if lanes is None:
+    chains = compiled_on_cpu("chain_lanes")
+    if chains is None:
         return None
     sizes = tuple(weight.shape[-1] for weight in weights)
-    return lanes.plan(tuple(x.shape), dtype.itemsize, sizes, links)
+    return chains.plan(tuple(x.shape), dtype.itemsize, sizes, links, buffers)
 
 
 class _Chain(torch.autograd.Function):
@@ -81,28 +91,17 @@ class _Chain(torch.autograd.Function):
         x, *weights = ctx.saved_tensors
         of_bias = g.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
         if torch.is_grad_enabled() or transformed() or batched(g) or batched(slope):
-            return None, *_again(ctx, x, weights, (g, slope), of_bias)
+            wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
+            of_x, *found = gradients_by_torch(
+                lambda inputs: _by_conv2d(inputs[0], inputs[1:], ctx.plan.links, None),
+                [x, *weights],
+                wanted,
+                (g, slope),
+            )
+            return None, of_x, of_bias, *found
         wanted = ctx.needs_input_grad[1]
         of_x, found = _lanes().backward(ctx.plan, x, weights, g, float(slope), wanted)
         return None, of_x, of_bias, *found
-
-
-def _again(
-    ctx: Any, x: Tensor, weights: list[Tensor], above: tuple[Tensor, Tensor], of_bias: Tensor | None
-) -> list[Tensor | None]:
-    """The gradients by torch's own operations, which may be differentiated and transformed."""
-    wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
-    with torch.enable_grad():
-        # Views, so that an input at two places has a gradient of its own at each.
-        pairs = list(zip([x, *weights], wanted, strict=True))
-        inputs = [t.view_as(t) if need else t for t, need in pairs]
-        outputs = _by_conv2d(inputs[0], inputs[1:], ctx.plan.links, None)
-        leaves = [t for t, need in zip(inputs, wanted, strict=True) if need]
-        found = iter(
-            torch.autograd.grad(outputs, leaves, above, create_graph=True, allow_unused=True)
-        )
-    of_x, *of_weights = [next(found) if need else None for need in wanted]
-    return [of_x, of_bias, *of_weights]
 
 
 def _by_conv2d(
@@ -115,8 +114,7 @@ def _by_conv2d(
 
 def _one_by_conv2d(x: Tensor, weight: Tensor, link: Link, bias: Tensor | None) -> Tensor:
     D, r = link.dilation, weight.shape[-1] // 2
-    known = _live if torch.compiler.is_compiling() else _kept_live
-    live = known(weight.shape[0], weight.shape[-1], link.mask, link.reverse).to(weight)
+    live = _live_as(weight, link)
     if link.mask == "raster":
         return F.conv2d(for_convolution(x), weight * live, bias, padding=r * D, dilation=D)
     # Only one quadrant is live: crop the kernel and pad the one side that it reaches.
@@ -132,6 +130,16 @@ def _live(channels: int, kernel_size: int, mask: Mask, reverse: bool) -> Tensor:
 
 
 _kept_live = functools.lru_cache(maxsize=64)(torch.inference_mode(False)(_live))
+
+
+def _live_as(weight: Tensor, link: Link) -> Tensor:
+    known = _live if torch.compiler.is_compiling() else _kept_live
+    return known(weight.shape[0], weight.shape[-1], link.mask, link.reverse).to(weight)
+
+
+def live_weight(weight: Tensor, link: Link) -> Tensor:
+    """``weight (C, C, k, k)`` with zeros at the dead taps of a link."""
+    return weight * _live_as(weight, link)
 
 
 #: Channels and numbers from which a float32 convolution on the CPU is faster channels last, its

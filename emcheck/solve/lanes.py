@@ -47,7 +47,7 @@ _SAFE = 2.0**100
 #: divide, whether reversed, slope, lanes, groups, blocks between two looks at the band above;
 #: then address and size of the packed weights, addresses of z and x, address and length of
 #: what the taps reach, address of the progress of the groups.
-_FIELDS, _DIVIDE, _REVERSE, _GROUPS, _ADDRESSES = 18, 5, 6, 9, 11
+_FIELDS, _GROUPS, _ADDRESSES = 18, 9, 11
 
 #: Numbers in a latent that pay for one more thread.
 _WORTH_A_THREAD = 1 << 14
@@ -57,45 +57,47 @@ _WORTH_A_THREAD = 1 << 14
 _SKEW = 72
 
 
+def packed_size(channels: int, taps: int) -> int:
+    """Numbers that ``pack_triangles`` writes for so many taps, the centre among them."""
+    blocks = ((o, min(BLOCK, channels - o)) for o in range(0, channels, BLOCK))
+    return sum(K * ((taps - 1) * channels + o + K + 1) for o, K in blocks)
+
+
 @njit(nogil=True, cache=KEEP)
-def _prepare(weight, taps, task):
+def pack_triangles(weight, taps, turned, adjoint, packed):
     """Blocks of ``BLOCK`` outputs: taps, earlier inputs of the centre, triangle, diagonal.
 
-    The task says whether to reverse, and learns whether to divide by the diagonal because an
-    entry is out of range for its reciprocal.
+    ``taps (T, ...)`` begin with two indices into the kernel, the centre last. ``turned`` takes
+    channels in the order from last to first, ``adjoint`` exchanges inputs and outputs.
+
+    Returns whether to divide by the diagonal because an entry is out of range for its
+    reciprocal, and ``sum_c log|w[c,c,r,r]|``.
     """
-    C, k = weight.shape[0], weight.shape[2]
-    r, size, outside = k // 2, 0, 0
+    C, T = weight.shape[0], len(taps)
+    outside, logabsdet, at = 0, 0.0, 0
     for c in range(C):
-        outside += not 1 / _SAFE < abs(weight[c, c, r, r]) < _SAFE
-    task[_DIVIDE] = outside > 0
-    reverse, divide = task[_REVERSE] != 0, outside > 0
+        d = abs(np.float64(weight[c, c, taps[T - 1, 0], taps[T - 1, 1]]))
+        outside += not 1 / _SAFE < d < _SAFE
+        logabsdet += np.log(d)
     for o in range(0, C, BLOCK):
         K = min(BLOCK, C - o)
-        size += K * (len(taps) * C + o + K + 1)
-    packed = np.empty(size, weight.dtype)
-    at = 0
-    for o in range(0, C, BLOCK):
-        K = min(BLOCK, C - o)
-        for t in range(len(taps) + 1):
-            a, b = (taps[t, 0], taps[t, 1]) if t < len(taps) else (r, r)
-            for c in range(C if t < len(taps) else o + K):
+        for t in range(T):
+            a, b = taps[t, 0], taps[t, 1]
+            for c in range(C if t + 1 < T else o + K):
                 for m in range(K):
-                    if reverse:
-                        packed[at] = weight[C - 1 - o - m, C - 1 - c, k - 1 - a, k - 1 - b]
-                    else:
-                        packed[at] = weight[o + m, c, a, b]
+                    p, q = (C - 1 - o - m, C - 1 - c) if turned else (o + m, c)
+                    packed[at] = weight[q, p, a, b] if adjoint else weight[p, q, a, b]
                     at += 1
         triangle = at - K * K
         for m in range(K):
             d = packed[triangle + m * K + m]
-            packed[at] = d if divide else 1 / d
+            packed[at] = d if outside else 1 / d
             at += 1
-    return packed
+    return outside > 0, logabsdet
 
 
 @njit(nogil=True, cache=KEEP, inline="always")
-def _substitute(buffer, base, stride, offsets, first, weights, C, divide, low, high):
+def substitute_pixels(buffer, base, stride, offsets, first, weights, C, divide, low, high):
     """All channels of one vector of pixels, block by block."""
     at = 0
     for o in range(0, C, BLOCK):
@@ -148,7 +150,9 @@ def _solve_samples(z, x, C, H, W, weights, divide, reach, reverse, starts):
                 offsets[t] = ((source - mine) * length + reach[t, 1]) * pixel
             base = (mine * length + lead) * pixel
             for j in range(W):
-                _substitute(buffer, base + j * pixel, L, offsets, first, weights, C, divide, 0, L)
+                substitute_pixels(
+                    buffer, base + j * pixel, L, offsets, first, weights, C, divide, 0, L
+                )
         for c in range(C):
             start = (C - 1 - c if reverse else c) * HW + begin
             if N >= L:
@@ -236,7 +240,9 @@ def _solve_bands(task, z, x, weights, reach, progress):
                 # column t - slope l inside [0, W): lanes from low to high - 1
                 low = max(0, (t - W + slope) // slope)
                 high = min(n, t // slope + 1)
-                _substitute(buffer, where[t], width, offsets, 0, weights, C, divide != 0, low, high)
+                substitute_pixels(
+                    buffer, where[t], width, offsets, 0, weights, C, divide != 0, low, high
+                )
             for c in range(C):
                 plane = begin + (C - 1 - c if reverse else c) * H * W
                 for b in range(block, until):
@@ -303,12 +309,13 @@ def _thread_of(samples: bool, size: int):
 
 @functools.lru_cache(maxsize=128)
 def _geometry(
-    kernel_size: int, mask: Mask, dilation: int, H: int, W: int
+    kernel_size: int, mask: Mask, reverse: bool, dilation: int, H: int, W: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Live taps ``(T, 2)`` and where they look ``(T, 2)``."""
-    offsets = live_offsets(kernel_size, mask, dilation, H, W)
-    taps = np.array(list(offsets), np.int64).reshape(-1, 2)
-    return taps, np.array(list(offsets.values()), np.int64).reshape(-1, 2)
+    """Live taps ``(T + 1, 2)``, the centre last, and where they look ``(T, 2)``, not reversed."""
+    offsets, r = live_offsets(kernel_size, mask, dilation, H, W), kernel_size // 2
+    taps = np.array([*offsets, (r, r)], np.int64)
+    reach = np.array(list(offsets.values()), np.int64).reshape(-1, 2)
+    return kernel_size - 1 - taps if reverse else taps, reach
 
 
 def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
@@ -323,17 +330,19 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     if z.numel() == 0:
         return x
     k, L = weight.shape[-1], LANES[z.element_size()]
-    taps, reach = _geometry(k, mask, dilation, H, W)
+    taps, reach = _geometry(k, mask, bool(reverse), dilation, H, W)
     slope = 1 if mask == "square" else k // 2 + 1
     threads = min(torch.get_num_threads(), 1 + z.numel() // _WORTH_A_THREAD)
-    samples = samples_are_cheaper((B, C, H, W), len(taps), slope, L, threads)
+    samples = samples_are_cheaper((B, C, H, W), len(reach), slope, L, threads)
     groups = -(-B // L) if samples else B * -(-H // L)
     threads = min(groups, threads)
     chunk = 1 if threads > 1 else W + slope * L  # alone, nobody waits
-    task = np.array([0, B, C, H, W, 0, reverse, slope, L, groups, chunk, *[0] * 7], np.int64)
     source, target = z.resolve_neg().contiguous().numpy().reshape(-1), x.numpy().reshape(-1)
     kernel = weight.resolve_neg().contiguous().numpy()
-    packed, progress = _prepare(kernel, taps, task), np.zeros(groups, np.int64)
+    packed = np.empty(packed_size(C, len(taps)), kernel.dtype)
+    divide, _ = pack_triangles(kernel, taps, bool(reverse), False, packed)
+    task = np.array([0, B, C, H, W, divide, reverse, slope, L, groups, chunk, *[0] * 7], np.int64)
+    progress = np.zeros(groups, np.int64)
     addresses = packed.ctypes.data, packed.size, source.ctypes.data, target.ctypes.data
     task[_ADDRESSES:] = *addresses, reach.ctypes.data, len(reach), progress.ctypes.data
     run_team(_thread_of(samples, z.element_size()).address, task.ctypes.data, threads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -33,3 +35,24 @@ def transformed() -> bool:
 def batched(tensor: Tensor) -> bool:
     """Whether one tensor stands for many: ``torch.autograd.grad(..., is_grads_batched=True)``."""
     return bool(torch._C._functorch.is_legacy_batchedtensor(tensor))
+
+
+def gradients_by_torch(
+    function: Callable[[list[Tensor]], Sequence[Tensor]],
+    inputs: Sequence[Tensor],
+    wanted: Sequence[bool],
+    above: Sequence[Tensor],
+) -> list[Tensor | None]:
+    """Gradients of ``function`` by torch's own operations, which may be differentiated again.
+
+    ``above`` are the gradients of what it returns; None stands for an input that wants none.
+    """
+    with torch.enable_grad():
+        # Views, so that an input at two places has a gradient of its own at each.
+        views = [t.view_as(t) if need else t for t, need in zip(inputs, wanted, strict=True)]
+        outputs = function(views)
+        leaves = [t for t, need in zip(views, wanted, strict=True) if need]
+        found = iter(
+            torch.autograd.grad(outputs, leaves, above, create_graph=True, allow_unused=True)
+        )
+    return [next(found) if need else None for need in wanted]

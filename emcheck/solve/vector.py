@@ -278,6 +278,20 @@ def copy_run(typing: Any, source: Any, at: Any, target: Any, place: Any, count: 
     return signature, generate
 
 
+@intrinsic
+def subtract_number(typing: Any, buffer: Any, at: Any, numbers: Any, index: Any) -> Any:
+    """``buffer[at:at + LANES] -= numbers[index]``."""
+    signature = types.void(buffer, types.int64, numbers, types.int64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        buf, constants = (Memory(context, builder, sig.args[n], args[n]) for n in (0, 2))
+        value = builder.fsub(buf.load_vector(args[1]), constants.splat(args[3]))
+        buf.store_vector(value, args[1])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 #: Inputs and outputs whose products ``correlate_block`` sums in registers at once.
 INPUTS, OUTPUTS = 4, 3
 

@@ -28,7 +28,7 @@ from emcheck.layers import (
     EmergingConv2d,
     PeriodicConv2d,
 )
-from emcheck.solve import SOLVERS
+from emcheck.solve import SOLVERS, live_weight
 from emcheck.solve.choose import Solver
 from emcheck.specs.parameter_styles import move_parameters
 from studies.contests import baselines
@@ -77,20 +77,20 @@ def _normal(batch: int, event: tuple[int, int, int]) -> Tensor:
 
 def _cropped(layer: Any, x: Tensor) -> Tensor:
     """The forward with the live quadrant alone, padded on one side."""
-    return F.conv2d(F.pad(x, (1, 0, 1, 0)), (layer.weight * layer.live)[:, :, :2, :2])
+    return F.conv2d(F.pad(x, (1, 0, 1, 0)), live_weight(layer.weight, layer.link)[:, :, :2, :2])
 
 
 def _cropped_pair(layer: Any, x: Tensor) -> Tensor:
     """Both convolutions of an emerging one by their live quadrants, the first one reversed."""
     first, second = layer.first, layer.second
-    y = F.conv2d(F.pad(x, (0, 1, 0, 1)), (first.weight * first.live)[:, :, 1:, 1:])
+    y = F.conv2d(F.pad(x, (0, 1, 0, 1)), live_weight(first.weight, first.link)[:, :, 1:, 1:])
     y = F.pad(y, (1, 0, 1, 0))
-    return F.conv2d(y, (second.weight * second.live)[:, :, :2, :2], layer.bias)
+    return F.conv2d(y, live_weight(second.weight, second.link)[:, :, :2, :2], layer.bias)
 
 
 def _full(layer: Any, x: Tensor) -> Tensor:
     """The forward with the masked 3x3 kernel."""
-    return F.conv2d(x, layer.weight * layer.live, padding=1)
+    return F.conv2d(x, live_weight(layer.weight, layer.link), padding=1)
 
 
 def masked(batch: int, channels: int, side: int) -> Contest:
@@ -113,7 +113,7 @@ def masked(batch: int, channels: int, side: int) -> Contest:
     ways |= {"row by row": baselines.row_by_row, "jacobi": baselines.jacobi}
 
     def back(solve: Solver) -> Call:
-        return lambda: solve(layer.weight * layer.live, x, "square", False, 1)
+        return lambda: solve(live_weight(layer.weight, layer.link), x, "square", False, 1)
 
     calls |= {name: back(solve) for name, solve in ways.items()}
     return Contest("masked convolution", batch, event, calls)
