@@ -1,4 +1,4 @@
-"""Benchmarks: which cells there are, how one is checked, how one is timed, what is recorded."""
+"""Benchmarks: their cells, the check and the timing of each, and the record."""
 
 from benches.cells import Cell as Cell
 from benches.cells import Setup as Setup

@@ -20,7 +20,7 @@ OPERATIONS = ("forward", "inverse", "log_det")
 #: doubles the channels.
 PYRAMID = ((384, 4), (192, 8), (96, 16), (48, 32), (24, 64), (12, 128))
 
-#: Channels of the sweep over sizes alone.
+#: Channels of the sweep over sizes only.
 FIXED_CHANNELS = 12
 
 SWEEPS = {
@@ -43,20 +43,20 @@ class Variant:
     default: bool
 
     def build(self, channels: int, generator: torch.Generator) -> nn.Module:
-        """A new layer on the CPU in float32."""
+        """Return a new layer on the CPU in float32."""
         return self.spec.build(channels, **dict(self.options), generator=generator)
 
     def event(self, channels: int, side: int) -> Event:
-        """The nearest square event from there on that the layer accepts."""
+        """Return the smallest square event, not below the given one, that the layer accepts."""
         multiple = self.spec.multiple(dict(self.options))
         side = -(-side // multiple) * multiple
         return max(channels, self.spec.min_channels), side, side
 
 
 def variants(registry: Registry = REGISTRY) -> list[Variant]:
-    """Every layer as its constructor makes it, then with each option in words changed.
+    """Return every layer with default options, then with each option that is a word changed.
 
-    Options in words (``mask``, ``reverse``, ``of``) name another map, one by one, beginning
+    Options that are words (``mask``, ``reverse``, ``of``) select another map, one by one, beginning
     with the second value of each; numbers (kernel size, dilation, width) only scale it.
     """
     found = []
@@ -72,7 +72,7 @@ def variants(registry: Registry = REGISTRY) -> list[Variant]:
 
 @dataclass(frozen=True)
 class Setup:
-    """A layer with an input: what the three operations of a cell share."""
+    """A layer with an input, which the three operations of a cell share."""
 
     variant: Variant
     sweep: str
@@ -89,7 +89,7 @@ class Setup:
 
     @property
     def bytes_needed(self) -> int:
-        """A generous guess: two dozen copies of the input, four C x C matrices a pixel."""
+        """A generous estimate: two dozen copies of the input, four C x C matrices a pixel."""
         C, H, W = self.event
         return self.torch_dtype.itemsize * H * W * (24 * self.batch * C + 8 * C * C)
 
@@ -110,7 +110,7 @@ class Cell:
 
 
 def all_cells(devices: Sequence[str], registry: Registry = REGISTRY) -> Iterator[Cell]:
-    """Every cell there is; those that share a layer, then a setup, stand together."""
+    """Yield every cell; those that share a layer, then a setup, come together."""
     shapes = [(sweep, *shape) for sweep, listed in SWEEPS.items() for shape in listed]
     for variant, (sweep, channels, side) in product(variants(registry), shapes):
         event = variant.event(channels, side)

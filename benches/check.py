@@ -1,6 +1,6 @@
-"""The check before the clock: one sample of the batch against the layer's definition.
+"""The check before the timing: one sample of the batch against the layer's definition.
 
-Matrix-free, in extended precision, whatever the size.
+It is matrix-free and in extended precision, whatever the size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from emcheck.specs.core import Trait, spec_of
 
 
 def measure(subject: Subject, operation: str, output: object, arithmetic: Arithmetic) -> Measure:
-    """Error over bound of what an operation returned, at the last sample of the batch."""
+    """Return error over bound of what an operation returned, at the last sample of the batch."""
     definition, x = subject.definition, as_extended(subject.x[-1:])
     if operation == "log_det":
         assert isinstance(output, Tensor)
@@ -31,13 +31,12 @@ def measure(subject: Subject, operation: str, output: object, arithmetic: Arithm
 def inverse_error(
     layer: nn.Module, definition: Definition, z: Tensor, xh: Tensor, arithmetic: Arithmetic
 ) -> Measure:
-    """The backward error of ``xh`` as the inverse of ``z`` at the last sample, matrix-free.
+    """Return the backward error of ``xh`` as the inverse of ``z``, last sample, matrix-free.
 
-    That of a composition is the worst of its parts: with ``y_L = z`` and ``y_{l-1}`` the
-    inverse of part ``l`` at ``y_l``, part ``l`` is measured at ``(y_l, y_{l-1})``. For the
-    first part ``y_0`` is what the composition itself returned, so nothing that it does
-    besides its parts goes unseen. The whole batch is undone, because products of matrices
-    round differently with the number of their columns.
+    That of a composition is the worst of its parts: with ``y_L = z`` and ``y_{l-1}`` the inverse of
+    part ``l`` at ``y_l``, part ``l`` is measured at ``(y_l, y_{l-1})``. For the first part ``y_0``
+    is what the composition itself returned, so that anything it does besides its parts is measured
+    too. The whole batch is inverted, because matrix products round differently with its size.
     """
     spec = spec_of(layer)
     if spec is None or Trait.COMPOSED not in spec.traits:
@@ -63,7 +62,7 @@ def _define(part: nn.Module, x: Tensor) -> Definition:
 
 
 def _undone(parts: list[nn.Module], z: Tensor) -> list[Tensor]:
-    """``y_0, ..., y_L`` with ``y_L = z``, from the parts' own inverses, last part first."""
+    """Return ``y_0, ..., y_L`` with ``y_L = z``, from the parts' own inverses, last part first."""
     values = [z]
     for part in reversed(parts):
         values.append(part.inverse(values[-1])[0])  # type: ignore[operator]

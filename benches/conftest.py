@@ -19,7 +19,7 @@ PLAN = pytest.StashKey[Plan]()
 STARTED = pytest.StashKey[float]()
 #: The value of ``--benchmark-json``.
 ASKED = pytest.StashKey["Path | None"]()
-#: The file to write, and what came of it in words.
+#: The file to write, and the outcome in words.
 TARGET = pytest.StashKey["Path | None"]()
 OUTCOME = pytest.StashKey[str]()
 WORKBENCH = pytest.StashKey[Workbench]()
@@ -71,7 +71,7 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 
 @pytest.fixture
 def workbench(request: pytest.FixtureRequest) -> Workbench:
-    """The one place where layers are built, so that the operations of a cell share them."""
+    """The one place that builds layers, so that the operations of a cell share them."""
     return request.config.stash[WORKBENCH]
 
 
@@ -96,7 +96,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Have pytest-benchmark write a part of its own, once there is something to write.
 
-    So an interrupted run leaves the last file as it was, and an empty one is no warning.
+    An interrupted run thus leaves the last file as it was, and an empty one gives no warning.
     """
     try:
         return (yield)
@@ -107,9 +107,9 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Take the part that pytest-benchmark has just written, if the run was whole.
+    """Take the part that pytest-benchmark has just written, if the run was complete.
 
-    pytest-benchmark writes before ordinary hooks run, and the terminal sums up after them.
+    pytest-benchmark writes before ordinary hooks run, and the terminal summary comes after them.
     """
     target = session.config.stash[TARGET]
     if target is None:
@@ -126,7 +126,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def _shown(path: Path, config: pytest.Config) -> str:
-    """The path relative to the project where it lies inside."""
+    """Return the path relative to the project if it lies inside."""
     try:
         return str(path.relative_to(config.rootpath))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which cells a profile measures, and why the others are left out."""
+"""The cells that a profile measures, and why it leaves out the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benches.cells import Cell, Registry, Setup, all_cells
 from benches.timing import Budget
 from emcheck.specs import REGISTRY
 
-#: The side at which the quick profile looks at what it does not sweep.
+#: The side at which the quick profile measures what it does not sweep.
 _USUAL_SIDE = 16
 
 
@@ -24,12 +24,12 @@ class Profile:
 
 
 def _side(setup: Setup) -> int:
-    """The side before it was rounded up to what the layer accepts."""
+    """Return the side of the setup's event, as rounded up to what the layer accepts."""
     return setup.event[1]
 
 
 def _in_quick(setup: Setup) -> bool:
-    """Every layer over all sizes once; other dtypes, batches, channels, options at one size."""
+    """Hold every layer over all sizes; other dtypes, batches, channels, options at one size."""
     usual = _USUAL_SIDE <= _side(setup) < 2 * _USUAL_SIDE
     if not setup.variant.default:
         return usual and setup.sweep == "fixed" and setup.batch > 1 and setup.dtype == "float32"
@@ -38,7 +38,7 @@ def _in_quick(setup: Setup) -> bool:
 
 
 def _in_full(setup: Setup) -> bool:
-    """Every layer everywhere; its other options over the fixed sweep in float32."""
+    """Hold every layer everywhere; its other options over the fixed sweep in float32."""
     plain = setup.sweep == "fixed" and setup.batch > 1 and setup.dtype == "float32"
     return setup.variant.default or plain
 
@@ -51,7 +51,7 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells to measure, in order, and how many are left out for which reason."""
+    """The cells to measure, in order, and how many are left out for each reason."""
 
     profile: Profile
     cells: tuple[Cell, ...]
@@ -77,7 +77,7 @@ def make_plan(
 
 
 def _reason(setup: Setup, profile: Profile, free: int | None) -> str | None:
-    """Why the cells of a setup are left out, or None."""
+    """Return why the cells of a setup are left out, or None."""
     if setup.device == "mps" and setup.dtype == "float64":
         return "mps has no float64"
     if not profile.holds(setup):

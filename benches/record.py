@@ -10,13 +10,13 @@ from typing import Any
 
 from emcheck._internal.files import write_file
 
-#: What is kept of pytest-benchmark's own description of a machine.
+#: Entries that are kept of pytest-benchmark's own description of a machine.
 _MACHINE = ("machine", "system", "python_implementation", "python_version", "emcheck")
 
-#: What is kept of a benchmark besides its statistics.
+#: Entries that are kept of a benchmark besides its statistics.
 _BENCHMARK = ("group", "name", "fullname", "param", "params", "extra_info")
 
-#: What is kept of the statistics; the rest follows from the rounds.
+#: Statistics that are kept; the others follow from the rounds.
 _STATS = ("min", "max", "mean", "stddev", "median", "iqr", "ops", "rounds", "iterations")
 
 #: Times are not reproducible beyond three digits; five keep medians and rounds consistent.
@@ -24,13 +24,13 @@ _DIGITS = 5
 
 
 def slim_machine(machine_info: dict[str, Any]) -> None:
-    """Drop in place what names the machine or only repeats flags of its CPU."""
+    """Drop in place what identifies the machine or only repeats flags of its CPU."""
     for key in set(machine_info) - set(_MACHINE):
         del machine_info[key]
 
 
 def slim_benchmark(benchmark: dict[str, Any]) -> dict[str, Any]:
-    """A benchmark with rounded times and without what can be derived."""
+    """Return a benchmark with rounded times and without what can be derived."""
     slim: dict[str, Any] = {key: benchmark.get(key) for key in _BENCHMARK}
     slim["param"] = slim["params"] = None  # the cell is in extra_info, field by field
     stats = benchmark["stats"]
@@ -46,7 +46,7 @@ def _rounded(value: Any) -> Any:
 
 
 def dumps(content: dict[str, Any]) -> str:
-    """JSON with one benchmark a line, so that a new run shows as a readable difference."""
+    """Return JSON with one benchmark a line, so that a new run gives a readable diff."""
     rows = [json.dumps(row, allow_nan=False) for row in content["benchmarks"]]
     head = {key: value for key, value in content.items() if key != "benchmarks"}
     text = json.dumps(head, indent=1, allow_nan=False)[:-2]
@@ -54,12 +54,12 @@ def dumps(content: dict[str, Any]) -> str:
 
 
 def part_of(path: Path) -> Path:
-    """Where the run of this process writes before it is complete."""
+    """Return where this process writes the run before it is complete."""
     return path.with_name(f".emcheck-{os.getpid()}.part")
 
 
 def complete(path: Path) -> None:
-    """Write what is in the finished part compactly to ``path``; the part goes."""
+    """Write the content of the finished part compactly to ``path`` and remove the part."""
     part = part_of(path)
     content = json.loads(part.read_text(encoding="utf-8"))
     write_file(path, dumps(content).encode())

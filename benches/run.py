@@ -23,7 +23,7 @@ class Benchmark(Protocol):
 
 
 class CheckFailed(AssertionError):
-    """A layer whose error is over its bound; it is not timed."""
+    """Raised for a layer whose error is over its bound; it is not timed."""
 
 
 def run_cell(cell: Cell, benchmark: Benchmark, workbench: Workbench, budget: Budget) -> None:
@@ -46,7 +46,7 @@ def run_cell(cell: Cell, benchmark: Benchmark, workbench: Workbench, budget: Bud
 
 
 def extra_info(cell: Cell, measured: Measure) -> dict[str, Any]:
-    """What names a time in the report, and the error that belongs to it.
+    """Return what identifies a time in the report, and the error that belongs to it.
 
     pytest-benchmark divides a round by its calls, so the report has nothing left to divide.
     """

@@ -1,4 +1,4 @@
-"""Times of every registered layer, each behind the check of its result."""
+"""Times of every registered layer, each after the check of its result."""
 
 from __future__ import annotations
 

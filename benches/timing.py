@@ -16,10 +16,10 @@ Clock = Callable[[], float]
 #: A median of seven rounds has a bootstrap interval; fewer than three show no spread at all.
 _WANTED_ROUNDS, _FEWEST_ROUNDS = 7, 3
 
-#: A round is at least this long, so that the clock (50 ns) and a timer interrupt (5 us) drown.
+#: A round is at least this long: the clock (50 ns) and a timer interrupt (5 us) hardly count.
 _SHORTEST_ROUND = 5e-4
 
-#: The calls whose fastest estimates the time of one.
+#: Calls of which the fastest estimates the time of one.
 _TRIALS = 3
 
 
@@ -35,7 +35,7 @@ class Schedule:
 class Budget:
     """Time for one benchmark in seconds, the most rounds, and the limit for a slow call.
 
-    Seven rounds are worth more than ``seconds``, but not more than ``limit``.
+    Seven rounds may take longer than ``seconds``, but not longer than ``limit``.
     """
 
     seconds: float
@@ -43,7 +43,7 @@ class Budget:
     limit: float
 
     def schedule(self, once: float) -> Schedule:
-        """The rounds for a call that takes ``once`` seconds."""
+        """Return the rounds for a call that takes ``once`` seconds."""
         calls = max(1, math.ceil(_SHORTEST_ROUND / once))
         length = calls * once
         wanted = min(_WANTED_ROUNDS, int(self.limit / length))
@@ -52,7 +52,7 @@ class Budget:
 
 
 def clock(device: str) -> Clock:
-    """A clock in seconds that is read once all work queued on the device is done."""
+    """Return a clock in seconds that is read once all work queued on the device is done."""
     if device == "cpu":
         return time.perf_counter
     synchronise = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}[device]
@@ -65,7 +65,7 @@ def clock(device: str) -> Clock:
 
 
 def time_once(call: Callable[[], object], now: Clock) -> float:
-    """The fastest of a few warm calls, for planning only; never zero."""
+    """Return the time of the fastest of a few warm calls, for planning only; never zero."""
     fastest = math.inf
     for _ in range(_TRIALS):
         start = now()
@@ -77,7 +77,7 @@ def time_once(call: Callable[[], object], now: Clock) -> float:
 
 
 def free_memory(device: str) -> int | None:
-    """Bytes that may still be allocated on the device, None where the system does not tell."""
+    """Return the bytes that can still be allocated on the device, None if that is unknown."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     if device == "mps":

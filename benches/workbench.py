@@ -29,7 +29,7 @@ class Subject:
     z: Tensor
 
     def call(self, operation: str) -> Callable[[], Any]:
-        """The operation as a function of nothing; the inverse starts from ``z``."""
+        """Return the operation as a function without arguments; the inverse starts from ``z``."""
         function = self.layer if operation == "forward" else getattr(self.layer, operation)
         value = self.z if operation == "inverse" else self.x
         return lambda: function(value)
@@ -38,8 +38,8 @@ class Subject:
 class Workbench:
     """Builds subjects and keeps the last: cells that share one must come in a row.
 
-    A layer is built and moved in float32 and then widened, so that one definition holds for
-    both dtypes. Inputs are drawn in float64 and have all digits of their dtype.
+    A layer is built and moved in float32 and then widened, so that one definition holds for both
+    dtypes. Inputs are drawn in float64 and have all digits of their dtype.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -48,7 +48,7 @@ class Workbench:
         self._subject: tuple[Setup, Subject] | None = None
 
     def subject(self, setup: Setup) -> Subject:
-        """The layer, definition and input of a setup."""
+        """Return the layer, definition and input of a setup."""
         if self._subject is None or self._subject[0] != setup:
             self._subject = None  # release the last one before the next is built
             self._subject = setup, self._make(setup)
@@ -65,7 +65,7 @@ class Workbench:
         return Subject(layer, definition, x, z)
 
     def _modelled(self, variant: Variant, event: Event) -> tuple[nn.Module, Definition]:
-        """A float32 layer on the CPU and its definition."""
+        """Return a float32 layer on the CPU and its definition."""
         key = (variant.name, event)
         if self._model is None or self._model[0] != key:
             generator = torch.Generator().manual_seed(self.seed)

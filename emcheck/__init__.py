@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-#: Public name -> its module, imported when the name is first used: torch takes a second.
+#: Public name -> its module, imported when the name is first used: importing torch takes a second.
 _HOME = {
     "adapt": "adapters",
     "Chain": "flows",
@@ -31,7 +31,7 @@ _HOME = {
     "Verdict": "result",
 }
 
-#: Modules that ``import emcheck`` is enough for.
+#: Submodules that need no import of their own after ``import emcheck``.
 _MODULES = ("adapters", "bounds", "flows", "kit", "layers", "oracle", "solve")
 
 

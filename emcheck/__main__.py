@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command; Ctrl-C while it is being loaded is an interruption as any other."""
+    """Run the command; Ctrl-C while it is still loading ends it with exit status 130."""
     try:
         from emcheck.cli.main import main as run
     except KeyboardInterrupt:

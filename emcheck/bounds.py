@@ -3,8 +3,8 @@
 ``u`` is the unit roundoff of the dtype under test, ``tiny`` its smallest normal number,
 ``gamma_m = m u / (1 - m u)`` (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
 chapter 3). Every check reports one number, error over bound, and compares it with the
-threshold of its rule. A threshold of 1 is a theorem; 10 leaves room for the constants that
-normwise theory does not follow.
+threshold of its rule. A bound with threshold 1 is a theorem; 10 leaves room for the constants
+that normwise theory does not track.
 """
 
 from __future__ import annotations
@@ -40,67 +40,67 @@ THRESHOLDS = {
     "EXACT": 0.0,  # bitwise equality, or a yes-or-no answer
 }
 
-#: From this product of rounding unit and condition number on, first-order bounds mean nothing.
+#: First-order bounds mean nothing once the unit roundoff times the condition number reaches this.
 ILL_CONDITIONED_FROM = 0.1
 
-#: A float64 error this many times smaller than the float32 one shows cancellation inside the
-#: layer and not a fault: 2^29 is the ratio of the rounding units, 2^20 leaves nine bits.
+#: A float64 error this many times smaller than the float32 one points to cancellation inside the
+#: layer, not to a fault: 2^29 is the ratio of the rounding units, 2^20 leaves nine bits.
 CANCELLATION_FACTOR = 2.0**20
 
-#: exp, sigmoid and log of the math libraries in use are good to 2 ulp, which is 4 u.
+#: exp, sigmoid and log of the math libraries in use are accurate to 2 ulp, which is 4 u.
 ELEMENTARY = 4
 
-#: A gradient may differ from a central difference by this share of the sizes that it is a sum
-#: of, and by four times what the difference itself is uncertain by.
+#: A gradient may differ from a central difference by this share of the terms that it sums, plus
+#: four times the uncertainty of the difference itself.
 FINITE_DIFFERENCE = 1e-6
 DIFFERENCE_SPREAD = 4.0
 
-#: Three neighbouring steps that disagree by more than this share of the slope judge nothing:
-#: the point is too close to a kink or to the edge of the domain, or the map is too steep.
+#: Differences at three neighbouring steps that disagree by more than this share of the slope decide
+#: nothing: the point is too close to a kink or to the edge of the domain, or the map is too steep.
 DIFFERENCES_AGREE = 2.0**-10
 
-#: Steps of central differences relative to the size of what is moved, those tried first in
-#: front, as exponents of two in units of the digits of the dtype (1 is one rounding unit):
-#: truncation is about h^2, rounding u / h, which balance at a third of the digits.
+#: Steps of central differences relative to the size of what is moved, in the order in which they
+#: are tried. Each is an exponent of the unit roundoff, ``u^0.25`` first: truncation is about h^2,
+#: rounding u / h, and the two balance at a third of the digits.
 DIFFERENCE_STEPS = (0.25, 0.3, 0.35, 0.2, 0.4, 0.15, 0.45, 0.5)
 
-#: Standard deviations that the error of a function's values may have in a difference, where
-#: they scatter more than their size tells; errors of neighbouring values may be alike.
+#: A difference may be off by this many standard deviations of the scatter of the values, where they
+#: scatter more than their size explains; errors of neighbouring values may be correlated.
 DIFFERENCE_NOISE = 8.0
 
-#: Roundings of a sum of outputs in a difference of two, in units of ``u`` of its size.
+#: Rounding error of the difference of two sums of outputs, in units of ``u`` times their size.
 DIFFERENCE_ROUNDING = 4.0
 
-#: Diagnosis: a log-det and what is predicted for it err by one bound each.
+#: Diagnosis: a log-det and its prediction may each be off by one bound.
 BOTH_SIDES = 2.0
 
-#: Diagnosis: an offset solved from one sample carries that sample's error; two on each side.
+#: Diagnosis: an offset solved from one sample carries the error of that sample; two on each side.
 SOLVED = 4.0
 
-#: Diagnosis: roundings in a deviation over a batch, in units of ``eps`` per entry.
+#: Diagnosis: rounding error of a standard deviation over a batch, in units of ``eps`` per entry.
 DEVIATION = 64.0
 
-#: Diagnosis: a round trip that is off by more than this relative to x is wrong, not approximate.
+#: Diagnosis: a round trip that is off by more than this share of x is wrong, not approximate.
 APPROXIMATE = 2.0**-4
 
-#: Diagnosis: two approximate inverses err alike if neither error is this many times the other.
+#: Diagnosis: two approximate inverses err alike if neither error exceeds the other this many times.
 ALIKE = 2.0
 
-#: Standard deviations, themselves estimated, that an estimate from 16 probes may be off: twice
-#: in 1e5 (Student's t with 15 degrees of freedom).
+#: An estimate from 16 probes may be off by this many standard deviations, themselves estimated;
+#: chance exceeds it twice in 1e5 (Student's t with 15 degrees of freedom).
 PROBE_DEVIATIONS = 6.0
 
-#: Standard deviations that a counted share may be off: less than once in 15,000.
+#: A counted share may be off by this many deviations; chance exceeds it less than once in 15,000.
 SHARE_DEVIATIONS = 4.0
 
-#: A fit by least squares with this relative residual has found an exact solution: it stops
-#: at half the digits of float64.
+#: A least-squares fit with a relative residual below this has found an exact solution: the fit
+#: stops at half the digits of float64.
 EXACT_FIT = 2.0**-20
 
-#: Lanczos that has converged shows no truncation: this share of n remains for its rounding.
+#: A converged Lanczos run shows no truncation error; this share of n allows for its rounding.
 PROBE_FLOOR = 1e-9
 
-#: Ritz values see the smallest singular value from above; after 40 steps hardly by more.
+#: Ritz values overestimate the smallest singular value: this factor corrects for it at 40 steps.
 RITZ_SHARE = 0.5
 
 #: The trapezoid rule for a Gaussian with spacing h errs by 2 exp(-2 pi^2 / h^2); what is cut
@@ -108,25 +108,25 @@ RITZ_SHARE = 0.5
 QUADRATURE = 1e-8
 
 
-#: A change of the other samples that moves a latent by this share of its size is no rounding:
-#: rows are coupled. Rounding in float64 stays below it up to a condition number of 1e9.
+#: If a change of the other samples moves a latent by this share of its size, rows are coupled:
+#: rounding in float64 stays below it up to a condition number of 1e9.
 COUPLED = 2.0**-20
 
-#: Rows up to which the singular values of a singular Jacobian are looked at.
+#: A singular Jacobian has its singular values computed up to this many rows.
 MOST_SINGULAR = 512
 
 #: Most dimensions of an explicit Jacobian: 4096 rows are 128 MiB, and one LU takes seconds.
 MOST_EXPLICIT = 4096
 
 
-#: XLA's elementary functions are off by up to this many roundings, where those of a C library are
-#: off by one: on (-25, 25) the worst are sinh (18 in float64), power (9 in float32), tanh (7) and
-#: expm1 (6), against extended precision (jaxlib 0.10 on a CPU).
+#: XLA's elementary functions are off by up to this many roundings, those of a C library by one: on
+#: (-25, 25) the worst are sinh (18 in float64), power (9 in float32), tanh (7) and expm1 (6),
+#: against extended precision (jaxlib 0.10 on a CPU).
 XLA_UNITS = 16.0
 
 
-#: Roundings that each of the two values of a difference may be off by, where Jacobians are by
-#: differences; what is lost beyond that shows between neighbouring steps.
+#: Where Jacobians are taken by differences, each of the two values of a difference may be off by
+#: this many roundings; a larger loss shows between neighbouring steps.
 VALUE_ROUNDINGS = 8.0
 
 
@@ -139,18 +139,18 @@ class Arithmetic:
 
     @classmethod
     def of(cls, dtype: torch.dtype, device: str = "cpu") -> Arithmetic:
-        """That of a dtype on a device; TF32 products carry 11 bits (``u = 2^-11``)."""
+        """Return that of a dtype on a device; TF32 products carry 11 bits (``u = 2^-11``)."""
         info = torch.finfo(dtype)
         cuda = device.startswith("cuda") and dtype == torch.float32
         tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
         return cls(2.0**-11 if cuda and tf32 else info.eps / 2, info.tiny)
 
     def coarser(self, units: float) -> Arithmetic:
-        """The same, with elementary functions that are off by so many roundings instead of one."""
+        """Return that of elementary functions that are off by ``units`` roundings, not one."""
         return Arithmetic(units * self.u, self.tiny)
 
     def gamma(self, m: int) -> float:
-        """``m u / (1 - m u)``, infinite where it stops making sense."""
+        """``m u / (1 - m u)``, infinite for ``m u >= 1``."""
         return m * self.u / (1 - m * self.u) if m * self.u < 1 else float("inf")
 
 
@@ -159,9 +159,9 @@ class Measure:
     """Error over bound by one rule, and the condition number that belongs to it.
 
     ``got``, ``expected`` and ``bound`` are those of the worst entry: ``ratio`` is
-    ``|got - expected| / bound``. A normwise rule has the norm of the error for ``got`` and 0
-    for ``expected``; a yes-or-no answer has none of the three (NaN). ``note`` marks a failure
-    that is no fault of another's layer: binding for this project's layers only.
+    ``|got - expected| / bound``. A normwise rule has the norm of the error for ``got`` and 0 for
+    ``expected``; a yes-or-no answer has none of the three (NaN). ``note`` marks a failure that is a
+    FAIL only for this project's own layers, and a NOTE for all others.
     """
 
     ratio: float
@@ -184,15 +184,15 @@ class Measure:
 
 
 def ratio(error: Any, bound: Any) -> float:
-    """Largest ``|error| / bound``: 0/0 is 0, x/0 and NaN are infinite, no entries at all is 0."""
+    """Return the largest ``|error| / bound``: 0/0 is 0, x/0 and NaN are infinite, no entries: 0."""
     quotients = _quotients(*np.broadcast_arrays(np.asarray(error), np.asarray(bound)))
     return float(quotients.max()) if quotients.size else 0.0
 
 
 def _quotients(error: Array, bound: Array) -> Array:
-    """``|error| / bound`` entry by entry: 0/0 is 0, x/0 and NaN are infinite.
+    """Return ``|error| / bound`` entry by entry: 0/0 is 0, x/0 and NaN are infinite.
 
-    A bound below zero, which nothing can keep, counts as 0; so does one of -0.0.
+    A negative bound, which no error can meet, counts as 0; so does -0.0.
     """
     error, bound = np.abs(error), np.where(bound <= 0, 0.0, bound)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -209,7 +209,7 @@ def compare(
     ill_conditioned: bool = False,
     detail: str = "",
 ) -> Measure:
-    """``|got - expected| / bound`` entry by entry as a measure, with the numbers of the worst."""
+    """Return ``|got - expected| / bound`` as a measure, with the numbers of the worst entry."""
     got, expected, bound = np.broadcast_arrays(*map(np.asarray, (got, expected, bound)))
     quotients = _quotients(difference(got, expected), bound)
     if quotients.size == 0:
@@ -223,7 +223,7 @@ def compare(
 
 
 def difference(got: Any, expected: Any) -> Array:
-    """``got - expected`` in the wider precision, with equal infinities counting as 0."""
+    """Return ``got - expected`` in the wider precision; equal infinities give 0."""
     got, expected = np.asarray(got), np.asarray(expected)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(got == expected, 0.0, got - expected))
@@ -240,8 +240,8 @@ def norm2(x: Array) -> Array:
 def diagonal_logdet(log_abs: Array, pixels: int, arithmetic: Arithmetic) -> float:
     """T4: ``u ((C + 3) HW sum_c |log|d_c|| + 2 |ld|)`` for ``ld = HW sum_c log|d_c|``.
 
-    Each logarithm is good to 2 ulp, which is 4 u relative, the sum of C terms to gamma_{C-1},
-    and the product with ``HW`` adds one rounding of the result.
+    Each logarithm is accurate to 2 ulp, which is 4 u relative, the sum of C terms to
+    gamma_{C-1}, and the product with ``HW`` adds one rounding of the result.
     """
     if not np.isfinite(log_abs).all():
         return float("inf")
@@ -259,8 +259,8 @@ def dense_logdet(
 def fourier_logdet(spectrum: Array, norm: float, levels: float, arithmetic: Arithmetic) -> float:
     """T6: ``u (log2 HW + C) sum_i (S / s_i + |log s_i|)`` over all singular values.
 
-    The first term is what the FFT and the factorisations do to ``s_i``. The second is the
-    rounding of the logarithms and of their sum, C terms in a row and then ``log2 HW`` levels
+    The first term is the error that the FFT and the factorisations make in ``s_i``. The second
+    is the rounding of the logarithms and of their sum, C terms in a row, then ``log2 HW`` levels
     of pairs: without it a kernel scaled by 2^500, whose ``S / s_i`` stays the same while the
     log-det grows, exceeds the bound tenfold.
     """
@@ -277,9 +277,9 @@ def jacobian_round_trip(
     ``largest`` and ``smallest`` are the extreme singular values of ``J``; ``x`` and ``z`` have
     n entries each.
 
-    Nothing is known of the inside of the layer but that it is stable: forward and inverse
-    each err by a few ``u ||J|| ||x||`` and ``u ||z||`` in the latent, which ``J^-1`` carries
-    back. Entry by entry (``|J^-1| |J| |x|``) this would be false: an FFT or a product of
+    The layer is only assumed to be stable: forward and inverse each err by a few
+    ``u ||J|| ||x||`` and ``u ||z||`` in the latent, which ``J^-1`` carries back. The
+    componentwise form (``|J^-1| |J| |x|``) would be false: an FFT or a product of
     reflections is stable in norm only, and correct QR and periodic layers exceed the
     componentwise form by up to 2.5 times its threshold. ``sqrt(n)`` is the growth of
     independent roundings in a sum of n terms: without it, correct QR layers reach 5.3 of 5.
@@ -289,13 +289,13 @@ def jacobian_round_trip(
 
 
 def jacobian_forward(J: Array, x: Array, z: Array, arithmetic: Arithmetic, terms: int = 1) -> Array:
-    """T8 going forward: ``5 u (|J| |x| + |z|)`` entry by entry, at least its norm over sqrt n.
+    """T8 for forward: ``5 u (|J| |x| + |z|)`` entry by entry, at least its norm over sqrt n.
 
-    ``sqrt(m)`` in place of 5 where it is more, ``m`` the ``terms`` of the longest sum inside:
-    what a wide hidden layer adds up is not seen in the Jacobian.
+    With ``m`` the ``terms`` of the longest sum inside the layer, ``sqrt(m)`` replaces 5 where it is
+    larger: the Jacobian does not show the sums of a wide hidden layer.
 
-    A layer that is stable in norm only (an FFT, a product of reflections) spreads its errors
-    over all entries alike.
+    A layer that is stable in norm only (an FFT, a product of reflections) spreads its errors over
+    all entries alike.
     """
     narrow = [np.abs(np.asarray(v, np.float64)).reshape(-1) for v in (x, z)]
     size = np.abs(J) @ narrow[0] + narrow[1]
@@ -306,8 +306,8 @@ def jacobian_forward(J: Array, x: Array, z: Array, arithmetic: Arithmetic, terms
 def largest_logdet(singular: Array, arithmetic: Arithmetic) -> float:
     """``sum_i log(s_i + n u s_max)``: no matrix within rounding of this one has a larger one.
 
-    A change of norm ``n u s_max`` moves no singular value by more (Weyl); the threshold of T9
-    leaves room for the layer's own rounding.
+    A perturbation of norm ``n u s_max`` moves no singular value by more than that (Weyl); the
+    threshold of T9 leaves room for the layer's own rounding.
     """
     n, largest = len(singular), float(singular.max(initial=0.0))
     room = THRESHOLDS["T9"] * n * arithmetic.u * largest
@@ -315,13 +315,13 @@ def largest_logdet(singular: Array, arithmetic: Arithmetic) -> float:
 
 
 def probed_logdet(deviation: float, truncation: float, n: int, log_condition: float) -> float:
-    """What a log-det from probes may err by: six deviations, the truncation, and rounding."""
+    """Bound the error of a log-det from probes: six deviations, six truncations, and rounding."""
     rounding = PROBE_FLOOR * n * (1 + abs(log_condition))
     return PROBE_DEVIATIONS * deviation + PROBE_DEVIATIONS * truncation + rounding
 
 
 def empirical_bernstein(draws: Array, most: float) -> float:
-    """What the mean of independent draws from ``[0, most]`` may be off: wrong once in 1e7.
+    """Bound the error of the mean of independent draws from ``[0, most]``; wrong once in 1e7.
 
     ``sqrt(2 V L / N) + 7 most L / (3 (N - 1))`` with the sample variance ``V`` and
     ``L = log(4 / 1e-7)``, whatever the distribution.
@@ -342,54 +342,54 @@ def numerically_singular(largest: float, smallest: float, n: int, arithmetic: Ar
     return not smallest >= n * arithmetic.u * largest
 
 
-#: An inverse of finite accuracy stops some steps after the point at which it took its log-det:
-#: with ``exact_inverse=False`` that may be off by so many times what the last steps moved it.
+#: An inverse of finite accuracy takes its log-det some steps before it stops: with
+#: ``exact_inverse=False`` that may be off by this many times its change over the last steps.
 LAST_STEPS = 16.0
 
-#: An inverse may be so many of its tolerances off, and where the tolerance is set, at most so many
-#: more than at the loosest one: a step of one tolerance leaves an error of several where it
-#: contracts slowly, and what a solver errs by in each step adds up.
+#: An inverse may be off by the first number of its tolerances. Where the tolerance can be set, it
+#: may at tighter ones be off by that many times what it was at the loosest, but by no more than the
+#: second number: a step of one tolerance leaves an error of several where convergence is slow.
 TOLERANCES_OFF = 10.0
 MOST_TOLERANCES_OFF = 1e3
 
-#: Standard errors that the mean of estimates may be off: 2e-9 by chance for a normal mean, and
-#: a mean that is further off is drawn anew before it counts.
+#: The mean of estimates may be off by this many standard errors: a normal mean exceeds it with
+#: probability 2e-9, and a mean that does is drawn anew before it counts.
 DEVIATIONS = 6.0
 
-#: What an integral on a grid may be off by beside the change from half as many points.
+#: An integral on a grid may be off by this, besides its change from half as many points.
 GRID_SHARE = 1e-4
 
-#: An integral on a grid that is not known to this says nothing.
+#: An integral with a larger uncertainty than this decides nothing.
 MOST_UNKNOWN = 0.2
 
-#: What one draw may weigh in an integral by draws, and how rarely its bound is wrong.
+#: The largest weight of one draw in an integral by draws, and how rarely its bound is wrong.
 MOST_WEIGHT = 30.0
 SELDOM = 1e-7
 
-#: Mass beyond the box of all samples that is no tail: a density on the box is finite there.
+#: Mass beyond the box of all samples that is not a tail: ``log_prob`` is finite there.
 SEEN_BEYOND = 0.1
 
-#: What the log-density of an integrated or truncated log-det may be off, relative to its size.
+#: Relative error allowed for the log-density of an integrated or truncated log-det.
 INEXACT_LOG_PROB = 2.0**-10
 
-#: A log-det by differences that is known to less says nothing of ``log_prob``.
+#: A log-det by differences with a larger uncertainty than this cannot judge ``log_prob``.
 LOGDET_KNOWN = 0.01
 
-#: Dimensions up to which a Jacobian by differences takes a moment: 36 evaluations for each.
+#: A Jacobian by differences is fast up to this many dimensions: 36 evaluations for each.
 MOST_DIFFERENCES = 64
 
-#: The share of a kernel must be known to one in the root of this, to say anything; to this share
-#: of itself, to explain anything.
+#: A kernel decides nothing unless its share is known to one over the root of the first number, and
+#: explains nothing unless it is known to the second, both relative to the share.
 FEWEST = 100.0
 KNOWN_TO = 0.05
 
-#: What one of several thousand weights may be of their number before nothing is said.
+#: One weight may be at most this share of the number of weights before nothing is decided.
 LARGEST_SHARE = 0.02
 
-#: Two trial calls that differ by less than this share are the same map, called in two ways; a
-#: log-det that is this near to that of the Jacobian is meant to be it.
+#: Two trial calls that differ by less than this share are one map called in two ways; a log-det
+#: this close to that of the Jacobian is meant to equal it.
 RECOGNISED = 2.0**-10
 
-#: A latent that forward gives back to this share of its size was really inverted: the Jacobian
-#: of forward is then the one to judge by.
+#: If forward returns a latent to within this share of its size, the latent was really inverted, and
+#: the Jacobian of forward is the one to judge by.
 INVERTED = 2.0**-12

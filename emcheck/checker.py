@@ -20,11 +20,11 @@ REPORT_LIMIT = 120.0
 
 
 class NamedCheck(Protocol):
-    """A check, or what is known of one that runs elsewhere."""
+    """A check, or the description of one that runs elsewhere."""
 
     @property
     def name(self) -> str:
-        """As in a report."""
+        """The name in a report."""
 
     @property
     def family(self) -> str:
@@ -32,11 +32,11 @@ class NamedCheck(Protocol):
 
     @property
     def clause(self) -> Clause:
-        """What of the contract it judges."""
+        """The clause of the contract that it judges."""
 
     @property
     def summary(self) -> str:
-        """One line that says what holds where the check passes."""
+        """One line that says what holds if the check passes."""
 
 
 #: Called with each check and each of its results.
@@ -50,25 +50,25 @@ class AnyChecker(Protocol[C]):
 
     @property
     def name(self) -> str:
-        """What results are filed under."""
+        """The name that results are filed under."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The event."""
+        """The event shape."""
 
     @property
     def checks(self) -> tuple[C, ...]:
         """The checks that apply, in the order in which they run."""
 
     def run(self, check: C) -> list[Result]:
-        """The results of one check."""
+        """Return the results of one check."""
 
     def report(self, results: Sequence[Result]) -> Report:
-        """The results as a report, failures explained."""
+        """Return the results as a report, with failures explained."""
 
 
 def run_checks(checker: AnyChecker[C], progress: Progress | None = None) -> Report:
-    """Every check that applies; ``progress`` is called with each result."""
+    """Run every check that applies; call ``progress`` with each result."""
     results = []
     for check in checker.checks:
         for result in checker.run(check):

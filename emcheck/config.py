@@ -44,10 +44,10 @@ _KEYS: Mapping[str, tuple[type, str]] = {
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file.
+    """Return the content of a TOML file.
 
     Raises:
-        ValueError: it cannot be read, or is none; one line that names the file.
+        ValueError: the file cannot be read or is not TOML; one line that names the file.
     """
     if sys.version_info < (3, 11):
         raise ValueError(f"{path.name}: expected Python 3.11 or newer to read TOML")
@@ -62,10 +62,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def configured(folder: Path) -> list[Job]:
-    """The jobs of ``[[tool.emcheck.targets]]`` in the ``pyproject.toml`` of a folder.
+    """Return the jobs of ``[[tool.emcheck.targets]]`` in the ``pyproject.toml`` of a folder.
 
     Raises:
-        ValueError: there is none, or an entry is not understood; one line names it.
+        ValueError: there is no target, or an entry is not understood; one line names it.
     """
     path = folder / FILE
     if not path.is_file():
@@ -108,10 +108,10 @@ def _kind(kind: type) -> str:
 
 
 def expected_of(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Expected failures of a file, by target: ``[[expected]]`` with target, check and reason.
+    """Return a file's expected failures by target: ``[[expected]]`` with target, check and reason.
 
     Raises:
-        ValueError: an entry that is none; one line names it.
+        ValueError: there is no entry, or one is malformed; one line names it.
     """
     found: dict[str, tuple[tuple[str, str], ...]] = {}
     content = read_toml(path)

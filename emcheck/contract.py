@@ -1,6 +1,6 @@
-"""The contract of an invertible layer, and the validation at its border.
+"""The contract of an invertible layer, and the validation of its arguments.
 
-A layer maps data ``x`` to latent ``z`` and back and knows the log-determinant of the
+A layer maps data ``x`` to latent ``z`` and back, and returns the log-determinant of the
 Jacobian of the direction that was called. Everything a layer promises is one of the eight
 clauses in the class docstring; every clause is a check in :mod:`emcheck.checks`.
 """
@@ -31,11 +31,11 @@ class InvertibleLayer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Data ``x (B, C, H, W)`` to latent ``z`` and ``log|det dz/dx| (B,)``."""
+        """Map data ``x (B, C, H, W)`` to latent ``z`` and ``log|det dz/dx| (B,)``."""
 
     @abstractmethod
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latent ``z`` to data ``x (B, C, H, W)`` and ``log|det dx/dz| (B,)``."""
+        """Map latent ``z`` to data ``x (B, C, H, W)`` and ``log|det dx/dz| (B,)``."""
 
     @abstractmethod
     def log_det(self, x: Tensor) -> Tensor:
@@ -63,14 +63,14 @@ def validate_images(x: Tensor, channels: int | None, like: Tensor | None = None)
 
 
 def validate_positive(name: str, value: int, least: int = 1) -> int:
-    """Return ``value`` if it is a whole number of at least ``least``, else ``ValueError``."""
+    """Return ``value`` if it is a whole number of at least ``least``, else raise ``ValueError``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"expected {name} to be a whole number >= {least}, got {value!r}")
     return value
 
 
 def validate_kernel_size(value: int) -> int:
-    """Return an odd kernel size of at least 1, else raise ``ValueError``."""
+    """Return ``value`` if it is an odd kernel size of at least 1, else raise ``ValueError``."""
     if validate_positive("kernel_size", value) % 2 == 0:
         raise ValueError(f"expected an odd kernel_size, got {value}")
     return value

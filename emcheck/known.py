@@ -1,4 +1,4 @@
-"""The checks by name, family, clause and summary, known without loading what they are made of."""
+"""The checks by name, family, clause and summary, available without loading their code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import IntEnum
 class Clause(IntEnum):
     """The eight clauses of the contract of a layer, by number; 0 is the layer's own definition.
 
-    ``docs/contract.md`` says what each promises; a failure names its clause.
+    ``docs/contract.md`` says what each clause promises; a failure names its clause.
     """
 
     DEFINITION = 0
@@ -34,7 +34,7 @@ _TITLES = (
 
 @dataclass(frozen=True)
 class KnownCheck:
-    """A check that runs elsewhere, or may not be loaded at all."""
+    """The description of a check that runs elsewhere or is not loaded."""
 
     name: str
     family: str
@@ -42,12 +42,11 @@ class KnownCheck:
     summary: str
 
 
-#: By name. :mod:`emcheck.checks` adds its own; those that apply to a layer in another process come
-#: from there.
+#: Checks by name. :mod:`emcheck.checks` adds its own; another process sends those of its layer.
 KNOWN: dict[str, KnownCheck] = {}
 
 
 def make_known(name: str, family: str, clause: int, summary: str) -> KnownCheck:
-    """Remember a check."""
+    """Add a check to ``KNOWN`` and return it."""
     KNOWN[name] = KnownCheck(name, family, Clause(clause), summary)
     return KNOWN[name]

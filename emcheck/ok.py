@@ -1,4 +1,4 @@
-"""What is ok: the one place that decides, for a report, a test, a matrix and the summary."""
+"""Decides what counts as ok, in one place for reports, tests, matrices and summaries."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from emcheck.result import Result, Verdict
 #: Families in which every applicable check must pass at least once.
 MUST_PASS = ("values", "logdet")
 
-#: Verdicts that spoil whatever they belong to.
+#: Verdicts that spoil the report, test or matrix they belong to.
 SPOILING = (Verdict.FAIL, Verdict.XPASS)
 
-#: Verdicts that stand outside what is applicable.
+#: Verdicts under which a check counts as not applicable.
 _NOT_APPLICABLE = (Verdict.UNSUPPORTED, Verdict.XFAIL)
 
 
 def spoils(check: str, verdict: Verdict, unfinished: int = 0) -> bool:
     """Whether a result spoils a report.
 
-    A FAIL and an XPASS do, and a value or log-det check of which an example began and did not
-    end: nobody knows what it would have said.
+    FAIL and XPASS do, and so does a value or log-det check that is NOT RUN because an example began
+    and did not finish: its answer is unknown.
     """
     missing = verdict is Verdict.NOT_RUN and unfinished > 0
     return verdict in SPOILING or (missing and KNOWN[check].family in MUST_PASS)
 
 
 def never_passed(found: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
-    """Value and log-det checks among ``(check, verdict)`` that apply but never passed.
+    """Return the value and log-det checks among ``(check, verdict)`` that apply but never passed.
 
-    One that is unsupported in one dtype and did not run in the other does not apply.
+    A check that is unsupported in one dtype and did not run in the other does not apply.
     """
     verdicts: dict[str, set[Verdict]] = {}
     for check, verdict in found:
@@ -47,7 +47,7 @@ def never_passed(found: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
 
 
 def is_ok(results: Iterable[Result]) -> bool:
-    """Something passed, nothing spoils, and every applicable value and log-det check passed."""
+    """Whether a check passed, none spoils, and each value or log-det check that applies passed."""
     known = tuple(results)
     passed = any(result.verdict is Verdict.PASS for result in known)
     spoilt = any(spoils(r.check, r.verdict, r.unfinished) for r in known)

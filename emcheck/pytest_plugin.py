@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 #: The id of a check of a layer, as pytest prints it: ``::Mixing-4x8x6-logdets_cancel``.
 _ID = re.compile(r"^(::)?[\w.\[\]]+-\d+(x\d+)*-\w+$")
 
-#: The ids that were given in place of files; empty: all.
+#: Ids of the checks named in place of files; if empty, all checks run.
 _WANTED = pytest.StashKey[frozenset[str]]()
 
-#: What ends the processes in which the targets are checked.
+#: Closing it ends the processes in which the targets are checked.
 _OPENED = pytest.StashKey[ExitStack]()
 
 
@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With a target and no test file named, the target is all that is run."""
+    """Run the target alone if a target but no test file is named."""
     asked = config.getoption("--emcheck-target") or config.getoption("--emcheck")
     if not asked:
         return
@@ -60,19 +60,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Workers of xdist collect, and what is wrong in a worker is told nowhere: look here too."""
+    """Load the targets here too: xdist collects in its workers and does not show their errors."""
     if getattr(session.config.option, "tx", None) and not hasattr(session.config, "workerinput"):
         _layer_checks(session.config)
         _close(session.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The processes of the targets end with the session."""
+    """End the processes of the targets with the session."""
     _close(config)
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """One item for each check of each target."""
+    """Add one item for each check of each target."""
     wanted = session.config.stash.get(_WANTED, frozenset())
     items += [
         CheckItem.from_parent(session, name=check.identity, layer_check=check)
@@ -100,7 +100,7 @@ def _layer_checks(config: pytest.Config) -> list[LayerCheck]:
 
 
 def _configured(folder: Path, seed: int | None, opened: ExitStack) -> list[LayerCheck]:
-    """The checks of the targets in the project's configuration, at their seeds or at this one."""
+    """Return the checks of the configured targets, with ``seed`` if given, else with their own."""
     from emcheck.config import configured
 
     try:
@@ -123,7 +123,7 @@ def _of_target(target: str, shape: str, seed: int, opened: ExitStack) -> list[La
 
 
 def _of_job(job: Job, opened: ExitStack) -> list[LayerCheck]:
-    """The checks of a target, which is in a process of its own until the session ends."""
+    """Return the checks of a target, which keeps its own process until the session ends."""
     from emcheck import isolated
     from emcheck.kit.pytest_checks import LayerCheck
 

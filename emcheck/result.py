@@ -1,4 +1,4 @@
-"""Verdicts, results and explanations: what is said of a layer, readable without torch."""
+"""Verdicts, results and explanations: what a report says about a layer, readable without torch."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Ending(str, Enum):
 
     @property
     def is_late(self) -> bool:
-        """Whether the time was up."""
+        """Whether the check ran out of time."""
         return self in (Ending.LATE, Ending.INVERSE_LATE)
 
 
-#: Worst first: the verdict of several examples together is the first that occurs. What did not
-#: run outranks what passed: an example that is missing is told, not covered by the others.
+#: Worst first: the verdict of several examples together is the first that occurs. NOT RUN outranks
+#: PASS, so that a missing example is reported, not hidden by the others.
 SEVERITY = (
     Verdict.FAIL,
     Verdict.XPASS,
@@ -54,7 +54,7 @@ SEVERITY = (
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """One check on one layer: the verdict and the numbers behind it.
+    """The result of one check on one layer: the verdict and the numbers behind it.
 
     ``ratio`` is error over bound (dimensionless) and passes at or below ``threshold``;
     ``condition`` is the condition number that the check used (NaN where it needs none);
@@ -62,8 +62,8 @@ class Result:
     were too ill-conditioned to judge, ``unfinished`` those that began and gave no answer (out
     of time, not implemented there); ``rule`` names the bound in :mod:`emcheck.bounds`.
     ``got``, ``expected`` and ``bound`` are the numbers of the worst entry (NaN for a yes or
-    no), ``reproduce`` is one line of Python that repeats a failure, and ``ending`` tells an
-    exception and a time limit from an answer.
+    no), ``reproduce`` is one line of Python that repeats a failure, and ``ending`` distinguishes
+    an answer from an exception and from a time limit.
     """
 
     check: str
@@ -92,7 +92,7 @@ class Result:
         return f"<Result {self.check} [{self.dtype}] of {self.layer}: {self.verdict}{share}>"
 
     def to_record(self) -> dict[str, Any]:
-        """A flat dictionary of JSON types (non-finite numbers become strings)."""
+        """Return a flat dictionary of JSON types (non-finite numbers become strings)."""
         record = asdict(self)
         record |= {"verdict": self.verdict.value, "ending": self.ending.value}
         for key in ("ratio", "threshold", "condition", "got", "expected", "bound"):
@@ -102,9 +102,9 @@ class Result:
 
 
 def excess(ratio: float, threshold: float) -> float:
-    """Error over threshold: above 1 it is too large. NaN, which never passes, counts as infinite.
+    """Return error over threshold, too large above 1; NaN, which never passes, counts as infinite.
 
-    With threshold 0, which asks for no error at all, any error is infinitely large.
+    With threshold 0, which allows no error at all, any error is infinitely large.
     """
     if threshold > 0 and not math.isnan(ratio):
         return ratio / threshold
@@ -112,11 +112,11 @@ def excess(ratio: float, threshold: float) -> float:
 
 
 def merge(results: list[Result]) -> Result:
-    """Several examples of one check on one layer as one result: the worst verdict and ratio.
+    """Merge several examples of one check on one layer into the worst verdict and ratio.
 
-    Ratio, threshold, case, seed and detail are those of the worst example, so that what is
-    printed belongs together and can be reproduced. Where some examples passed and others began
-    and gave no answer, the check is NOT RUN: what passed does not stand for what is missing.
+    Ratio, threshold, case, seed and detail are those of the worst example, so that what is printed
+    belongs together and can be reproduced. Where some examples passed and others began and gave no
+    answer, the check is NOT RUN: those that passed do not make up for the missing ones.
     """
     if not results:
         raise ValueError("expected at least one result to merge, got none")

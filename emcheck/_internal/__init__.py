@@ -1,1 +1,1 @@
-"""Tools that every part uses and that know nothing of layers: files, processes, machines."""
+"""Tools that every part uses and that do not know about layers: files, processes, machines."""

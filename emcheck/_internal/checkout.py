@@ -1,4 +1,4 @@
-"""Where the suite's own files are: beside the package in a checkout, nowhere in a wheel."""
+"""The folder of the suite's own files: beside the package in a checkout, none in a wheel."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 _BESIDE = Path(__file__).parents[2]
 
-#: The folder of the checkout, None where the package was installed without it.
+#: The folder of the checkout, None if the package was installed without it.
 ROOT: Path | None = _BESIDE if (_BESIDE / "properties" / "conftest.py").is_file() else None
 
-#: Where reports are kept unless told otherwise: in the checkout, or else where the user is.
+#: Where reports are kept by default: in the checkout, or else in the working directory.
 REPORTS = (ROOT or Path()) / "reports"
 
 
 def needed(what: str) -> Path:
-    """The folder of the checkout.
+    """Return the folder of the checkout.
 
     Raises:
         ValueError: there is none; ``what`` says what needs it.

@@ -1,4 +1,4 @@
-"""A Dask cluster, one's own or one that runs already, and its tasks as they end."""
+"""A Dask cluster, started here or already running, and its tasks as they end."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from typing import Any, TypeVar
 from emcheck._internal.extras import extra_named
 from emcheck.guard import one_line
 
-#: Seconds between two looks at the tasks, and between two at the workers.
+#: Seconds between two polls of the tasks, and between two polls of the workers.
 _POLL, _LOOK = 0.05, 2.0
 
-#: Seconds without any worker after which nobody waits any longer.
+#: Seconds without any worker after which waiting ends.
 _PATIENCE = 60.0
 
 What = TypeVar("What")
 
 
 class ClusterLost(ValueError):
-    """Nobody is left who could finish the tasks."""
+    """Raised when no worker is left that could finish the tasks."""
 
 
 @contextmanager
 def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[Any]:
-    """A Dask client.
+    """Yield a Dask client.
 
     Args:
         scheduler: address of a running scheduler; a local cluster if None.
         workers: processes of the local cluster, each of one thread.
-        deaths: of its worker that a task survives on the local cluster.
+        deaths: worker deaths that a task survives on the local cluster.
 
     Raises:
         ValueError: an unreachable scheduler, no workers wanted, or no Dask.
@@ -65,7 +65,7 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
                     threads_per_worker=1,
                     host="127.0.0.1",
                     dashboard_address=None,  # it would listen on every interface, without password
-                    silence_logs=logging.CRITICAL,  # a dead worker is told in the caller's words
+                    silence_logs=logging.CRITICAL,  # the caller reports a dead worker
                 )
             )
         client = stack.enter_context(Client(cluster))
@@ -74,7 +74,7 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Dask logs no traceback: whatever it meets is told in the caller's words."""
+    """Keep Dask from logging tracebacks, since the caller reports what happens."""
     handlers = [
         handler
         for name in ("distributed", "distributed.client")
@@ -92,15 +92,15 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Threads and processes that start here never see Ctrl-C: this process stops them.
+    """Keep Ctrl-C from threads and processes that start here: this process stops them.
 
     A worker would print the traceback of whatever it was doing. The signal is blocked, and what
-    starts inherits that, workers that the cluster replaces later among them.
+    starts inherits that, including workers that the cluster replaces later.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # on its start it would let the signal through again
+    resource_tracker.ensure_running()  # its start would unblock the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -120,7 +120,7 @@ def _environment_kept() -> Iterator[None]:
 
 
 def threads(client: Any) -> int:
-    """How many tasks the cluster can do at a time; 0 while it has no worker."""
+    """Return how many tasks the cluster can run at a time; 0 while it has no worker."""
     try:
         return sum(client.nthreads().values())
     except OSError:  # the scheduler does not answer
@@ -130,10 +130,10 @@ def threads(client: Any) -> int:
 def ended(
     client: Any, tasks: MutableMapping[Any, What]
 ) -> Iterator[tuple[What, Any, BaseException | None]]:
-    """Each task as it ends, with its value or its exception; more may be added meanwhile.
+    """Yield each task as it ends, with its value or its exception; more may be added meanwhile.
 
     Raises:
-        ClusterLost: the scheduler is gone, or no worker has been there for a minute.
+        ClusterLost: the scheduler is gone, or there has been no worker for a minute.
     """
     looked = staffed = time.monotonic()
     while tasks:
@@ -162,7 +162,7 @@ def _is_done(future: Any) -> bool:
 
 
 def _fetched(future: Any) -> tuple[Any, BaseException | None] | None:
-    """The value or the exception; None where its worker died with it: it is computed again."""
+    """Return the value or the exception; None if it died with its worker and is computed again."""
     try:
         return future.result(timeout=_PATIENCE), None
     except (TimeoutError, asyncio.TimeoutError):

@@ -1,4 +1,4 @@
-"""Copies of anybody's layer: ``deepcopy``, and what it refuses."""
+"""Copies of any layer: ``deepcopy``, and copies of what it refuses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 
 def copy_layer(layer: nn.Module) -> nn.Module:
-    """A deep copy; tensors that were computed from others are copied without their graph.
+    """Return a deep copy; tensors computed from others are copied without their graph.
 
-    ``deepcopy`` refuses a tensor with a graph. Layers keep such tensors on purpose (a weight
-    that a hook computes anew in every call) and by mistake (:func:`derived_tensors` names them).
+    ``deepcopy`` refuses a tensor with a graph. Layers keep such tensors on purpose (a weight that a
+    hook computes anew in every call) and by mistake (:func:`derived_tensors` names them).
     """
     try:
         return copy.deepcopy(layer, _empty_parts(layer))
@@ -26,9 +26,9 @@ def copy_layer(layer: nn.Module) -> nn.Module:
 
 
 def _empty_parts(layer: nn.Module) -> dict[int, Any]:
-    """A memo of new empty containers for those of every module.
+    """Return a memo of new empty containers for those of every module.
 
-    A module has a dozen, for hooks and the like; ``deepcopy`` takes most of its time for them.
+    A module has a dozen, for hooks and the like, on which ``deepcopy`` spends most of its time.
     """
     return {
         id(value): type(value)()
@@ -39,7 +39,7 @@ def _empty_parts(layer: nn.Module) -> dict[int, Any]:
 
 
 def derived_tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Tensors with a graph that a module keeps, by the path of the attribute."""
+    """Yield tensors with a graph that a module keeps, by the path of the attribute."""
     for prefix, module in layer.named_modules():
         kept = {**vars(module), **module._buffers}
         for name, value in kept.items():

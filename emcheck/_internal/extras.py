@@ -23,17 +23,17 @@ EXTRAS = {
 }
 
 
-#: Compiled code instead of plain torch, where it is installed.
+#: The package that compiles code, if it is installed, in place of plain torch.
 _FAST = "numba"
 
 
 class MissingExtra(ValueError):
-    """Something that this call needs is not installed; the message names the extra."""
+    """Raised when a call needs something that is not installed; the message names the extra."""
 
 
 @contextmanager
 def extra_named() -> Iterator[None]:
-    """A module that an extra brings and that is not there is asked for in a line.
+    """Ask in one line for a missing module that an extra installs.
 
     Raises:
         MissingExtra: in place of the ``ModuleNotFoundError``; that of any other module passes.
@@ -49,7 +49,7 @@ def extra_named() -> Iterator[None]:
 
 
 def require_suite() -> None:
-    """Everything that ``emcheck run`` needs.
+    """Check that everything that ``emcheck run`` needs is installed.
 
     Raises:
         MissingExtra: something is not installed.

@@ -1,4 +1,4 @@
-"""One way to write a file: whole or not at all, and nothing that is somebody else's is lost."""
+"""The one way to write a file: whole or not at all, and without loss of other files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FileError(ValueError):
 
     @classmethod
     def of(cls, path: Path, error: OSError) -> FileError:
-        """What the system said of a file."""
+        """Return the error for what the system said about a file."""
         return cls(f"{path}: expected a file to write, got {error.strerror or error}")
 
 
@@ -31,14 +31,14 @@ def write_all(out: Path, contents: Mapping[str, bytes], *, durable: bool = False
     """Write ``contents`` (relative name -> bytes) below ``out``: all of them or none.
 
     Every file is complete under a new name in its own folder before the first one takes its
-    place, so a full disk or a refused permission leaves what was there. A file that is there
-    keeps its mode. Devices and pipes are written straight; a symbolic link to a file is refused,
-    since either the link or what it leads to would be lost.
+    place, so a full disk or a refused permission leaves what was there. An existing file keeps
+    its mode. Devices and pipes are written directly; a symbolic link to a file is refused, since
+    either the link or its target would be lost.
 
     Args:
-        out: a folder, which is made.
+        out: a folder, which is created.
         contents: in the order in which the files take their names.
-        durable: wait for the disk, where a later run goes on from the file.
+        durable: whether to wait for the disk, because a later run continues from the file.
 
     Raises:
         FileError: a folder or file that cannot be written.
@@ -69,7 +69,7 @@ def write_all(out: Path, contents: Mapping[str, bytes], *, durable: bool = False
 
 
 def require_writable(path: Path) -> None:
-    """Refuse before the work what could not be written after it.
+    """Raise, before the work, if a file could not be written after it.
 
     Raises:
         FileError: a folder that cannot be made or written to, something that is no file.
@@ -85,10 +85,9 @@ def require_writable(path: Path) -> None:
 
 @contextmanager
 def growing(path: Path) -> Iterator[BinaryIO]:
-    """A file that is written piece by piece beside ``path`` and takes its name at the end.
+    """Yield a file that is written piece by piece beside ``path`` and takes its name at the end.
 
-    Where the body raises, what was written stays under the name ``.<name>.part``, which the
-    next one begins anew.
+    If the body raises, what was written stays as ``.<name>.part``, which the next call overwrites.
 
     Raises:
         FileError: it cannot be written, or another process writes it.
@@ -111,10 +110,10 @@ def growing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _standing(path: Path) -> int | None:
-    """The mode of what stands at ``path``, None if nothing does.
+    """Return the mode of what exists at ``path``, None if nothing does.
 
     Raises:
-        OSError: a folder, a link to a file or to nothing, a file that is not to be written.
+        OSError: a folder, a link to a file or to nothing, a file that must not be written.
     """
     try:
         mode = path.stat().st_mode
@@ -132,7 +131,7 @@ def _standing(path: Path) -> int | None:
 
 
 def _written(folder: Path, content: bytes, mode: int | None, durable: bool) -> Path:
-    """A new file of that content in ``folder``, under a name that nobody has."""
+    """Write a new file with that content in ``folder``, under an unused name."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     while True:
         part = folder / f".emcheck-{os.urandom(6).hex()}.part"
@@ -157,7 +156,7 @@ def _written(folder: Path, content: bytes, mode: int | None, durable: bool) -> P
 
 
 def _sync(folder: Path) -> None:
-    """Let the names in a folder reach the disk, where a folder can be opened for that."""
+    """Flush the names in a folder to disk, if a folder can be opened for that."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

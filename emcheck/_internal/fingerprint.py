@@ -1,4 +1,4 @@
-"""One word for a state of the source: whatever is kept was made for it, or is made anew."""
+"""A digest for a state of the source: what is kept belongs to one, or is made anew."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _VERSIONS = ("torch", "numpy", "scipy", "numba", "hypothesis", "pytest")
 
 
 def digest(*parts: object) -> str:
-    """The same word for the same parts, sixteen characters."""
+    """Return sixteen characters that are the same for the same parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def of_sources(*places: Path) -> str:
-    """The digest of files, of every Python file below folders, and of the versions in use."""
+    """Return the digest of files, of Python files below folders, and of the versions in use."""
     versions = [(name, _version(name)) for name in _VERSIONS]
     return digest(versions, *(_content(place) for place in places))
 
 
 def _content(place: Path) -> list[tuple[str, str]]:
-    """Relative name and digest of the content of each file."""
+    """Return relative name and digest of the content of each file."""
     files: Iterable[Path] = sorted(place.rglob("*.py")) if place.is_dir() else [place]
     return [
         (path.relative_to(place.parent).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest())
@@ -35,7 +35,7 @@ def _content(place: Path) -> list[tuple[str, str]]:
 
 
 def _version(name: str) -> str:
-    """The version of a package; empty where it is not installed."""
+    """Return the version of a package, empty if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

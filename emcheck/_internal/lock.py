@@ -1,4 +1,4 @@
-"""One process at a time."""
+"""Locks: one process at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, otherwise: str) -> Iterator[None]:
-    """Hold a lock file; the system lets go of it whatever becomes of this process.
+    """Hold a lock file; the system releases it, whatever happens to this process.
 
     Raises:
         ValueError: another process holds it; ``otherwise`` is the message.
@@ -17,7 +17,7 @@ def locked(path: Path, otherwise: str) -> Iterator[None]:
     with path.open("a") as file:
         try:
             import fcntl
-        except ImportError:  # a system without it trusts its users
+        except ImportError:  # a system without locks
             yield
             return
         try:

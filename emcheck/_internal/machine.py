@@ -16,15 +16,15 @@ from emcheck._internal.checkout import ROOT
 #: Every kind of device that the suite knows, the host first.
 DEVICES = ("cpu", "cuda", "mps")
 
-#: What the suite writes itself does not make a working tree dirty.
+#: Files that the suite itself writes, which do not make a working tree dirty.
 _WRITTEN = ":(exclude)reports"
 
 
 def describe_machine() -> dict[str, Any]:
-    """What a reader needs in order to compare two measurements, as JSON types.
+    """Return what a reader needs to compare two measurements, as JSON types.
 
-    ``commit`` and ``dirty`` are None outside a git checkout or before its first commit;
-    ``gpu`` and ``tf32`` are None without a CUDA device.
+    ``commit`` and ``dirty`` are None outside a git checkout or before its first commit; ``gpu`` and
+    ``tf32`` are None without a CUDA device.
     """
     devices = present_devices()
     cuda = "cuda" in devices
@@ -49,7 +49,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def present_devices() -> tuple[str, ...]:
-    """The devices of this machine that torch can use, the CPU always among them."""
+    """Return the devices of this machine that torch can use, the CPU always among them."""
     present = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -59,13 +59,13 @@ def present_devices() -> tuple[str, ...]:
 
 
 def cores() -> int:
-    """The cores that this process may use; at most eight, for each worker loads torch."""
+    """Return the number of cores that this process may use, at most eight: workers load torch."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def cpu_name() -> str:
-    """The name of the processor, or its architecture where the system does not tell."""
+    """Return the name of the processor, or its architecture if the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -87,7 +87,7 @@ def _tf32() -> bool:
 
 
 def commit(root: Path) -> str | None:
-    """The commit that a checkout stands at, None where there is none."""
+    """Return the commit of a checkout, None if there is none."""
     return _git(root, "rev-parse", "--verify", "HEAD") or None
 
 
@@ -96,7 +96,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _output(*command: str) -> str | None:
-    """Standard output of a command, stripped; None if it is missing, fails or hangs."""
+    """Return the standard output of a command, stripped; None if it is missing, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""Large tensors, part by part, so that no second one of their size is made."""
+"""Large tensors, part by part, so that no second tensor of their size is made."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-#: Numbers of a part; a smaller tensor is one part.
+#: Numbers in a part; a smaller tensor is one part.
 PART = 2**17
 
 
 def parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of the same entries of tensors of one shape; all entries at once if few or strided."""
+    """Yield the same entries of tensors of one shape as views; all at once if few or strided."""
     whole = tensors[0].numel() <= PART or not all(t.is_contiguous() for t in tensors)
     if whole:
         yield tensors
@@ -22,10 +22,10 @@ def parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def normal_parts(tensor: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """The parts of ``tensor``, each with standard normal numbers, float64 on the CPU.
+    """Yield the parts of ``tensor``, each with standard normal numbers, float64 on the CPU.
 
-    Random numbers cost more than all else that is done with a large tensor: its parts share the
-    numbers of one, turned by a random shift. Neighbouring rows of a matrix stay independent.
+    Random numbers cost more than everything else that is done with a large tensor: its parts share
+    the numbers of one, rotated by a random shift. Neighbouring rows of a matrix stay independent.
     """
     drawn: Tensor | None = None
     for (part,) in parts(tensor):
@@ -38,7 +38,7 @@ def normal_parts(tensor: Tensor, generator: torch.Generator) -> Iterator[tuple[T
 
 
 def root_mean_square(tensor: Tensor) -> float:
-    """``sqrt(mean(t^2))``, summed in float64; 0 without entries."""
+    """Return ``sqrt(mean(t^2))``, summed in float64; 0 without entries."""
     if not tensor.numel():
         return 0.0
     total = sum(float(part.double().square().sum()) for (part,) in parts(tensor.detach()))
@@ -46,10 +46,10 @@ def root_mean_square(tensor: Tensor) -> float:
 
 
 def norm(*tensors: Tensor) -> float:
-    """``sqrt(sum t^2)`` over all tensors, summed in float64."""
+    """Return ``sqrt(sum t^2)`` over all tensors, summed in float64."""
     return math.sqrt(sum(dot(tensor, tensor) for tensor in tensors))
 
 
 def dot(a: Tensor, b: Tensor) -> float:
-    """``sum(a b)`` in float64."""
+    """Return ``sum(a b)`` in float64."""
     return sum(float((x.double() * y.double()).sum()) for x, y in parts(a, b))

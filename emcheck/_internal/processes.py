@@ -6,11 +6,11 @@ import ctypes
 import signal
 import sys
 
-#: ``prctl``: which signal a process gets when its parent dies.
+#: ``prctl``: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
 
 def follow_parent() -> None:
-    """Called in a child: it is ended when its parent dies, where the system can do that."""
+    """End this child when its parent dies, if the system can do that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

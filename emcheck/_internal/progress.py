@@ -1,4 +1,4 @@
-"""Standard output, and a progress bar on the error stream, silent where that is no terminal."""
+"""Standard output, and a progress bar on the error stream, silent if that is no terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Output(Console):
-    """Standard output; one that nobody reads any more ends the command, as it ends any other."""
+    """Standard output; if nobody reads it any more, the command ends like any other."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -24,9 +24,9 @@ class Bar:
 
     Args:
         what: the steps, until :meth:`update` describes them otherwise.
-        total: how many there are, None while that is unknown.
-        more: columns behind the count.
-        shown: False where another process shows it.
+        total: the number of steps, None while that is unknown.
+        more: columns after the count.
+        shown: False if another process shows it.
     """
 
     def __init__(
@@ -57,5 +57,5 @@ class Bar:
         self._progress.stop()
 
     def update(self, **changes: Any) -> None:
-        """What rich's ``Progress.update`` takes: ``completed``, ``total``, ``description``."""
+        """Pass ``completed``, ``total`` or ``description`` on to rich's ``Progress.update``."""
         self._progress.update(self._task, **changes)

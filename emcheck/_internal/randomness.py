@@ -1,4 +1,4 @@
-"""Generators by name, and the global random states, which only others' layers use."""
+"""Generators by name, and the global random states, which only foreign layers use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def stream(*key: object) -> torch.Generator:
-    """A generator of its own for each key: what is drawn depends on nothing drawn before."""
+    """Return a separate generator for each key: its draws depend on nothing drawn before."""
     digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
@@ -20,7 +20,7 @@ def stream(*key: object) -> torch.Generator:
 def seed_torch(seed: int) -> None:
     """Seed torch's global generators; those of a device only once the device is in use.
 
-    ``torch.manual_seed`` keeps a stack trace for devices that nobody has used yet.
+    ``torch.manual_seed`` keeps a stack trace for devices that are not in use yet.
     """
     if torch.cuda.is_initialized():
         torch.manual_seed(seed)
@@ -30,7 +30,7 @@ def seed_torch(seed: int) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch, NumPy and Python seeded inside; outside everything is as it was."""
+    """Seed torch, NumPy and Python inside the block and restore their states after it."""
     python, before = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng():

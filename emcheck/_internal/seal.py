@@ -1,4 +1,4 @@
-"""Kept lines of JSON with a version and a checksum: a line that was changed or torn is none."""
+"""Kept lines of JSON with a version and a checksum: a changed or torn line is not valid."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-#: Of the lines; a reader knows no other.
+#: The version of the lines; a reader knows no other.
 _VERSION = 1
 
 _SEAL = "seal"
 
 
 def sealed(record: Mapping[str, Any]) -> str:
-    """The record as one line with its end."""
+    """Return the record as one line with its line end."""
     return json.dumps(with_seal(record)) + "\n"
 
 
 def with_seal(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record, and as its last entry ``"seal": "version:checksum"``."""
+    """Return the record with a last entry ``"seal": "version:checksum"``."""
     return {**record, _SEAL: f"{_VERSION}:{_checksum(record)}"}
 
 
 def unsealed(line: str | bytes) -> dict[str, Any]:
-    """The record of a line.
+    """Return the record of a line.
 
     Raises:
         ValueError: it is torn, was changed, was never sealed, or is of another version.
@@ -41,7 +41,7 @@ def _is_sealed(found: object) -> bool:
 
 
 def without_seal(found: Any) -> Any:
-    """What JSON has read, without its seal; what carries none is returned as it is.
+    """Return what JSON has read, without its seal; what has none is returned unchanged.
 
     Raises:
         ValueError: it was changed, or is of another version.

@@ -1,4 +1,4 @@
-"""Words: those of a command line, read before anything that takes time is loaded, and names."""
+"""Words: arguments of a command line, read before slow imports, and names."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 
 
 def import_from_here() -> None:
-    """Modules of the working directory can be imported, as with ``python -m``."""
+    """Let modules of the working directory be imported, as with ``python -m``."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
 
 
 def require_module(target: str) -> None:
-    """What is before the colon of ``module:factory`` begins with a module that can be found.
+    """Raise if the top-level module of ``module:factory`` cannot be found.
 
     Raises:
         ValueError: there is none; nothing has been imported.
@@ -30,7 +30,7 @@ def require_module(target: str) -> None:
 
 
 def parse_numbers(text: str, wanted: str) -> tuple[int, ...]:
-    """``"4,8,6"`` as whole numbers; ``wanted`` says what they are, with an example.
+    """Return ``"4,8,6"`` as whole numbers; ``wanted`` says what they are, with an example.
 
     Raises:
         ValueError: anything else.
@@ -42,7 +42,7 @@ def parse_numbers(text: str, wanted: str) -> tuple[int, ...]:
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """``"4,8,6"`` as an event.
+    """Return ``"4,8,6"`` as an event.
 
     Raises:
         ValueError: anything else.
@@ -51,5 +51,5 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 
 def snake_case(name: str) -> str:
-    """``LogdetDropped`` as ``logdet_dropped``."""
+    """Return ``LogdetDropped`` as ``logdet_dropped``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,4 +1,4 @@
-"""Invertible layers of other libraries as layers of the contract; peers load only when used."""
+"""Invertible layers of other libraries as layers of the contract; a library loads when used."""
 
 from emcheck.adapters.choose import adapt as adapt
 from emcheck.adapters.choose import conditional as conditional

@@ -25,17 +25,17 @@ class Arrays(Enum):
 
 
 def arrays_of(function: Function, x: Tensor) -> Arrays | None:
-    """Whose arrays ``function`` takes, from a call with a tensor and, if need be, with an array.
+    """Return whose arrays ``function`` takes, by a call with a tensor and, if needed, an array.
 
-    A function of tensors returns a tensor for one that asks for a gradient. One that does not,
-    and returns an array for an array, is taken by what it returns. None: neither call answers.
+    A function of tensors returns a tensor for one that requires a gradient. Any other function is
+    judged by what it returns for an array. None if neither call answers.
     """
     given = x.detach().clone()
     try:
         with torch.enable_grad():
             answer = function(given.requires_grad_(given.is_floating_point()))
         found = _kind(answer)
-    except foreign():  # what it says of a tensor is said again by the call that counts
+    except foreign():  # the call that counts raises it again
         found = None
     if found is not None:
         return found
@@ -47,7 +47,7 @@ def arrays_of(function: Function, x: Tensor) -> Arrays | None:
 
 
 def _kind(answer: Any) -> Arrays | None:
-    """By the parts of an answer, those of JAX first: numbers alone say nothing."""
+    """Return the kind of an answer by its parts, those of JAX first; numbers decide nothing."""
     parts = list(_parts(answer))
     if any(map(is_jax, parts)):
         return Arrays.JAX
@@ -65,7 +65,7 @@ def _parts(answer: Any) -> Iterator[Any]:
 
 
 def is_jax(value: object) -> bool:
-    """Whether a value is an array of JAX, which is not loaded for the question."""
+    """Whether a value is an array of JAX, without loading JAX."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.Array)
 
@@ -77,14 +77,14 @@ def holds_jax(tree: object) -> bool:
 
 
 def as_tensor(value: Any, like: Tensor) -> Any:
-    """A NumPy array or number of an answer as a tensor; anything else as it is."""
+    """Return a NumPy array or number of an answer as a tensor, anything else unchanged."""
     if isinstance(value, np.ndarray | np.generic):
         return torch.from_numpy(np.array(value)).to(like.device)
     return value
 
 
 def through_numpy(function: Function, x: Tensor) -> Any:
-    """``function`` of the numbers of ``x``, its arrays as tensors without gradients."""
+    """Call ``function`` with the numbers of ``x``; return its arrays as gradient-free tensors."""
     answer = function(x.detach().cpu().numpy().copy())
     if isinstance(answer, tuple | list):
         return type(answer)([as_tensor(part, x) for part in answer])
@@ -92,7 +92,7 @@ def through_numpy(function: Function, x: Tensor) -> Any:
 
 
 def jax_layer(name: str, tree: Any, functions: Mapping[str, Function], with_tree: bool) -> Any:
-    """A layer of JAX whose calls are functions of ``(tree, x)``, or of ``x`` alone."""
+    """Return a layer of JAX whose calls are functions of ``(tree, x)``, or of ``x`` alone."""
     from emcheck.adapters.jax_layer import JaxLayer
     from emcheck.adapters.jax_program import Calls
 

@@ -1,4 +1,4 @@
-"""``adapt``: which adapter an object needs."""
+"""``adapt``, which chooses the adapter for an object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIBRARIES = {
 
 
 def conditional(layer: object) -> object:
-    """A layer of a library as a module whose calls take ``context``; anything else as it is."""
+    """Return a layer of a library as a module whose calls take ``context``, all else unchanged."""
     for module in _library_of(layer):
         if hasattr(module, "conditional"):
             return module.conditional(layer)
@@ -38,12 +38,12 @@ def conditional(layer: object) -> object:
 
 
 def is_of_library(layer: object) -> bool:
-    """Whether a library is known that the class of a layer, or one it derives from, is from."""
+    """Whether the class of a layer, or one it derives from, is of a known library."""
     return any(True for _ in _adapters_of(layer))
 
 
 def lacks_by_design(*flows: object) -> frozenset[str]:
-    """What the parts of modules and distributions lack by the documentation of libraries."""
+    """Return what parts of modules and distributions lack, by the documentation of libraries."""
     kinds: set[type] = set()
     for flow in flows:
         if isinstance(flow, nn.Module):
@@ -59,7 +59,7 @@ def lacks_by_design(*flows: object) -> frozenset[str]:
 
 
 def _library_of(layer: object) -> Iterator[ModuleType]:
-    """The modules here that adapt the classes of a layer."""
+    """Yield the modules here that adapt the classes of a layer."""
     for module in _adapters_of(layer):
         yield importlib.import_module(f"emcheck.adapters.{module}")
 
@@ -90,17 +90,17 @@ def adapt(
     inverse: Callable[..., Any] | None = None,
     log_det: Callable[..., Any] | None = None,
 ) -> nn.Module:
-    """Anybody's bijection as a layer with ``forward(x) -> (z, logdet)`` and ``inverse(z)``.
+    """Return any bijection as a layer with ``forward(x) -> (z, logdet)`` and ``inverse(z)``.
 
     Four forms:
 
     - ``adapt(layer)``: a layer of normflows, nflows, FrEIA, zuko, Pyro or
       ``torch.distributions.transforms``, or a bijection of flowjax, distrax, numpyro or TFP on
-      JAX, known by its class; a module that has forward and inverse already is returned as it is.
+      JAX, recognised by its class; a module with forward and inverse is returned unchanged.
     - ``adapt(layer, forward=lambda layer, x: ..., inverse=lambda layer, z: ...)``: any module;
-      the functions take it as their first argument. This form is the one for functions that
-      need parameters: a copy of the result acts on a copy of the module.
-    - ``adapt(tree, forward=lambda tree, x: ...)``: a pytree of JAX arrays, which are parameters.
+      the functions take it as their first argument. Use this form for functions that need
+      parameters: a copy of the result acts on a copy of the module.
+    - ``adapt(tree, forward=lambda tree, x: ...)``: a pytree whose JAX arrays become parameters.
     - ``adapt(forward=f, inverse=g)``: functions of tensors, of JAX or of NumPy arrays, without
       parameters, modules, or methods bound to a module (``model.encode``), which is found and
       registered.
@@ -108,8 +108,8 @@ def adapt(
     Args:
         layer: the layer or module, or None.
         forward: returns ``z`` or ``(z, logdet)``.
-        inverse: returns ``x`` or ``(x, logdet)``; missing: the result lacks ``"inverse"``.
-        log_det: ``log|det dz/dx|`` at ``x``, needed where ``forward`` returns ``z`` alone.
+        inverse: returns ``x`` or ``(x, logdet)``; without it the result lacks ``"inverse"``.
+        log_det: returns ``log|det dz/dx|`` at ``x``; needed if ``forward`` returns ``z`` alone.
 
     Raises:
         ValueError: an object of no known kind; functions that reach modules or tensors through

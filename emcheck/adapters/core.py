@@ -1,4 +1,4 @@
-"""An invertible layer of another library as a layer of the contract, and which adapter it needs."""
+"""The base class of adapters: a layer of another library as a layer of the contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emcheck.adapters.held import holds_transforms, prepare_copy
 from emcheck.bounds import Array
 from emcheck.guard import one_line
 
-#: What others return for a log-det: a number, a 0-d tensor or ``(B,)``, passed on as it is.
+#: A log-det as libraries return it: a number, a 0-d tensor or ``(B,)``, passed on unchanged.
 Logdet = Tensor | float
 
 #: ``sample(batch, event, generator)``: float64 draws ``(batch, *event)`` inside the domain.
@@ -22,7 +22,7 @@ Sampler = Callable[[int, tuple[int, ...], torch.Generator], Tensor]
 
 
 class NotALayer(ValueError):
-    """An object of no kind that an adapter knows."""
+    """Raised for an object of no kind that an adapter knows."""
 
 
 class Adapted(nn.Module):
@@ -39,11 +39,11 @@ class Adapted(nn.Module):
             line that names it.
     """
 
-    #: Constants of the layer were computed in this dtype once: in a wider one their rounding
-    #: would be judged, not the layer. None: there are none such.
+    #: The dtype in which constants of the layer were computed, None if it has none: in a wider
+    #: dtype the checks would judge their rounding and not the layer.
     widest: torch.dtype | None = None
 
-    #: No call leaves anything behind in it, so that a copy is as good as a newly made one.
+    #: Whether no call changes the layer, so that a copy is as good as a new one.
     immutable: bool = False
 
     #: How many of the last entries of a flat sample are its context, which comes out unchanged.
@@ -61,45 +61,45 @@ class Adapted(nn.Module):
         self.lacks = lacks
 
     def forward(self, x: Tensor) -> tuple[Tensor, Logdet]:
-        """``x (B, *event)`` to ``z (B, *event_out)`` and ``log|det dz/dx|``."""
+        """Map ``x (B, *event)`` to ``z (B, *event_out)`` and ``log|det dz/dx|``."""
         raise NotImplementedError(f"{self.name} has no forward")
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Logdet | None]:
-        """``z`` to ``x`` and ``log|det dx/dz|``; None if there is no log-det of the inverse."""
+        """Map ``z`` to ``x`` and ``log|det dx/dz|``; None if there is no log-det of the inverse."""
         raise NotImplementedError(f"{self.name} has no inverse")
 
     def jacobian(self, x: Tensor, inverse: bool) -> Array | None:
-        """``dz/dx (n_out, n_in)`` at ``x (*event)`` by the library's own means, in float64.
+        """Return ``dz/dx (n_out, n_in)`` at ``x (*event)`` by the library's means, in float64.
 
-        None: there are none, and the graph of a call says it.
+        None if the library has none; the graph of a call then gives the Jacobian.
         """
         return None
 
     @property
     def by_differences(self) -> bool:
-        """Whether calls know no derivatives, so that Jacobians are taken by differences."""
+        """Whether calls have no derivatives, so that Jacobians are taken by differences."""
         return False
 
     @property
     def shown(self) -> frozenset[str]:
-        """Capabilities that calls have shown to be missing, beside ``lacks``."""
+        """Capabilities that calls have shown to be missing, besides ``lacks``."""
         return frozenset()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a report says of how the layer was taken, as far as calls have shown it."""
+        """Lines for a report about how the layer is called, as far as calls have shown it."""
         return ()
 
     @property
     def sample(self) -> Sampler | None:
-        """Draws from inside the domain of ``forward``, or None where that is all of R^n."""
+        """Draws from inside the domain of ``forward``, or None if that is all of R^n."""
         return None
 
     def warm_up(self, x: Tensor) -> None:
-        """Let a layer set itself from ``x`` where its class is known to do so at its first batch.
+        """Let a layer set itself from ``x`` if its class is known to do so at its first batch.
 
-        One call of ``forward`` in training mode without gradients; the mode is restored. Any
-        other layer is left alone.
+        It calls ``forward`` once in training mode without gradients and restores the mode. Any
+        other layer is unchanged.
         """
         if not any(map(self._sets_itself, self.modules())):
             return
@@ -137,7 +137,7 @@ class Adapted(nn.Module):
 
     @cached_property
     def _holds_transforms(self) -> bool:
-        """Whether copies need what ``deepcopy`` alone would lose; looked for once."""
+        """Whether the layer holds a torch transform, of which ``deepcopy`` would lose parts."""
         return holds_transforms(self)
 
     def extra_repr(self) -> str:
@@ -145,7 +145,7 @@ class Adapted(nn.Module):
 
 
 def unadapted(layer: nn.Module) -> nn.Module:
-    """The user's module inside an adapter; a layer that is in none, as it is."""
+    """Return the user's module inside an adapter; a layer without an adapter unchanged."""
     while isinstance(layer, Adapted) and isinstance(getattr(layer, "layer", None), nn.Module):
         layer = layer.layer  # type: ignore[assignment]
     return layer
@@ -161,17 +161,17 @@ def is_native(layer: object) -> TypeGuard[nn.Module]:
 
 
 def lacking_by_design(kinds: Iterable[type], known: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """What ``known`` says, by name, of any of these classes and of those that they derive from."""
+    """Return what ``known`` lists by name for these classes and those that they derive from."""
     names = {cls.__name__ for kind in kinds for cls in kind.__mro__}
     return frozenset().union(*(lacks for name, lacks in known.items() if name in names))
 
 
 def class_name(layer: object) -> str:
-    """The library and the class of ``layer``: ``normflows.ActNorm``."""
+    """Return the library and the class of ``layer``: ``normflows.ActNorm``."""
     return f"{type(layer).__module__.partition('.')[0]}.{type(layer).__name__}"
 
 
 def lacking(layer: Adapted, capability: str, error: BaseException) -> NotImplementedError:
-    """The one exception for what a library does not offer."""
+    """Return the exception for what a library does not offer."""
     reason = f": {one_line(error)}" if str(error) else ""
     return NotImplementedError(f"{layer.name} has no {capability}{reason}")

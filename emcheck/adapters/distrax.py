@@ -26,10 +26,10 @@ CALLS = Calls(_forward, _inverse)
 
 
 class DistraxLayer(JaxLayer):
-    """A bijector, whose arrays stay as they were given.
+    """A bijector of distrax, whose arrays stay as given.
 
-    Bijectors keep what they computed from their arguments (a scale, its logarithm and its
-    inverse), so that no array can be moved alone; ``widest`` is the dtype that this was done in.
+    Bijectors keep what they computed from their arguments (a scale, its logarithm and its inverse),
+    so that no array can be moved alone; ``widest`` is the dtype of that computation.
     """
 
     def __init__(self, bijector: Any, name: str) -> None:
@@ -46,10 +46,10 @@ class DistraxLayer(JaxLayer):
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a bijector.
+    """Return an adapter for a bijector.
 
     Raises:
-        ValueError: anything else of distrax.
+        ValueError: any other object of distrax.
     """
     if not isinstance(layer, distrax.Bijector):
         raise ValueError(f"expected a bijector of distrax, got {class_name(layer)}")

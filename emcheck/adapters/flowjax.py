@@ -14,7 +14,7 @@ from emcheck.adapters.core import Adapted, class_name, lacking_by_design
 from emcheck.adapters.jax_layer import JaxLayer
 from emcheck.adapters.jax_program import Calls
 
-#: What bijections lack by their documentation: a search for roots with a tolerance.
+#: What bijections lack by their documentation: this one searches for a root to a tolerance.
 BY_DESIGN = {"NumericalInverse": frozenset({"exact_inverse"})}
 
 
@@ -39,7 +39,7 @@ def _inverse_at(bijection: Any, carried: Any) -> Any:
 
 
 def _at_condition(bijection: Any, carried: Any, call: Any) -> Any:
-    """A call whose flat sample ends with its condition, which comes out as it went in."""
+    """Call with a flat sample that ends with its condition, which comes out unchanged."""
     size = math.prod(bijection.shape)
     x, condition = carried[:size], carried[size:]
     z, logdet = call(x.reshape(bijection.shape), condition.reshape(bijection.cond_shape))
@@ -51,12 +51,12 @@ CALLS_AT = Calls(_forward_at, _inverse_at, rows=True)
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a bijection, or for that of a transformed distribution.
+    """Return an adapter for a bijection, or for that of a transformed distribution.
 
     Arrays are parameters; those in ``NonTrainable`` are buffers.
 
     Raises:
-        ValueError: a bijection with a condition, or anything else of flowjax.
+        ValueError: a bijection with a condition, or any other object of flowjax.
     """
     bijection = _bijection(layer)
     if bijection.cond_shape is not None:
@@ -69,7 +69,7 @@ def adapt(layer: Any) -> Adapted:
 
 
 def conditional(layer: Any) -> Any:
-    """A bijection with a condition as a layer of flat samples that end with theirs."""
+    """Return a bijection with a condition as a layer of flat samples that end with it."""
     bijection = _bijection(layer)
     if bijection.cond_shape is None:
         return layer
@@ -92,7 +92,7 @@ def _is_frozen(node: Any) -> bool:
 
 
 def _lacks(layer: Any) -> frozenset[str]:
-    """What a bijection and its parts lack, with what they cannot invert at all."""
+    """Return what a bijection and its parts lack by design."""
     import jax
 
     found: list[Any] = []

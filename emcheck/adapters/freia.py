@@ -20,7 +20,7 @@ from emcheck.guard import one_line
 
 Shape = tuple[int, ...]
 
-#: What modules lack by their documentation; all of them are told the sizes of their inputs.
+#: What modules lack according to their documentation; all are built for the sizes of their inputs.
 BY_DESIGN = {
     "InvertibleModule": frozenset({"other_sizes"}),
     "IResNetLayer": frozenset({"exact_inverse", "exact_logdet", "free_parameters"}),
@@ -36,8 +36,7 @@ class FreiaLayer(Adapted):
 
     Args:
         layer: the module.
-        inputs, outputs: the shapes on either side, without the batch; they matter only where
-            there is more than one.
+        inputs, outputs: the shapes on either side, without the batch; used only if several.
     """
 
     first_batch = frozenset({("FrEIA.modules", "ActNorm")})
@@ -73,11 +72,11 @@ class FreiaLayer(Adapted):
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a module, a ``SequenceINN`` or a ``GraphINN``.
+    """Return an adapter for a module, a ``SequenceINN`` or a ``GraphINN``.
 
     Raises:
-        ValueError: a conditional module, one that is no bijection module, or one that does not
-            know the shapes of its outputs.
+        ValueError: a conditional module, no module of FrEIA, or one that does not know the shapes
+            of its outputs.
     """
     from FrEIA.modules import InvertibleModule
 
@@ -117,7 +116,7 @@ def _output_shapes(layer: Any, inputs: list[Shape]) -> list[Shape]:
 
 
 def _shapes(dims: Sequence[Any]) -> list[Shape]:
-    """A list of shapes; some modules keep the one shape that they have without the list."""
+    """Return a list of shapes; some modules store their only shape without a list."""
     if all(isinstance(size, int) for size in dims):
         return [tuple(dims)]
     return [tuple(shape) for shape in dims]

@@ -1,4 +1,4 @@
-"""Plain functions, bound methods and functions of a module as a layer of the contract."""
+"""A layer of the contract made of functions, bound methods or functions of a module."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Function = Callable[..., Any]
 
 
 class Functions(Adapted):
-    """``forward``, ``inverse`` and ``log_det`` as they were given.
+    """A layer of ``forward``, ``inverse`` and ``log_det`` as they were given.
 
-    Functions that hold no tensors may be functions of NumPy arrays, or of JAX arrays; the first
-    call shows it. Of NumPy functions Jacobians are by differences, and gradients are not judged.
+    Functions that hold no tensors may take NumPy or JAX arrays; the first call shows which. For
+    functions of NumPy, Jacobians are taken by differences and gradients are not judged.
 
     Args:
-        layer: handed to every function as its first argument; None: they take ``x`` alone.
+        layer: passed to every function as its first argument; with None they take ``x`` alone.
         functions: by name. Modules that they are, or are bound to, are registered under ``held``.
     """
 
@@ -54,7 +54,7 @@ class Functions(Adapted):
         return function(x) if self.layer is None else function(self.layer, x)
 
     def _jax(self, x: Tensor) -> Adapted | None:
-        """The layer of JAX that the functions are, where they are functions of its arrays."""
+        """Return the functions as a layer of JAX if they take JAX arrays, else None."""
         if self.seen.arrays is None:
             self.seen.arrays = arrays_of(self.functions["forward"], x)
         if self.seen.arrays is Arrays.JAX and self.seen.layer is None:
@@ -127,8 +127,8 @@ class _Seen:
     """What the first call has shown; copies of a layer share it.
 
     Args:
-        arrays: whose arrays the functions take; None: not known yet.
-        layer: that of JAX, if they take those.
+        arrays: whose arrays the functions take; None if that is not known yet.
+        layer: the layer of JAX, if they take JAX arrays.
     """
 
     arrays: Arrays | None
@@ -139,7 +139,7 @@ class _Seen:
 
 
 def adapt_functions(layer: object, functions: Mapping[str, Function | None]) -> Adapted:
-    """``Functions`` of what was given, or ``ValueError`` in one line."""
+    """Return a layer of the given functions; raise ``ValueError`` in one line if there is none."""
     given = {name: function for name, function in functions.items() if function is not None}
     of_jax = not isinstance(layer, nn.Module) and holds_jax(layer)
     if not (layer is None or isinstance(layer, nn.Module) or of_jax):
@@ -162,7 +162,7 @@ def adapt_functions(layer: object, functions: Mapping[str, Function | None]) -> 
 
 
 def _name(source: object) -> str:
-    """The class of the module behind a function, or the function's own name."""
+    """Return the class of the module behind a function, or the function's own name."""
     while isinstance(source, functools.partial):
         source = source.func
     if isinstance(source, types.MethodType):

@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.distributions.transforms import _InverseTransform
 
-#: Results that a torch transform keeps of its last call; not part of what it is.
+#: Attribute with the results of a torch transform's last call; not part of its state.
 CACHE = "_cached_x_y"
 
-#: The inverse that a torch transform keeps at hand; only an inverse is made of it.
+#: Attribute with a torch transform's inverse; only in an inverse is it part of the state.
 _INVERSE = "_inv"
 
 _OPAQUE = (type, types.ModuleType, types.FunctionType, str, bytes)
@@ -24,9 +24,9 @@ _OPAQUE = (type, types.ModuleType, types.FunctionType, str, bytes)
 
 @dataclass
 class Place:
-    """Where a value stands in its owner: an attribute, an entry, or an entry of a tuple.
+    """Where a value is in its owner: an attribute, an entry, or an entry of a tuple.
 
-    A tuple cannot be written to; its owner is then its own place, and it is made anew.
+    A tuple cannot be written to; the owner is then the tuple's place, which gets a new tuple.
     """
 
     owner: Any
@@ -65,10 +65,10 @@ class Found:
 
 
 def walk(roots: Mapping[str, object], into_modules: bool = False) -> Iterator[Found]:
-    """Everything reachable from ``roots``, each value after what it holds.
+    """Yield everything reachable from ``roots``, each value after what it holds.
 
-    A mutable value comes once, a tensor or module once for every place it stands in. Modules
-    are entered only on request, functions and classes never.
+    A mutable value comes once, a tensor or module once for every place that holds it. Modules are
+    entered only on request, functions and classes never.
     """
     visited: set[int] = set()
     for name, value in roots.items():
@@ -115,11 +115,11 @@ def _children(found: Found) -> Iterator[tuple[str, Place | None, object]]:
 
 
 def captured(function: types.FunctionType) -> Iterator[tuple[str, Tensor | nn.Module]]:
-    """Modules and floating-point tensors that a function reaches past its arguments.
+    """Yield modules and floating-point tensors that a function reaches past its arguments.
 
-    They stand in its closure, its defaults or its globals; a copy of the function shares
-    them with the original. Functions in the same places are followed, global ones only if
-    they are of the same file.
+    They are in its closure, its defaults or its globals; a copy of the function shares them
+    with the original. Functions in the same places are followed, global ones only if they
+    are of the same file.
     """
     seen: set[int] = set()
     waiting = [function]
@@ -140,7 +140,7 @@ def captured(function: types.FunctionType) -> Iterator[tuple[str, Tensor | nn.Mo
 
 
 def _enclosed(function: types.FunctionType) -> dict[str, object]:
-    """What stands in the closure and in the defaults of a function, by name."""
+    """Return what is in the closure and in the defaults of a function, by name."""
     found: dict[str, object] = {}
     names = function.__code__.co_freevars
     for name, cell in zip(names, function.__closure__ or (), strict=True):
@@ -153,7 +153,7 @@ def _enclosed(function: types.FunctionType) -> dict[str, object]:
 
 
 def _globals(function: types.FunctionType) -> dict[str, object]:
-    """The globals that a function reads, without functions of other files."""
+    """Return the globals that a function reads, without functions of other files."""
     everything = function.__globals__
     found = {n: everything[n] for n in _global_names(function.__code__) if n in everything}
     return {

@@ -1,4 +1,4 @@
-"""What an object that is no module holds, as a module: parameters, buffers, submodules, copies."""
+"""The tensors and modules inside an object that is no module, held as a module and copied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emcheck.adapters.graph import CACHE, Found, Place, captured, walk
 
 @dataclass
 class _Slot:
-    """A registered tensor and a place that must show it, expanded to ``shape`` if that is given."""
+    """A registered tensor and a place that must hold it, expanded to ``shape`` if that is given."""
 
     name: str
     place: Place
@@ -26,7 +26,7 @@ class _Slot:
 
 
 class Held(nn.Module):
-    """The tensors and modules that objects without a conversion of their own hold.
+    """The tensors and modules that objects hold which are no modules themselves.
 
     Parameters become parameters, other tensors buffers, modules submodules, named by the path
     that leads to them. ``put`` writes the present tensors back to where the objects look for
@@ -95,7 +95,7 @@ class Held(nn.Module):
 
 
 def _leaf(found: Found) -> tuple[Tensor, torch.Size | None]:
-    """The tensor to register, and the shape it is seen in if it is a broadcast view."""
+    """Return the tensor to register, and the shape it is seen in if it is a broadcast view."""
     tensor = found.value
     if tensor.is_leaf:
         return tensor, None
@@ -141,7 +141,7 @@ def prepare_copy(root: object, memo: dict[int, Any]) -> None:
 
 
 def holds_transforms(root: object) -> bool:
-    """Whether a transform of torch lies anywhere within: its cache must not be copied."""
+    """Whether ``root`` holds a transform of torch: its cache must not be copied."""
     return any(isinstance(value, Transform) for value in _everything(root))
 
 
@@ -151,7 +151,7 @@ def _everything(root: object) -> Iterator[Any]:
 
 
 def _copy_inverse(inverse: _InverseTransform, memo: dict[int, Any]) -> _InverseTransform:
-    """A copy whose base is copied too; inverses inside the base are in ``memo`` already."""
+    """Return a copy whose base is copied too; inverses inside the base are in ``memo`` already."""
     copied = type(inverse).__new__(type(inverse))
     for key, value in vars(inverse).items():
         vars(copied)[key] = copy.deepcopy(value, memo)

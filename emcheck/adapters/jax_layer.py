@@ -16,7 +16,7 @@ from emcheck.adapters.core import Adapted, Logdet
 from emcheck.adapters.jax_program import Calls, Program
 from emcheck.bounds import XLA_UNITS
 
-#: What no JAX function has: functional transforms of torch, its files, layouts, modes.
+#: What no JAX function offers: functional transforms, state files, layouts and modes of torch.
 NOT_IN_JAX = frozenset({"transforms", "torch_state"})
 
 
@@ -27,9 +27,9 @@ class JaxLayer(Adapted):
     Every shape and dtype is compiled once, for all copies together.
 
     Args:
-        tree: a pytree, whose arrays of numbers become parameters, or buffers where they are
-            whole numbers or frozen. Anything else in it stays as it is.
-        name: for reports.
+        tree: a pytree, whose arrays of numbers become parameters, or buffers if they are whole
+            numbers or frozen. Anything else in it stays as it is.
+        name: the name for reports.
         calls: both directions of the library.
         lacks: as for :class:`Adapted`.
         frozen: which nodes of the tree hold arrays that are not trained.
@@ -87,7 +87,7 @@ class JaxLayer(Adapted):
         return self._call("inverse", z)
 
     def jacobian(self, x: Tensor, inverse: bool) -> np.ndarray[Any, Any] | None:
-        """``dz/dx`` of one sample ``x (*event)`` by ``jax.jacobian``; None where it has none."""
+        """``dz/dx`` of one sample ``x (*event)`` by ``jax.jacobian``; None if it has none."""
         try:
             J = self.program.jacobian(
                 "inverse" if inverse else "forward",
@@ -158,30 +158,30 @@ class _Call(torch.autograd.Function):
 
 
 def everything(node: Any) -> bool:
-    """``frozen`` of a tree of which nothing is trained."""
+    """The ``frozen`` of a tree in which nothing is trained."""
     return True
 
 
 def summed(logdet: Any, dims: int) -> Any:
-    """A log-det ``(B, ...)`` with ``dims`` dimensions that are no part of an event, to ``(B,)``."""
+    """Sum a log-det ``(B, ...)`` with ``dims`` dimensions outside an event to ``(B,)``."""
     logdet = jnp.asarray(logdet)
     return logdet.sum(tuple(range(1, dims))) if 1 < logdet.ndim == dims else logdet
 
 
 def _is_wide(x: Tensor, arrays: Any) -> bool:
-    """Whether a call computes in float64: the data decide, the arrays for whole numbers."""
+    """Whether a call computes in float64: the data decide, the arrays if the data are integers."""
     if x.is_floating_point():
         return x.dtype == torch.float64
     return any(array.dtype == torch.float64 for array in arrays)
 
 
 def _handed(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The numbers of a tensor as JAX takes them: its memory, where that is dense and on the CPU."""
+    """Return the numbers of a tensor for JAX, uncopied if they are dense and on the CPU."""
     return tensor.detach().cpu().contiguous().resolve_neg().numpy()
 
 
 def _leaves(tree: Any, frozen: Callable[[Any], bool]) -> list[tuple[str, Any, bool]]:
-    """Path, value and whether it is frozen, of every leaf in the order of JAX."""
+    """Return path, value and whether it is frozen for every leaf in the order of JAX."""
     found, opaque = [], _opaque(tree)
     if opaque(tree):
         return [("", tree, True)]
@@ -194,7 +194,7 @@ def _leaves(tree: Any, frozen: Callable[[Any], bool]) -> list[tuple[str, Any, bo
 
 
 def _opaque(tree: Any) -> Callable[[Any], bool]:
-    """Whether a node is the tree itself, where a class of the user does not say what it holds."""
+    """Return a test that finds the tree itself if its class does not say what it holds."""
     try:
         jax.tree_util.tree_leaves(tree)
     except NotImplementedError:
@@ -203,7 +203,7 @@ def _opaque(tree: Any) -> Callable[[Any], bool]:
 
 
 def _numbers_of(leaf: Any) -> np.ndarray[Any, Any] | None:
-    """A leaf that torch can hold, as an array of its own memory; None: it stays as it is."""
+    """Return a leaf that torch can hold as an array of its own memory, None for any other."""
     if not isinstance(leaf, jax.Array) or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         return None
     if jnp.issubdtype(leaf.dtype, np.complexfloating):

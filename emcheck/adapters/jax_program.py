@@ -13,16 +13,16 @@ import numpy as np
 from emcheck.adapters.jax_values import as_array, as_pair, beginning, in_dtype, said_by_code
 from emcheck.guard import foreign, one_line
 
-#: ``(tree, x)`` to ``(z, logdet)``; None is no log-det.
+#: ``(tree, x)`` to ``(z, logdet)``; the log-det is None if there is none.
 Function = Callable[[Any, Any], tuple[Any, Any]]
 
-#: What a function raises in which JAX cannot see where numbers lead: ``if x > 0``, NumPy.
+#: What JAX raises if it cannot trace a function: ``if x > 0``, NumPy.
 _NOT_TRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
-#: What is compiled runs a few times only: half the time goes, and no result depends on it.
+#: Compiled code runs only a few times: this halves the time, and no result depends on it.
 _OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
-#: Rows in a batch of compiled code: fewer are filled up, so that few sizes are compiled.
+#: Fewest rows in a compiled batch: smaller ones are filled up, so that few sizes are compiled.
 _ROWS = 8
 
 
@@ -33,7 +33,7 @@ class Calls:
     Args:
         forward: ``(tree, x)`` to ``(z, logdet)``.
         inverse: ``(tree, z)`` to ``(x, logdet)``.
-        rows: they take one sample ``(*event)``, not a batch ``(B, *event)``.
+        rows: whether they take one sample ``(*event)``, not a batch ``(B, *event)``.
     """
 
     forward: Function
@@ -46,13 +46,13 @@ class Calls:
 
 @dataclass(eq=False)
 class Program:
-    """The calls of one pytree, whose numbers are handed in; copies of a layer share it.
+    """The calls of one pytree, whose numbers are passed in; copies of a layer share it.
 
     Args:
         calls: both directions.
-        structure: of the tree.
-        fixed: leaves that are no arrays, by their place; None stands where an array is handed in.
-        trained: places among the handed arrays of those that gradients are taken for.
+        structure: the structure of the tree.
+        fixed: leaves that are no arrays, by their place; None where ``handed`` says that one is.
+        trained: places, among the arrays, of those that have gradients.
         eager: direction -> why it cannot be compiled; it is then called step by step.
         undifferentiated: direction -> why JAX has no gradient of it.
     """
@@ -70,7 +70,7 @@ class Program:
     def value(
         self, direction: str, wide: bool, arrays: Sequence[Any], x: Any
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-        """``(z, logdet)`` at ``x (B, *event)``; the log-det is None where the call has none."""
+        """Return ``(z, logdet)`` at ``x (B, *event)``; the log-det is None if the call has none."""
         size = len(x)
         with in_dtype(wide):
             if direction not in self.eager:
@@ -89,7 +89,7 @@ class Program:
     def pull(
         self, direction: str, wide: bool, arrays: Sequence[Any], x: Any, above: Sequence[Any]
     ) -> list[np.ndarray[Any, Any]]:
-        """The gradients of ``sum(above * outputs)`` for ``x`` and every trained array.
+        """Return the gradients of ``sum(above * outputs)`` for ``x`` and every trained array.
 
         Raises:
             RuntimeError: JAX cannot differentiate this, in one line.
@@ -110,7 +110,7 @@ class Program:
     def _look_for_gradient(
         self, direction: str, arrays: Sequence[Any], x: Any, outputs: Sequence[Any]
     ) -> None:
-        """Follow the gradient once, without a number, so that its lack is known beforehand."""
+        """Trace the gradient once, without numbers, so that its absence is known beforehand."""
         if direction in self._looked:
             return
         self._looked.add(direction)
@@ -123,7 +123,7 @@ class Program:
     def jacobian(
         self, direction: str, wide: bool, arrays: Sequence[Any], x: Any
     ) -> np.ndarray[Any, Any]:
-        """``dz/dx (*event_out, *event)`` at one sample ``x (*event)``, by ``jax.jacobian``.
+        """Return ``dz/dx (*event_out, *event)`` at one sample ``x (*event)``, by ``jax.jacobian``.
 
         Raises:
             RuntimeError: JAX cannot differentiate this, in one line.
@@ -148,10 +148,10 @@ class Program:
             raise RuntimeError(said_by_code(error)) from error
 
     def _filled(self, x: Any, most: int = 0) -> Any:
-        """``x`` with its first row repeated up to 8, 32, 128, ... rows, so that few are compiled.
+        """Repeat the first row of ``x`` up to 8, 32, 128, ... rows, so that few sizes are compiled.
 
-        What couples rows still does, differently for every batch. With ``most``: a gradient, with
-        zeros for the rows that were added. An empty batch of a call on batches stays empty.
+        Coupled rows stay coupled, differently for every batch. With ``most``, ``x`` is a gradient
+        and the added rows are zeros. An empty batch of a call on batches stays empty.
         """
         if not np.ndim(x) or not (len(x) or self.calls.rows):
             return x
@@ -171,7 +171,7 @@ class Program:
         return jax.tree_util.tree_unflatten(self.structure, leaves)
 
     def _one(self, direction: str) -> Callable[[Sequence[Any], Any], tuple[Any, Any]]:
-        """The call as the library has it, its answer looked at."""
+        """Return the library's call with its answer validated."""
         call = self.calls.of(direction)
 
         def run(arrays: Sequence[Any], x: Any) -> tuple[Any, Any]:
@@ -180,7 +180,7 @@ class Program:
         return run
 
     def _batch(self, direction: str) -> Callable[[Sequence[Any], Any], tuple[Any, Any]]:
-        """The call on ``(B, *event)``; one sample after the other where it cannot be followed."""
+        """Return the call on ``(B, *event)``; sample by sample if JAX cannot trace it."""
         one = self._one(direction)
         if not self.calls.rows:
             return lambda arrays, x: one(arrays, jnp.asarray(x))

@@ -1,4 +1,4 @@
-"""What goes into code of JAX and comes out of it: numbers, answers and messages."""
+"""What goes into JAX code and comes out of it: numbers, answers and messages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from emcheck.guard import one_line
 
-#: Who says at length what the exception says that is raised then.
+#: This logger repeats at length what the exception says.
 _LOUD = logging.getLogger("jax._src.callback")
 
 
 @contextmanager
 def in_dtype(wide: bool) -> Iterator[None]:
-    """float64 by JAX's own switch, for this thread and this call alone; on the CPU."""
+    """Compute on the CPU, in float64 if ``wide``, in this thread and this block alone."""
     switch: Any = jax.enable_x64
     disabled, _LOUD.disabled = _LOUD.disabled, True
     try:
@@ -31,14 +31,14 @@ def in_dtype(wide: bool) -> Iterator[None]:
 
 
 def said_by_code(error: BaseException) -> str:
-    """What compiled code raised, without the trace that XLA puts before it."""
+    """Return what compiled code raised, without the trace that XLA puts before it."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b.*: ", line)]
     return one_line(ValueError(said[-1].partition(": ")[2])) if said else one_line(error)
 
 
 def as_pair(answer: Any, direction: str) -> tuple[Any, Any]:
-    """``(value, logdet)`` as arrays, or ``ValueError`` in one line."""
+    """Return ``(value, logdet)`` as arrays, or raise ``ValueError`` in one line."""
     letter = "z" if direction == "forward" else "x"
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         got = f"{letter} alone" if isinstance(answer, jax.Array) else type(answer).__name__
@@ -53,11 +53,11 @@ def as_pair(answer: Any, direction: str) -> tuple[Any, Any]:
 
 
 def as_array(value: Any, rows: tuple[int, int] | None = None) -> np.ndarray[Any, Any]:
-    """A NumPy array of its own memory; ``(n, m)``: the first n rows, if it has m."""
+    """Return a NumPy array of its own memory; for ``(n, m)`` the first n rows, if it has m."""
     found = np.array(value)
     return found if rows is None or found.shape[:1] != rows[1:] else found[: rows[0]]
 
 
 def beginning(error: BaseException) -> str:
-    """How a message of JAX begins: it goes on at length."""
+    """Return the first line of a message of JAX, which goes on at length."""
     return one_line(ValueError((str(error).splitlines() or [type(error).__name__])[0]))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from emcheck.adapters.core import Adapted, Logdet, Sampler, class_name, lacking
 from emcheck.adapters.domains import Interval, Within
 
-#: Where single transforms are defined, and their image, if that is not the whole line.
+#: Domain and image of single transforms; None is the whole line.
 _DOMAINS: dict[str, tuple[Interval, Interval]] = {
     "Sigmoid": (None, (0.0, 1.0)),
     "Tanh": (None, (-1.0, 1.0)),
@@ -25,12 +25,12 @@ _ON_THE_UNIT = (
     "MaskedPiecewise",
 )
 
-#: Transforms that move entries about and so carry any interval over.
+#: Transforms that only reorder entries and so keep any interval.
 _MOVES = ("Permutation", "RandomPermutation", "ReversePermutation", "SqueezeTransform")
 
 
 class NflowsLayer(Adapted):
-    """A transform without context, both directions as the library has them."""
+    """A transform without context, with both directions as the library has them."""
 
     first_batch = frozenset({("nflows.transforms.normalization", "ActNorm")})
 
@@ -64,17 +64,17 @@ class NflowsLayer(Adapted):
 
 
 def conditional(layer: Any) -> Any:
-    """The transform of a flow, whose calls take ``context``; a transform as it is."""
+    """Return the transform of a flow, whose calls take ``context``; a transform unchanged."""
     from nflows.flows.base import Flow
 
     return layer._transform if isinstance(layer, Flow) else layer
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a transform, or for the transform of a flow.
+    """Return an adapter for a transform, or for the transform of a flow.
 
     Raises:
-        ValueError: anything else of nflows.
+        ValueError: any other object of nflows.
     """
     from nflows.flows.base import Flow
     from nflows.transforms import Transform
@@ -97,7 +97,7 @@ def _has_inverse(layer: nn.Module) -> bool:
 
 
 def _spaces(layer: Any) -> tuple[Interval, Interval]:
-    """Domain and image of a transform, the same interval for every entry."""
+    """Return domain and image of a transform, the same interval for every entry."""
     for cls in type(layer).__mro__:
         if cls.__name__ in _DOMAINS:
             return _DOMAINS[cls.__name__]
@@ -112,7 +112,7 @@ def _spaces(layer: Any) -> tuple[Interval, Interval]:
 
 
 def _first(parts: list[Any], side: int) -> Interval:
-    """What the first part that does more than move entries says."""
+    """Return the interval of the first part that does more than reorder entries."""
     for part in parts:
         if type(part).__name__ not in _MOVES:
             return _spaces(part)[side]

@@ -21,7 +21,7 @@ _STOCHASTIC = ("MetropolisHastings", "HamiltonianMonteCarlo")
 
 
 class NormflowsLayer(Adapted):
-    """A flow: ``forward`` and ``inverse`` as the library has them."""
+    """A flow with ``forward`` and ``inverse`` as the library has them."""
 
     first_batch = frozenset(
         {("normflows.flows", "ActNorm"), ("normflows.nets.lipschitz", "InducedNormConv2d")}
@@ -46,11 +46,11 @@ class NormflowsLayer(Adapted):
         return self.join(x), logdet
 
     def split(self, value: Tensor, inverse: bool) -> Any:
-        """What the library takes in this direction."""
+        """Return the input in the form that the library takes."""
         return value
 
     def join(self, value: Any) -> Tensor:
-        """One tensor of what the library returns."""
+        """Return the library's output as one tensor."""
         assert isinstance(value, Tensor)
         return value
 
@@ -60,13 +60,13 @@ class NormflowsLayer(Adapted):
 
 
 class TwoParts(NormflowsLayer):
-    """A flow with a list of two tensors on a side, next to each other in one tensor here.
+    """A flow with a list of two tensors on a side, joined to one tensor here.
 
-    The parts stand side by side along the channels, or along the last axis for a checkerboard;
-    with an odd number of channels the part that ``torch.chunk`` makes first is the larger one.
+    The parts are joined along the channels, or along the last axis for a checkerboard; with an
+    odd number of channels the part that ``torch.chunk`` makes first is the larger one.
 
     Args:
-        split: on which sides there are two, of ``"forward"`` and ``"inverse"`` input.
+        split: which inputs are two tensors, of ``"forward"`` and ``"inverse"``.
     """
 
     def __init__(self, layer: nn.Module, split: frozenset[str]) -> None:
@@ -93,7 +93,7 @@ class TwoParts(NormflowsLayer):
 class WholeFlow(NormflowsLayer):
     """A ``NormalizingFlow``: latent to data by ``forward_and_log_det``, and back.
 
-    The base distribution is left out: its parameters are no part of the bijection.
+    The base distribution is left out: its parameters are not part of the bijection.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -143,7 +143,7 @@ class MultiscaleLayer(NormflowsLayer):
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a flow or a whole flow of normflows.
+    """Return an adapter for a flow or a whole flow of normflows.
 
     Raises:
         ValueError: a stochastic or conditional layer, or no flow at all.

@@ -1,4 +1,4 @@
-"""What the classes of normflows do not say by an interface: inverses and domains."""
+"""Facts that the classes of normflows do not tell by an interface: inverses and domains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from emcheck.adapters.core import Sampler, lacking_by_design
 from emcheck.adapters.domains import Coordinates, Within
 
-#: What parts of a flow lack by their documentation: fixed points, power iterations.
+#: What parts of a flow lack according to their documentation: fixed points, power iterations.
 BY_DESIGN = {
     "iResBlock": frozenset({"exact_inverse", "exact_logdet", "free_parameters"}),
     "InducedNormLinear": frozenset({"free_parameters"}),
@@ -20,13 +20,13 @@ BY_DESIGN = {
 
 
 def lacking(layer: nn.Module) -> frozenset[str]:
-    """What the classes of a flow and of its parts do not offer."""
+    """Return what the classes of a flow and of its parts do not offer."""
     known = lacking_by_design(map(type, layer.modules()), BY_DESIGN)
     return known if has_inverse(layer) else known | {"inverse"}
 
 
 def _parts(layer: nn.Module) -> list[nn.Module]:
-    """The flows that a composition applies, in order; none for a single layer."""
+    """Return the flows that a composition applies, in order; none for a single layer."""
     for name in ("flows", "_flows"):
         parts = getattr(layer, name, None)
         if isinstance(parts, nn.ModuleList):
@@ -45,7 +45,7 @@ def has_inverse(layer: nn.Module) -> bool:
 
 
 def domain(layer: Any) -> Sampler | None:
-    """Where ``forward`` is defined, from what the released classes say."""
+    """Return draws from the domain of ``forward`` for the released classes; None for R^n."""
     name = type(layer).__name__
     parts = _parts(layer)
     if parts:
@@ -70,7 +70,7 @@ def _bounds(indices: Any, bound: Any) -> dict[int, float]:
 
 
 def _circular(spline: Any) -> Iterator[tuple[int, float]]:
-    """Circular coordinates of a spline layer and the bound of their interval."""
+    """Yield the circular coordinates of a spline layer and the bounds of their intervals."""
     if hasattr(spline, "transform_features"):
         groups = [(spline.transform_features.tolist(), spline)]
         if spline.unconditional_transform is not None:

@@ -24,10 +24,10 @@ CALLS = Calls(_both, _inverse)
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a transform; the arrays that it was given stay as they are.
+    """Return an adapter for a transform; the arrays that it was given stay as they are.
 
     Raises:
-        ValueError: anything else of numpyro.
+        ValueError: any other object of numpyro.
     """
     if not isinstance(layer, Transform):
         raise ValueError(f"expected a transform of numpyro, got {class_name(layer)}")

@@ -15,8 +15,8 @@ from emcheck.adapters.torch_transforms import TorchTransform, event_dim, per_sam
 _NO_INVERSE = frozenset({"inverse"})
 _SERIES = frozenset({"exact_inverse", "exact_logdet"})
 
-#: What transforms lack by their documentation: an inverse of anything but the last output, which
-#: is remembered; more than the first terms of a series.
+#: What transforms lack according to their documentation: some invert only their last output, which
+#: they remember; some sum only the first terms of a series.
 BY_DESIGN = {
     "ConditionedPlanar": _NO_INVERSE,
     "ConditionalPlanar": _NO_INVERSE,
@@ -33,10 +33,10 @@ BY_DESIGN = {
 
 
 class PyroTransform(TorchTransform):
-    """A transform of Pyro, which keeps the last input and output and knows them by identity.
+    """A transform of Pyro, which keeps its last input and output and recognises them by identity.
 
-    Every call hands over a tensor of its own, so that the inverse has to compute, and what was
-    kept of other parameters does not come back (Pyro asks for ``clear_cache`` after a step).
+    Every call passes a new tensor, so that the inverse has to compute, and results kept from other
+    parameters do not come back (Pyro asks for ``clear_cache`` after a step).
     """
 
     def __init__(self, transform: Transform) -> None:
@@ -72,7 +72,7 @@ class PyroConditional(nn.Module):
 
 
 def both(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The image and the log-det of a tensor that no cache has seen.
+    """Return the image and the log-det of a tensor that no cache has seen.
 
     Raises:
         NotImplementedError: the inverse is that of the last output alone.
@@ -92,14 +92,14 @@ def both(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def conditional(layer: Any) -> Any:
-    """A conditional transform as a module whose calls take ``context``."""
+    """Return a conditional transform as a module whose calls take ``context``."""
     from pyro.distributions.conditional import ConditionalTransformModule
 
     return PyroConditional(layer) if isinstance(layer, ConditionalTransformModule) else layer
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a transform of Pyro.
+    """Return an adapter for a transform of Pyro.
 
     Raises:
         ValueError: a conditional transform without its context, or no transform at all.
@@ -113,7 +113,7 @@ def adapt(layer: Any) -> Adapted:
 
 
 def parts_of(layer: Any) -> Iterator[Any]:
-    """A transform and those that it is made of."""
+    """Yield a transform and the parts that it is made of."""
     yield layer
     inner: Iterable[Any] = [
         *(getattr(layer, "parts", None) or ()),

@@ -25,10 +25,10 @@ CALLS = Calls(_forward, _inverse)
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a bijector; the arrays that it was given stay as they are.
+    """Return an adapter for a bijector; the arrays that it was given stay as they are.
 
     Raises:
-        ValueError: anything else of the library.
+        ValueError: any other object of the library.
     """
     name = f"tfp.{type(layer).__name__}"
     if not isinstance(layer, Bijector):

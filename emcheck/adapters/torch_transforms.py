@@ -15,14 +15,14 @@ from emcheck.adapters.held import Held
 
 
 class TorchTransform(Adapted):
-    """A transform; its log-det, which has one entry per batch element, summed to one per sample.
+    """A transform of torch; its log-det is summed to one number per sample.
 
     Parameters and tensors that the transform holds are registered under ``held``. A transform
     with ``cache_size=1`` is taken as it is: what it keeps of its last call is part of it.
 
     Args:
-        transform: any transform with a log-det. One that is not a bijection between spaces of
-            one dimension keeps its values; what its log-det means is its own affair.
+        transform: any transform with a log-det. If it is not a bijection between spaces of
+            equal dimension, its values and its log-det are passed on as they are.
 
     Raises:
         ValueError: the transform holds tensors that were computed from parameters.
@@ -60,7 +60,7 @@ class TorchTransform(Adapted):
         return x, per_sample(logdet, z.dim() - event_dim(transform.codomain))
 
     def _values_alone(self, transform: Transform, z: Tensor, reason: BaseException) -> Tensor:
-        """The inverse of a transform whose log-det alone is missing."""
+        """Return the inverse of a transform of which only the log-det is missing."""
         try:
             x: Tensor = transform.inv(z)
         except NotImplementedError:
@@ -68,7 +68,7 @@ class TorchTransform(Adapted):
         return x
 
     def both(self, transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The image and the log-det as the library computes them."""
+        """Return the image and the log-det as the library computes them."""
         z = transform(x)
         return z, transform.log_abs_det_jacobian(x, z)
 
@@ -91,7 +91,7 @@ def _name(transform: Transform) -> str:
 
 
 def event_dim(constraint: constraints.Constraint) -> int:
-    """How many of the last dimensions make one event; 0 where the constraint does not say."""
+    """Return how many of the last dimensions make one event; 0 if the constraint does not say."""
     try:
         return int(constraint.event_dim)
     except NotImplementedError:
@@ -99,7 +99,7 @@ def event_dim(constraint: constraints.Constraint) -> int:
 
 
 def validate_rank(name: str, dims: int, x: Tensor) -> None:
-    """An event that would take the batch for a part of it is an error, not a log-det."""
+    """Raise ``ValueError`` if an event would take the batch as a part of it."""
     if x.dim() - 1 < dims:
         raise ValueError(
             f"expected (B, *event) with at least {dims} event dimensions for {name}, "
@@ -108,10 +108,10 @@ def validate_rank(name: str, dims: int, x: Tensor) -> None:
 
 
 def per_sample(logdet: Tensor, dims: int) -> Tensor:
-    """``(B, ...)`` with the ``dims`` dimensions that are no part of an event, summed to ``(B,)``.
+    """Sum a log-det ``(B, ...)`` with ``dims`` dimensions outside an event to ``(B,)``.
 
     A log-det with any other number of dimensions was not summed over the event, as the library
-    asks of a transform: it stays what it is, to be judged.
+    requires of a transform: it stays what it is, to be judged.
     """
     return logdet.flatten(1).sum(1) if 1 < logdet.dim() == dims else logdet
 
@@ -122,7 +122,7 @@ def draw(
     event: tuple[int, ...],
     generator: torch.Generator,
 ) -> Tensor:
-    """``(batch, *event)`` in ``domain``: the image of standard normal numbers, float64."""
+    """Draw ``(batch, *event)`` in ``domain``: the image of standard normal numbers, float64."""
     onto = _from_reals(domain)
     if onto is None:
         raise ValueError(f"expected a domain that draws can be mapped to, got {domain}")
@@ -132,7 +132,7 @@ def draw(
 
 
 def _from_reals(domain: constraints.Constraint) -> Transform | None:
-    """A registered transform from R^n onto ``domain``."""
+    """Return a registered transform from R^n onto ``domain``, None if there is none."""
     for registry in (biject_to, transform_to):
         try:
             transform: Transform = registry(domain)

@@ -15,7 +15,7 @@ from emcheck.adapters.core import Adapted, Sampler, class_name, lacking_by_desig
 from emcheck.adapters.domains import Within
 from emcheck.adapters.torch_transforms import TorchTransform
 
-#: What transforms lack by their documentation: bisection, an integrator of adaptive steps.
+#: What transforms lack according to their documentation: bisection, an adaptive integrator.
 BY_DESIGN = {
     "MonotonicTransform": frozenset({"exact_inverse"}),
     "FreeFormJacobianTransform": frozenset({"exact_inverse", "exact_logdet"}),
@@ -25,7 +25,7 @@ BY_DESIGN = {
 class ZukoTransform(TorchTransform):
     """A transform of zuko, by ``call_and_ladj``: one pass for the image and the log-det.
 
-    A bare one keeps results of the tensors that it was given; ``widest`` is their dtype.
+    A bare one keeps what it computed from the given tensors; ``widest`` is their dtype.
     """
 
     def __init__(self, transform: Transform) -> None:
@@ -44,7 +44,7 @@ class ZukoLazy(ZukoTransform):
 
     Args:
         layer: the module; its parameters are those of the result.
-        interval: what every feature is assumed to lie in, where the transform does not say.
+        interval: the interval assumed for every feature, if the transform does not say.
     """
 
     def __init__(self, layer: nn.Module, name: str, interval: tuple[float, float] | None) -> None:
@@ -81,7 +81,7 @@ class ZukoConditional(nn.Module):
 
 
 def conditional(layer: Any) -> Any:
-    """A flow or lazy transform as a module whose calls take ``context``."""
+    """Return a flow or lazy transform as a module whose calls take ``context``."""
     from zuko.lazy import Flow, LazyTransform
 
     if isinstance(layer, Flow):
@@ -90,10 +90,10 @@ def conditional(layer: Any) -> Any:
 
 
 def adapt(layer: Any) -> Adapted:
-    """An adapter for a transform, a lazy transform or a flow.
+    """Return an adapter for a transform, a lazy transform or a flow.
 
     Raises:
-        ValueError: anything else of zuko.
+        ValueError: any other object of zuko.
     """
     if isinstance(layer, Transform):
         return ZukoTransform(layer)
@@ -109,7 +109,7 @@ def adapt(layer: Any) -> Adapted:
 
 
 def _parts(transform: Transform) -> Iterator[Transform]:
-    """A transform and those that it is made of, as far as they are stored."""
+    """Yield a transform and the parts that it is made of, as far as they are stored."""
     yield transform
     inner = [*getattr(transform, "transforms", ()), getattr(transform, "base", None)]
     if isinstance(transform, _InverseTransform):
@@ -120,7 +120,7 @@ def _parts(transform: Transform) -> Iterator[Transform]:
 
 
 def _made_by(layer: nn.Module) -> Iterator[Transform]:
-    """The transforms that a lazy one applies; elementwise ones at parameters 0."""
+    """Yield the transforms that a lazy one applies; elementwise ones at parameters 0."""
     yield layer()
     for module in layer.modules():
         univariate: Any = getattr(module, "univariate", None)

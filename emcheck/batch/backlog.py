@@ -1,4 +1,4 @@
-"""What waits to be run, in tasks of a few seconds."""
+"""The cases that wait to be run, in tasks of a few seconds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from emcheck.batch.case import MatrixCase
 from emcheck.contract import Event
 
-#: Seconds of one task: far above what sending it costs, and all that a dead worker loses.
+#: Seconds of one task: far above the cost of sending it, and all that a dead worker loses.
 SECONDS = 3.0
 
-#: Cases of one task at most.
+#: Most cases of one task.
 MOST = 100
 
 Pair = tuple[str, Event]
@@ -21,8 +21,8 @@ Pair = tuple[str, Event]
 class Backlog:
     """Cases that wait; a task has cases of one target and event.
 
-    Targets and events take turns. The first time it is one case, and the others wait until it
-    has told what a case costs, or that the target answers at all.
+    Targets and events take turns. The first task of a pair is one case, and the others wait until
+    it has shown how long a case takes, or that the target answers at all.
     """
 
     def __init__(self, cases: Iterable[MatrixCase]) -> None:
@@ -39,7 +39,7 @@ class Backlog:
             self._waiting.setdefault(case.pair, deque()).append(case)
 
     def take(self, tasks: int) -> list[MatrixCase]:
-        """The next task, at most an even share of what waits among so many tasks, or none."""
+        """Return the next task, at most an even share of the backlog among ``tasks``, or none."""
         ready = (pair for pair in self._waiting if pair not in self._first)
         pair = next(ready, None)
         if pair is None:
@@ -55,12 +55,12 @@ class Backlog:
         return batch
 
     def learn(self, pair: Pair, seconds: float) -> None:
-        """How long one case took; the first of a worker is the slowest, so the least counts."""
+        """Record how long a case took; a worker's first is the slowest, so the least counts."""
         self._first.discard(pair)
         self._seconds[pair] = min(seconds, self._seconds.get(pair, seconds))
 
     def drop(self, pair: Pair) -> list[MatrixCase]:
-        """What waits of a pair, no longer waiting."""
+        """Remove and return the cases of a pair that wait."""
         self._first.discard(pair)
         return list(self._waiting.pop(pair, ()))
 

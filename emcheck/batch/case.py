@@ -1,4 +1,4 @@
-"""One case of a matrix, what it is checked with, and what a worker makes of it."""
+"""One case of a matrix, its settings, and how a worker runs it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class MatrixCase:
-    """A target at one shape, in one dtype, with one seed; nothing else names its results."""
+    """A target at one shape, in one dtype, with one seed: this identifies its results."""
 
     target: str
     event: Event
@@ -32,7 +32,7 @@ class MatrixCase:
 
     @property
     def pair(self) -> tuple[str, Event]:
-        """Target and event: what a layer either takes or refuses."""
+        """Target and event, which a layer either takes or refuses."""
         return self.target, self.event
 
     def __str__(self) -> str:
@@ -40,13 +40,13 @@ class MatrixCase:
 
     @classmethod
     def of(cls, record: Record) -> MatrixCase:
-        """The case of a record."""
+        """Return the case of a record."""
         event = tuple(record["event"])
         return cls(record["target"], event, record["dtype"], record["seed"])
 
 
 def shown(event: Event) -> str:
-    """``4x8x6``."""
+    """Return an event as ``4x8x6``."""
     return "x".join(map(str, event))
 
 
@@ -57,8 +57,8 @@ class Settings:
     Args:
         examples: cases for each check.
         time_limit: seconds for one check on one example.
-        compiled: also ``torch.compile``.
-        checks: names of checks; those that apply if empty.
+        compiled: whether to compare with ``torch.compile`` too.
+        checks: names of checks; if empty, all that apply.
         memory: GB that a layer may allocate; None sets no limit.
 
     Raises:
@@ -85,10 +85,10 @@ def every_case(
     dtypes: Sequence[str] = ("float32", "float64"),
     seeds: Sequence[int] = (0,),
 ) -> tuple[list[MatrixCase], list[str]]:
-    """The product, and a line for each pair of a registered layer and an event that it lacks.
+    """Return the product, and a line for each registered layer and event that it does not take.
 
     Raises:
-        ValueError: an event that is none, no seed, an unknown dtype, or an empty product.
+        ValueError: an event that is not valid, no seed, an unknown dtype, or an empty product.
     """
     known = ("float32", "float64")
     wrong = [name for name in dtypes if name not in known]
@@ -114,21 +114,21 @@ def every_case(
 
 
 def run_batch(cases: Sequence[MatrixCase], settings: Settings) -> list[Record]:
-    """What a worker does: every case, whatever the one before it raised."""
+    """Run every case on a worker, whatever the one before it raised."""
     return [run_case(case, settings) for case in cases]
 
 
 @functools.cache
 def _spare() -> Spare:
-    """The process in which a worker examines cases: a target is imported once in it."""
+    """Return the process in which a worker examines cases; it imports a target once."""
     return Spare()
 
 
 def run_case(case: MatrixCase, settings: Settings) -> Record:
-    """The case with ``results``, or with ``reason`` where it could not run.
+    """Return the case with ``results``, or with ``reason`` if it could not run.
 
-    The layer lives in a process of its own: one that never returns is killed after the time
-    limit, and one that ends its process is a FAIL of the check that it did so in.
+    The layer lives in a process of its own: one that never returns is killed after the time limit,
+    and one that ends its process is a FAIL of the check that was running.
     """
     start = time.perf_counter()
     found: Record = {}

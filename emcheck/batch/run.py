@@ -1,4 +1,4 @@
-"""A matrix on a cluster: finished cases are kept, and a dead worker loses nothing but time."""
+"""A matrix on a cluster: finished cases are kept, and a dead worker costs only time."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from emcheck.batch.store import Store, opened
 from emcheck.batch.tally import Tally
 from emcheck.batch.targets import named
 
-#: Tasks that are out for each thread of the cluster: one runs, one waits beside it.
+#: Tasks submitted for each thread of the cluster: one runs, one waits.
 _AHEAD = 2
 
-#: Deaths of its worker that a task survives on the local cluster before it is tried alone.
+#: Worker deaths that a task survives on the local cluster before it is tried alone.
 _DEATHS = 1
 
-#: Called with how many cases are done or lost, and of how many.
+#: Called with the number of cases that are done or lost, and with their total.
 Told = Callable[[int, int], None]
 
 
 @dataclass
 class Outcome:
-    """What became of the cases.
+    """The outcome of the cases of a matrix.
 
     Args:
         cases: all that were asked for.
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Every case is done, and all is well with every target."""
+        """Whether every case is done and every target is ok."""
         return not self.lost and all(self.tally.ok(case.target) for case in self.cases)
 
 
@@ -66,13 +66,13 @@ def run_matrix(
 
     Args:
         cases: what to check, see :func:`emcheck.batch.every_case`.
-        settings: how.
+        settings: how to check it.
         out: the folder of the results.
         scheduler: address of a running Dask scheduler, whose workers can import emcheck and the
             targets; a local cluster if None.
         workers: processes of the local cluster, each of one thread.
-        fresh: drop what an earlier run has kept.
-        sources: what :func:`emcheck.batch.targets.named` says of the targets; asked if None.
+        fresh: whether to drop what an earlier run has kept.
+        sources: what :func:`emcheck.batch.targets.named` returns for the targets; None calls it.
         told: called as cases end.
 
     Raises:
@@ -102,7 +102,7 @@ def run_matrix(
 
 
 def _made_for(places: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """What results depend on: a kept one is of use where all of it is the same."""
+    """Return what results depend on: a kept result can be used only if all of it is the same."""
     given = {f"--{name.replace('_', '-')}": str(v) for name, v in asdict(settings).items()}
     sources = {
         f"source of {target}": fingerprint.of_sources(Path(place))
@@ -114,7 +114,7 @@ def _made_for(places: Mapping[str, str], settings: Settings) -> dict[str, str]:
 
 @dataclass
 class _Run:
-    """The tasks of one run; ``alone`` are cases whose worker died under them."""
+    """The tasks of one run; ``alone`` are cases whose worker died while it ran them."""
 
     client: Any
     settings: Settings
@@ -130,7 +130,7 @@ class _Run:
     tasks: dict[Any, list[MatrixCase]] = field(default_factory=dict)
 
     def finish(self) -> dict[MatrixCase, str]:
-        """Everything side by side; then, one by one, what may have killed its worker.
+        """Run everything side by side; then, one by one, the cases that may have killed a worker.
 
         A case that kills its worker takes others with it; run alone, it is the only suspect.
         """
@@ -175,7 +175,7 @@ class _Run:
         self.backlog.add(self.held.pop(pair, ()))
 
     def _suspect(self, batch: list[MatrixCase]) -> None:
-        """A worker died under these cases, more than once."""
+        """Handle the cases of a worker that died more than once."""
         pair = batch[0].pair
         answers = pair in self.tally.answered
         if not answers:  # perhaps it never will: the others wait until one has

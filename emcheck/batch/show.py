@@ -16,7 +16,7 @@ from emcheck._internal.progress import Bar, Output
 from emcheck.batch.run import Outcome
 from emcheck.result import Verdict
 
-#: Lines of each kind that are shown; the rest is counted.
+#: Lines of each kind that are shown; the others are counted.
 _SHOWN = 10
 
 _COLUMNS = (Verdict.PASS, Verdict.FAIL, Verdict.ILL_CONDITIONED, Verdict.UNSUPPORTED)
@@ -34,7 +34,7 @@ class CaseProgress(Bar):
 
 
 def render_outcome(outcome: Outcome, console: Console | None = None) -> None:
-    """A table of at most 80 columns, findings below it."""
+    """Print a table of at most 80 columns, with findings below it."""
     console = console or Output()
     expected = Counter(case.target for case in outcome.cases)
     lost = Counter(case.target for case in outcome.lost)
@@ -61,7 +61,7 @@ def _title(verdict: Verdict) -> str:
 
 
 def told(outcome: Outcome) -> list[str]:
-    """The outcome in words."""
+    """Return the outcome in words."""
     tally = outcome.tally
     done, missing = len(tally.done), len(outcome.cases) - len(tally.done)
     lines = [
@@ -91,7 +91,7 @@ def _failure(result: dict[str, Any]) -> str:
 
 
 def write_json(outcome: Outcome, path: Path) -> None:
-    """The numbers of the table, what was lost and every result that spoils, as JSON."""
+    """Write the numbers of the table, the lost cases and every result that spoils, as JSON."""
     tally = outcome.tally
     expected = Counter(case.target for case in outcome.cases)
     content = {

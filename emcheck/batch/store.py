@@ -1,4 +1,4 @@
-"""Where the results of a matrix are kept: a file for each task, written in one step."""
+"""The store of the results of a matrix: a file for each task, written in one step."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Store:
     Args:
         out: the folder.
         made_for: what results depend on besides their case, by name; a kept result that was
-            made for another value is none.
-        fresh: drop what is there.
+            made for another value is not used.
+        fresh: whether to drop what is there.
 
     Raises:
         ValueError: the folder holds results of another state.
@@ -46,7 +46,7 @@ class Store:
         return sorted((self.out / _RESULTS).glob("*.jsonl"))
 
     def records(self) -> list[Record]:
-        """What is kept, see :func:`read_records`; what cannot be used is told in ``broken``."""
+        """Return what is kept, see :func:`read_records`; ``broken`` lists what cannot be used."""
         records, self.broken = read_records(self.files)
         return records
 
@@ -74,9 +74,9 @@ class Store:
 
 
 def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Each case once, of two records of a case the one that failed; and what cannot be used.
+    """Return each case once, the failed one of two records of a case; and what cannot be used.
 
-    A line that is torn, or that says what no checker says, costs its own case only.
+    A line that is torn, or that no checker writes, costs only its own case.
     """
     found: dict[MatrixCase, Record] = {}
     broken = []
@@ -95,10 +95,10 @@ def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
 
 
 def _fails(record: Record) -> bool:
-    """Whether a record holds what spoils a report.
+    """Whether a record holds something that spoils a report.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no record, or says what no checker says.
+        ValueError, KeyError, TypeError: it is no record, or no checker writes it.
     """
     if "reason" in record:
         return True
@@ -113,7 +113,7 @@ def _fails(record: Record) -> bool:
 
 @contextlib.contextmanager
 def opened(out: Path, made_for: Mapping[str, str], fresh: bool = False) -> Iterator[Store]:
-    """A store that nobody else writes to meanwhile; arguments and errors as for it.
+    """Open a store that no other run writes to meanwhile; arguments and errors as for it.
 
     Raises:
         ValueError: another run writes there.

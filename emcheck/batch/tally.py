@@ -14,7 +14,7 @@ from emcheck.result import Verdict
 
 @dataclass
 class Tally:
-    """What the results of the cases come to.
+    """The results of the cases, counted.
 
     Args:
         done: the cases that have a record.
@@ -49,11 +49,11 @@ class Tally:
                 self.failures.append({"target": case.target, "event": case.event, **result})
 
     def count(self, target: str) -> int:
-        """How many cases of a target are done."""
+        """Return how many cases of a target are done."""
         return sum(case.target == target for case in self.done)
 
     def unproven(self, target: str) -> list[tuple[Pair, str]]:
-        """Value and log-det checks that apply at an event and never passed there."""
+        """Return value and log-det checks that apply at an event and never passed there."""
         return [
             (pair, name)
             for pair, seen in self._seen.items()
@@ -62,7 +62,7 @@ class Tally:
         ]
 
     def ok(self, target: str) -> bool:
-        """As for a report: something passed, nothing spoils, nothing is unproven or refused."""
+        """Whether, as for a report, a check passed and nothing spoils, is unproven or refused."""
         counts = self.verdicts[target]
         spoilt = any(failure["target"] == target for failure in self.failures)
         refused = any(case.target == target for case in self.refused)

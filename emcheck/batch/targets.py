@@ -1,4 +1,4 @@
-"""What a matrix is made of: layers of one's own, registered layers by name, or all of those."""
+"""The targets of a matrix: the user's layers, registered layers by name, or all of those."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ALL = "all"
 
 
 def named(targets: Sequence[str]) -> dict[str, str]:
-    """The targets one by one, each with the file or folder in which it is written.
+    """Return the targets one by one, each with the file or folder in which it is written.
 
-    Those of others are imported once, in a process of their own, to see that they are there;
-    registered layers are part of the package and have no file.
+    The user's are imported once, in a process of their own, to see that they are there; registered
+    layers are part of the package and have no file.
 
     Raises:
         ValueError: what is neither ``module:factory``, a registered layer nor ``all``.
@@ -33,7 +33,7 @@ def named(targets: Sequence[str]) -> dict[str, str]:
 
 
 def left_out(target: str, event: Event) -> str:
-    """Why a registered layer has no such event, empty if it has or if nobody can know."""
+    """Return why a registered layer has no such event, empty if it has or if that is unknown."""
     if target not in REGISTRY:
         return ""
     spec = SPECS[REGISTRY[target]]

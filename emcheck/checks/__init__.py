@@ -1,4 +1,4 @@
-"""The checks: one clause of the contract, one function, one column of the report."""
+"""The checks: each is one function, judges one clause and fills one column of the report."""
 
 from emcheck.checks import bad_input as bad_input
 from emcheck.checks import compiled as compiled

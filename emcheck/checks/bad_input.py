@@ -1,4 +1,4 @@
-"""Contract at the border: memory layouts, empty and wrong input, NaN, singular parameters."""
+"""Contract for unusual input: memory layouts, empty and wrong input, NaN, singular parameters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from emcheck.known import Clause
 
 
 def _layouts(x: Tensor) -> dict[str, Tensor]:
-    """The same numbers in other memory layouts, with NaN in the gaps of the sliced one."""
+    """Return the same numbers in other memory layouts, with NaN in the gaps of the sliced one."""
     B, *event = x.shape
     gaps = x.new_full((B, *[size + 2 for size in event[:-1]], 2 * event[-1] + 2), math.nan)
     inner = [slice(1, 1 + size) for size in event[:-1]]
@@ -78,7 +78,7 @@ def memory_layouts_agree(trial: Trial) -> Measure:
 def _as_laid(
     method: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]], trial: Trial, laid: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A call with the tensor as it lies in memory, which ``call`` would copy."""
+    """Call ``method`` with the tensor in its own memory layout; ``call`` would copy it."""
     with torch.no_grad():
         return method(trial.layer, laid)
 
@@ -118,7 +118,7 @@ def _wrong_inputs(trial: Trial) -> dict[str, Tensor]:
 
 @check("contract", Clause.ERRORS, house=True, adapt=several)
 def errors_are_clear(trial: Trial) -> Measure:
-    """Wrong rank, channels, size or dtype raise ValueError with what was expected and got."""
+    """Wrong rank, channels, size or dtype raise a ValueError with what was expected and got."""
     for direction, method in reversed(directions(trial, trial.layer)):
         for name, wrong in _wrong_inputs(trial).items():
             try:
@@ -136,7 +136,7 @@ def errors_are_clear(trial: Trial) -> Measure:
 
 @check("contract", Clause.ROWS, adapt=several)
 def nan_stays_in_its_sample(trial: Trial) -> Measure:
-    """NaN in a sample reaches that sample's image and no other, in both directions."""
+    """A NaN in a sample reaches that sample's image and no other, in both directions."""
     if not trial.subject.is_defined and not bool(trial.forward[0].isfinite().all()):
         return ill_conditioned("AGREE", detail=OUTSIDE)
     of_z, of_logdet = trial.forward_bound(trial.x)
@@ -161,7 +161,7 @@ def nan_stays_in_its_sample(trial: Trial) -> Measure:
 def _with_nan(
     trial: Trial, given: Tensor, method: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    """``method`` on ``given`` with one NaN in the last channel of the first sample."""
+    """Call ``method`` on ``given`` with one NaN in the last channel of the first sample."""
     spoilt = given.clone()
     spoilt[(0, -1, *[0] * (given.dim() - 2))] = math.nan
     try:
@@ -175,7 +175,7 @@ def _with_nan(
 
 @check("contract", Clause.ERRORS, "make_singular")
 def singular_parameters_are_named(trial: Trial) -> Measure:
-    """A structurally singular parameter raises a clear error or gives -inf (clause 8)."""
+    """A structurally singular parameter gives a clear error or an infinite log-det (clause 8)."""
     if trial.subject.estimated:
         raise Unsupported("the log-det is a random estimate")
     layer = trial.new_layer()

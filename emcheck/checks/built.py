@@ -1,4 +1,4 @@
-"""One subject in one case: its layers and its data, everything that checks share built once."""
+"""One subject in one case: its layers and data; what several checks share is built once."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from emcheck.specs.parameter_styles import move_parameters, optimise, step_param
 
 T = TypeVar("T")
 
-#: Parameters up to which the layer of a case is kept for the next check; a larger one is built
-#: anew, so that memory follows one layer and not their number.
+#: A layer with at most this many parameters is kept for the next check of its case. A larger one is
+#: rebuilt, so that memory grows with one layer and not with their number.
 MOST_KEPT = 200_000
 
 
 class Built:
     """A built layer with its input and its definition.
 
-    Layers returned by ``layer`` and ``new_layer`` belong to the trial; nothing outside it is
-    touched. ``x`` is ``(B, *event)`` in the dtype of the case.
+    Layers returned by ``layer`` and ``new_layer`` belong to the trial; nothing outside it changes.
+    ``x`` is ``(B, *event)`` in the dtype of the case.
     """
 
     def __init__(self, subject: Subject, case: Case) -> None:
@@ -54,14 +54,14 @@ class Built:
         return self.subject.parameter_count > MOST_KEPT
 
     def new_layer(self, purpose: int = 1, style: str | None = None) -> nn.Module:
-        """A layer built for the case and moved to a style with its own random numbers."""
+        """Return a layer built for the case and moved to a style; ``purpose`` seeds its draws."""
         if self.subject.memo is None or self.is_large:
             return self._built(purpose, style)
         key = ("layer", purpose, style)
         return copy_layer(self._remembered(key, lambda: self._built(purpose, style)))
 
     def _remembered(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What several checks of one case share, made once; only copies are given away."""
+        """Return what several checks of one case share, made once; it must not be changed."""
         memo = self.subject.memo
         if memo is None:
             return make()
@@ -100,7 +100,7 @@ class Built:
         return self.new_layer()
 
     def unstarted(self) -> nn.Module | None:
-        """A layer that was never called, of one that sets itself from its first batch."""
+        """Return a layer as constructed if its first batch would set it, else None."""
         if self.subject.unstarted is None:
             return None
         case = self.case
@@ -110,8 +110,8 @@ class Built:
     def layer64(self) -> nn.Module:
         """The same layer with its parameters converted to float64.
 
-        One that does not answer in float64 stays as it is: that is another result's finding.
-        A large one that is in float64 already is not built twice.
+        A layer that does not answer in float64 stays as it is: another result reports that. A large
+        layer that is already in float64 is not built twice.
         """
         if self.is_large and self.case.dtype == torch.float64:
             return self.layer
@@ -124,7 +124,7 @@ class Built:
         return torch.float64 if self.subject.doubles else self.case.dtype
 
     def sample(self, purpose: int = 2, batch: int | None = None) -> Tensor:
-        """Data of the case's magnitude, ``(B, *event)``: standard normal, or drawn by the user."""
+        """Draw data of the case's magnitude, ``(B, *event)``: standard normal or by the user."""
         case = self.case
         B = case.batch if batch is None else batch
         generator = case.generator(purpose)
@@ -132,7 +132,7 @@ class Built:
             x = torch.randn((B, *case.event), generator=generator, dtype=torch.float64)
         else:
             x = self.subject.draw(B, case.event, generator)
-        if self.subject.tail and case.magnitude != 1:  # a context is no data: it stays as drawn
+        if self.subject.tail and case.magnitude != 1:  # a context is not scaled: it stays as drawn
             widths = torch.full(x.shape[1:], case.magnitude, dtype=x.dtype)
             widths[-self.subject.tail :] = 1
             return (x * widths).to(device=case.device, dtype=case.dtype)
@@ -144,8 +144,8 @@ class Built:
 
     @cached_property
     def latent(self) -> Tensor:
-        """A latent to invert: normal numbers for known layers, else the image of other data."""
-        # On a copy, so that a layer which keeps its last pair cannot recognise the latent.
+        """A latent to invert: normal numbers if the layer has a spec, else an image of data."""
+        # On a copy, so that a layer that keeps its last pair cannot recognise the latent.
         image = self._remembered(("image",), lambda: call(self.new_layer(), self.preimage)[0])
         if self.subject.spec is None:
             return image.clone()
@@ -154,7 +154,7 @@ class Built:
 
     @cached_property
     def preimage(self) -> Tensor:
-        """The data of which the latent is the image, for layers of unknown make."""
+        """The data whose image is the latent, for layers without a spec."""
         return self.sample(3)
 
     @cached_property
@@ -171,15 +171,15 @@ class Built:
         return self.define(self.layer)
 
     def define(self, layer: nn.Module, case: Case | None = None) -> Definition | None:
-        """The definition at the present parameters of ``layer``."""
+        """Return the definition at the present parameters of ``layer``."""
         return self.subject.define(layer, (case or self.case).event)
 
     def reference(self, x: Tensor) -> Pair:
-        """``forward(x)`` of the same layer in float64, for what float32 cannot show."""
+        """Return ``forward(x)`` of the same layer in float64, for what float32 cannot show."""
         return call(self.layer64, x.to(self.widest))
 
     @cached_property
     def terms(self) -> int:
-        """The length of the longest sum that a matrix or kernel of the layer is summed in."""
+        """The number of terms in the longest sum over a matrix or kernel of the layer."""
         kernels = [p for p in self.layer.parameters() if p.dim() > 1 and p.numel()]
         return max((max(len(p), p.numel() // len(p)) for p in kernels), default=1)

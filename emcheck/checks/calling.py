@@ -1,4 +1,4 @@
-"""How a layer is called: whatever its make, ``(value, logdet (B,))`` comes out."""
+"""Calls a layer of any convention and returns ``(value, logdet (B,))``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DIRECTIONS = {"forward_of": "forward", "inverse_of": "inverse"}
 
 
 def call(layer: nn.Module, x: Tensor) -> Pair:
-    """``layer(x)`` without gradients, the log-det as ``(B,)``.
+    """Return ``layer(x)`` without gradients, the log-det as ``(B,)``.
 
-    The layer gets a copy, in the same memory layout where that is dense: one that changes its
-    input is named for it by one check and spoils no other.
+    The layer gets a copy, in the same memory layout if that is dense, so that a layer that changes
+    its input fails one check for it and spoils no other.
     """
     with torch.no_grad():
         return forward_of(layer, x.clone())
@@ -31,17 +31,17 @@ def call_inverse(layer: nn.Module, z: Tensor) -> Pair:
 
 
 def forward_of(layer: nn.Module, x: Tensor) -> Pair:
-    """``layer(x)``, the log-det as ``(B,)``."""
+    """Return ``layer(x)``, the log-det as ``(B,)``."""
     return _pair(layer(x), x, "forward", "z")
 
 
 def inverse_of(layer: nn.Module, z: Tensor) -> Pair:
-    """``layer.inverse(z)``, the log-det as ``(B,)``; NaN if there is none."""
+    """Return ``layer.inverse(z)``, the log-det as ``(B,)``; NaN if there is none."""
     return _pair(with_logdet(layer.inverse(z)), z, "inverse", "x")  # type: ignore[operator]
 
 
 def with_logdet(answer: Any) -> Any:
-    """What an inverse returns, as a pair: a tensor alone has no log-det."""
+    """Return the answer of an inverse as a pair; a tensor alone has the log-det None."""
     return (answer, None) if isinstance(answer, Tensor) else answer
 
 
@@ -58,12 +58,11 @@ def _pair(answer: Any, given: Tensor, direction: str, name: str) -> Pair:
 
 
 def per_sample(logdet: Any, given: Tensor, direction: str) -> Tensor:
-    """A log-det as ``(B,)``: numbers, 0-d tensors and ``(1,)`` hold for every sample.
+    """Return a log-det as ``(B,)``: numbers, 0-d tensors and ``(1,)`` hold for every sample.
 
-    None, which stands for no log-det at all, becomes NaN. A log-det of any other shape is
-    summed to one number for each sample, or 0 where it has no axis of samples, so that values
-    can be judged; that its shape is wrong is the finding of ``shapes_and_dtypes``, see
-    :func:`is_per_sample`.
+    None, which means no log-det at all, becomes NaN. A log-det of any other shape is summed to one
+    number for each sample, or is 0 if it has no axis of samples, so that values can be judged;
+    ``shapes_and_dtypes`` reports the wrong shape, see :func:`is_per_sample`.
     """
     B = len(given)
     if logdet is None:

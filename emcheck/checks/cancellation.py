@@ -1,4 +1,4 @@
-"""Errors that rounding inside of a layer explains, and no fault of its formula."""
+"""Errors that come from rounding inside a layer and not from a wrong formula."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from emcheck.checks.trial import Trial
 from emcheck.checks.unsupported import Unsupported as Unsupported
 from emcheck.guard import foreign
 
-#: A check of a situation.
+#: The function of a check.
 Function = Callable[[Trial], Measure]
 
 
 def measured(function: Function, subject: Subject, case: Case) -> Measure:
-    """What a check measures in a case; asked again, as of the other dtype, it is not run again."""
+    """Return what a check measures in a case; the comparison of dtypes does not run it again."""
     memo = subject.memo
     if memo is None:
         return function(Trial(subject, case))
@@ -35,11 +35,11 @@ def measured(function: Function, subject: Subject, case: Case) -> Measure:
 def excuse_cancellation(
     function: Function, subject: Subject, case: Case, measure: Measure
 ) -> Measure:
-    """ILL-CONDITIONED where the error in float64 is 2^20 times less than that in float32.
+    """Return ILL-CONDITIONED where the error in float64 is 2^20 times less than in float32.
 
-    A fault of the formula errs alike in both precisions; cancellation inside a layer
-    shrinks with the rounding unit. Only for rules whose bound knows nothing of the inside,
-    and for this project's layers only if the float64 error is within its bound.
+    A fault of the formula errs alike in both precisions; cancellation inside a layer shrinks with
+    the rounding unit. Only rules whose bound knows nothing of the inside are excused, and a layer
+    of this project or with a definition only if the float64 error is within its bound.
     """
     unknown = not subject.own and not subject.is_defined
     rules = ("T8", "T9", "AGREE") if unknown else ("T8", "T9")
@@ -62,10 +62,10 @@ def excuse_cancellation(
 
 
 def _times(narrow: Measure, wide: Measure) -> float:
-    """How many times the error in float32 is that in float64.
+    """Return how many times the error in float32 is that in float64.
 
-    By the bounds, whatever they are made of (a tolerance does not shrink with the dtype); where
-    none is known, as if they were proportional to the rounding units.
+    Errors are ratios times bounds, since a tolerance does not shrink with the dtype; where a bound
+    is unknown, bounds count as proportional to the rounding units.
     """
     of_bounds = narrow.bound / wide.bound if wide.bound > 0 else math.nan
     if not math.isfinite(of_bounds) or of_bounds == 0:
@@ -76,8 +76,8 @@ def _times(narrow: Measure, wide: Measure) -> float:
 def _in_dtype(
     function: Function, subject: Subject, case: Case, dtype: torch.dtype
 ) -> Measure | None:
-    """The measure of the same case in another dtype; None where it cannot be taken."""
+    """Return the measure of the same case in another dtype; None where it cannot be taken."""
     try:
         return measured(function, subject, replace(case, dtype=dtype))
-    except foreign():  # that the layer fails in the other dtype is another result's finding
+    except foreign():  # another result reports that the layer fails in the other dtype
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: name -> what it is. A check that needs one which a layer lacks is UNSUPPORTED, visibly.
+#: name -> what it is. A check that needs a capability that the layer lacks is UNSUPPORTED.
 CAPABILITIES = {
     "inverse": "an inverse",
     "logdet": "a log-determinant",
@@ -21,8 +21,8 @@ CAPABILITIES = {
     "torch_state": "a state_dict, memory layouts and modes of torch",
 }
 
-#: What goes with what: without an inverse there is no log-det of it, without a log-det none of
-#: the inverse.
+#: What a missing capability takes with it: without an inverse there is no log-det of it, and
+#: without a log-det there is none of the inverse.
 _IMPLIED = {
     "inverse": ("inverse_logdet", "inverse_gradient", "exact_inverse"),
     "gradient": ("inverse_gradient", "transforms"),
@@ -32,7 +32,7 @@ _IMPLIED = {
 
 
 def missing(declared: Mapping[str, bool], reason: str = "declared") -> dict[str, str]:
-    """name -> why it is missing, for every capability declared as False and what follows.
+    """Return name -> why it is missing, for every capability declared as False and those implied.
 
     Raises:
         ValueError: a name that is no capability, or a value that is not True or False.

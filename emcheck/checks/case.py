@@ -18,9 +18,8 @@ from emcheck.oracle import Definition
 from emcheck.specs import LayerSpec, Trait, options_of, spec_for, spec_of
 from emcheck.specs.parameter_styles import STYLES
 
-#: Magnitude of the input as a power of two, by name and dtype: ordinary, wider than the data
-#: that an author tries, far from overflow only by what one layer can amplify, and below the
-#: smallest normal number.
+#: Magnitude of the input as a power of two, by name and dtype: ordinary, wider than the data that
+#: authors try, almost too large for one layer to amplify, and below the smallest normal number.
 SCALES = {
     "unit": {torch.float32: 0, torch.float64: 0},
     "wide4": {torch.float32: 2, torch.float64: 2},
@@ -33,7 +32,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One situation: the size of things by name, everything random from ``seed``.
+    """One situation: shapes, dtype and styles by name; ``seed`` fixes everything random.
 
     ``event`` is the shape of one sample, ``(C, H, W)`` for images; ``style`` one of
     :data:`emcheck.specs.parameter_styles.STYLES`; ``scale`` one of :data:`SCALES`; ``options`` the
@@ -50,7 +49,7 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def generator(self, purpose: int) -> torch.Generator:
-        """An independent stream of random numbers for each purpose."""
+        """Return an independent stream of random numbers for each purpose."""
         return torch.Generator().manual_seed((self.seed * 1_000_003 + purpose) % 2**63)
 
     @property
@@ -68,7 +67,7 @@ class Case:
 
     @classmethod
     def parse(cls, text: str) -> Case:
-        """The case that prints as ``text``.
+        """Return the case that prints as ``text``.
 
         Raises:
             ValueError: a text that no case prints.
@@ -106,7 +105,7 @@ _PRINTED = re.compile(
 
 
 def _literal(text: str) -> Any:
-    """A number or truth value as such, anything else as text."""
+    """Return a number or truth value as such, anything else as text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -126,20 +125,19 @@ class Subject:
     """A layer under test: how to get a fresh one, and what is known about it.
 
     Args:
-        name: what results are filed under.
-        build: a fresh layer for a case, in float32 and at initial values.
-        spec: its spec, or None for a layer of unknown make.
+        name: the name that results are filed under.
+        build: returns a fresh layer for a case, in float32 and at initial values.
+        spec: its spec, or None if it has none.
         own: whether house rules are binding (this project's layers) or only noted.
-        unwrap: from the layer under test to the module that the spec describes.
+        unwrap: returns the module that the spec describes, given the layer under test.
         any_channels: whether ``build`` follows the channel count of the case.
         any_size: whether layers work at any H and W that ``multiple`` divides.
-        definition: the definition of a layer at its present parameters, or None; without one
-            it is the spec's.
-        draw: data in the layer's domain; None for standard normal numbers.
+        definition: returns a layer's definition at its present parameters; None: the spec's.
+        draw: draws data in the layer's domain; None for standard normal numbers.
         lacks: capability -> why; checks that need it are UNSUPPORTED.
-        broken: capability -> why; checks that need it are NOT RUN, another one has failed.
-        free: whether ``draw`` leaves no number out.
-        context: of each sample, the entries at its end; None where a layer takes none.
+        broken: capability -> why; checks that need it are NOT RUN, as another one has failed.
+        free: whether ``draw`` can return any numbers.
+        context: the entries at the end of each sample; None if the layer takes none.
         carried: the argument to which the layer adds its log-det, empty if it has none.
         estimated: whether the log-det is a random estimate, right on average.
         tolerance: what an inverse of finite accuracy declares: a number, or a function
@@ -147,11 +145,11 @@ class Subject:
         log_prob: whether the layer is a whole flow that has ``log_prob`` itself.
         coupled: why rows of a batch depend on each other, empty if they do not.
         parameter_count: how many numbers the layer holds.
-        memo: Jacobians that several checks of one case share; None keeps nothing.
-        unstarted: for a layer that sets itself from its first batch and is started by
-            ``build``: a layer as its constructor left it.
+        memo: what several checks of one case share; None keeps nothing.
+        unstarted: returns a layer as its constructor left it, if the layer sets itself from
+            its first batch and ``build`` starts it.
         doubles: whether the layer answers in float64.
-        original: the layer as it was given or first built; a copy shares no memory any more.
+        original: the layer as given or first built; copies may have lost shared memory.
         keeps_entries: whether the image is known to have as many entries as the data.
     """
 
@@ -181,7 +179,7 @@ class Subject:
     original: nn.Module | None = None
 
     def define(self, layer: nn.Module, event: Event) -> Definition | None:
-        """The definition of ``layer`` at its present parameters, where there is one."""
+        """Return the definition of ``layer`` at its present parameters, if there is one."""
         defined = self.definition or (self.spec.define if self.spec else None)
         return defined(self.unwrap(layer), event) if defined else None
 
@@ -201,7 +199,7 @@ class Subject:
 
     @classmethod
     def of_class(cls, name: str, layer_class: type[InvertibleLayer]) -> Subject:
-        """A registered layer, built for each case."""
+        """Return a registered layer as a subject, built for each case."""
         spec = spec_for(layer_class)
 
         def build(case: Case) -> nn.Module:
@@ -211,7 +209,7 @@ class Subject:
 
     @classmethod
     def of_layer(cls, layer: nn.Module, name: str | None = None) -> Subject:
-        """One given layer, deep-copied for each case and otherwise left alone."""
+        """Return one layer as a subject, deep-copied for each case and otherwise unchanged."""
         spec = spec_of(layer)
         options = options_of(layer)
 
@@ -231,13 +229,13 @@ class Subject:
         )
 
     def fewest_channels(self, case: Case) -> int:
-        """The smallest channel count that the subject can be built with."""
+        """Return the smallest channel count that the subject can be built with."""
         if not self.any_channels:
             return case.event[0]
         return self.spec.min_channels if self.spec else 1
 
     def clip(self, case: Case, channels: int, pixels: int) -> Case:
-        """The same case with at most so many channels, rows and columns, where that can be."""
+        """Return the case with at most so many channels, rows and columns, if possible."""
         C, *space = case.event
         multiple = self.multiple(case)
         most = max(multiple, pixels - pixels % multiple)
@@ -246,5 +244,5 @@ class Subject:
         return replace(case, event=(min(C, max(channels, self.fewest_channels(case))), *space))
 
     def multiple(self, case: Case) -> int:
-        """What H and W must be divisible by in this case."""
+        """Return the number that must divide H and W in this case."""
         return self.spec.multiple(case.options) if self.spec else 1

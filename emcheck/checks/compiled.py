@@ -27,7 +27,7 @@ def _one_graph(case: Case, subject: Subject) -> Case:
 def compiled_agrees(trial: Trial) -> Measure:
     """``torch.compile`` gives the same values (graph capture and AOT; no code generation).
 
-    Compiling is what costs: odd seeds take the inverse, even ones forward.
+    Compiling is slow: odd seeds test the inverse, even ones forward.
     """
     layer, (z, logdet) = trial.layer, trial.forward
     of_z, of_logdet = trial.forward_bound(trial.x)
@@ -37,7 +37,7 @@ def compiled_agrees(trial: Trial) -> Measure:
     got, got_logdet = _compiled(lambda z: inverse_of(layer, z), z)
     of_x = trial.inverse_bound(trial.back[0], z)
     if trial.definition is not None and not trial.definition.linear:
-        # The inverse's log-det is taken where its own rounding has led.
+        # The inverse takes its log-det at the point that its own rounding led to.
         run = trial.definition.running(as_extended(trial.x), of_x, trial.arithmetic)
         of_logdet = np.maximum(of_logdet, run.logdet_error)
     values = agree_tensors(got, trial.back[0], of_x, "the compiled inverse differs")

@@ -29,13 +29,13 @@ from emcheck.oracle import as_extended
 
 
 def several(case: Case, subject: Subject) -> Case:
-    """Two samples at least, of ordinary size."""
+    """Return the case with at least two samples, of ordinary size."""
     return replace(case, batch=max(case.batch, 2), scale="unit")
 
 
 @check("contract", Clause.ROWS, adapt=several, couples=True)
 def rows_are_independent(trial: Trial) -> Measure:
-    """Row i does not depend on the rest of the batch, nor on its order (clause 5)."""
+    """Row i depends neither on the rest of the batch nor on its order (clause 5)."""
     if trial.subject.coupled:
         return yes(False, trial.subject.coupled)
     if not trial.subject.is_defined and not bool(trial.forward[0].isfinite().all()):
@@ -70,7 +70,7 @@ def _rows_of_inverse(trial: Trial) -> list[Measure]:
 
 @check("contract", Clause.SHAPES)
 def shapes_and_dtypes(trial: Trial) -> Measure:
-    """``z (B, *event_out)`` and the log-det in the dtype and on the device of the input."""
+    """``z`` is ``(B, *event_out)``; it and the log-det have the dtype and device of the input."""
     layer, x, strict = trial.layer, trial.x, trial.subject.own
     logdets: dict[str, Any] = {}
     with torch.no_grad():
@@ -100,12 +100,12 @@ def shapes_and_dtypes(trial: Trial) -> Measure:
         if not is_per_sample(value, len(x)):
             shape = tuple(value.shape)
             return yes(False, f"{name}: expected shape ({len(x)},), got {shape}")
-    call(layer, x)  # a log-det that is no log-det at all is named here
+    call(layer, x)  # it raises for a log-det of a wrong type
     return _one_like_two(trial, z, logdets["logdet"]) if len(x) == 1 and not strict else yes(True)
 
 
 def _one_like_two(trial: Trial, z: Tensor, logdet: Any) -> Measure:
-    """Outputs of one sample have as many dimensions as those of two."""
+    """Judge whether the outputs of one sample have as many dimensions as those of two."""
     with torch.no_grad():
         of_two = trial.layer(torch.cat([trial.x, trial.sample(72)]))
     for name, one, two in zip(("z", "logdet"), (z, logdet), of_two, strict=True):
@@ -137,11 +137,11 @@ def logdet_per_sample(trial: Trial) -> Measure:
 
 @check("contract", Clause.PURITY)
 def calls_are_pure(trial: Trial) -> Measure:
-    """Neither the input nor a parameter or buffer is changed by a call (clause 6).
+    """A call changes neither its input nor a parameter or buffer (clause 6).
 
-    A buffer whose change changes no output, a count or a scratch tensor, is a note.
+    If a buffer changes but no output does, as for a count or a scratch tensor, it is a note.
     """
-    # The latent first: it takes layers of its own.
+    # The latent first: other layers compute it.
     inputs = {"inverse": trial.latent if trial.has("inverse") else trial.x, "forward": trial.x}
     layer = trial.new_layer()
     before = {name: value.clone() for name, value in _state(layer).items()}
@@ -161,7 +161,7 @@ def calls_are_pure(trial: Trial) -> Measure:
 
 
 def _is_unread(trial: Trial, used: nn.Module) -> bool:
-    """Whether a layer that was called gives what one that never was gives, bit for bit."""
+    """Whether a used layer and an unused one give the same outputs, bit for bit."""
     fresh = [*call(trial.new_layer(), trial.x)]
     again = [*call(used, trial.x)]
     if trial.has("inverse"):
@@ -171,21 +171,21 @@ def _is_unread(trial: Trial, used: nn.Module) -> bool:
 
 
 def _state(layer: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the state_dict; extra state may be anything."""
+    """Return the tensors of the state_dict; extra state may be anything."""
     return {name: v for name, v in layer.state_dict().items() if isinstance(v, Tensor)}
 
 
 def directions(trial: Trial, layer: nn.Module) -> list[tuple[str, Callable[[Tensor], Any]]]:
-    """The calls that the layer has, by name."""
+    """Return the calls that the layer has, by name."""
     found: list[tuple[str, Callable[[Tensor], Any]]] = [("forward", layer)]
-    if trial.has("inverse"):  # first: what sets itself in a call must not learn it from forward
+    if trial.has("inverse"):  # first: a layer that sets itself in a call must not do so in forward
         found.insert(0, ("inverse", layer.inverse))  # type: ignore[arg-type]
     return found
 
 
 @check("contract", Clause.PURITY, "carried")
 def logdet_argument_is_kept(trial: Trial) -> Measure:
-    """A log-det that is handed in is added to, and is not changed itself (clause 6)."""
+    """A log-det that is passed in is added to and is not changed itself (clause 6)."""
     layer, found = trial.layer, []
     if not isinstance(layer, Conventional) or not layer.taken.convention.carried:
         raise Unsupported("no log-det is handed in")
@@ -201,7 +201,7 @@ def logdet_argument_is_kept(trial: Trial) -> Measure:
             told = f"{direction} changes its argument `{trial.subject.carried}` in place"
             return yes(False, f"{told}: the caller still holds it")
         if own is None or together is None or not is_per_sample(own, len(value)):
-            continue  # that there is no log-det is another check's finding
+            continue  # another check reports that there is no log-det
         own, together = (per_sample(one, value, direction) for one in (own, together))
         unit = 2 * trial.arithmetic.u * (as_extended(own.abs()) + 2 * as_extended(kept))
         told = f"{direction} does not add to its argument `{trial.subject.carried}`"

@@ -32,12 +32,12 @@ class Check:
 
     Args:
         family: the column group of the report.
-        clause: what of the contract it judges.
+        clause: the clause of the contract that it judges.
         needs: traits of the layer, names of what its spec must offer, or capabilities.
-        house: binding for this project's layers, a NOTE for others.
-        adapt: from a drawn case to one this check can use.
-        optional: only where it is asked for: it costs seconds.
-        couples: judges the dependence of rows itself; all others take it as absent.
+        house: whether a failure is a FAIL for this project's layers only, a NOTE for others.
+        adapt: turns a drawn case into one that this check can use.
+        optional: whether it runs only on request, because it takes seconds.
+        couples: whether it judges coupled rows; all other checks assume that there are none.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Check:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
     def applies(self, subject: Subject) -> bool:
-        """Whether the check makes sense for the subject; what it lacks is said on running."""
+        """Whether the check makes sense for the subject; a run reports what it lacks."""
         return all(offers(subject, need) for need in self.needs if need not in CAPABILITIES)
 
     def hindered(self, subject: Subject) -> tuple[Verdict, str] | None:
-        """The verdict without running, and why, where the subject lacks what is needed."""
+        """Return a verdict and its reason if the subject lacks what is needed, else None."""
         if subject.coupled and not self.couples:
             return Verdict.UNSUPPORTED, subject.coupled
         for need in self.needs:
@@ -84,7 +84,7 @@ def check(
     optional: bool = False,
     couples: bool = False,
 ) -> Callable[[Function], Function]:
-    """Register a function as a check; its name is the function's."""
+    """Register a function as a check under the function's own name."""
 
     def register(function: Function) -> Function:
         name = function.__name__
@@ -98,7 +98,7 @@ def check(
 
 
 def yes(fine: bool, detail: str = "", note: bool = False) -> Measure:
-    """A yes-or-no answer as a measure; the detail says what was wrong."""
+    """Return a yes-or-no answer as a measure; the detail says what was wrong."""
     ratio = 0.0 if fine else math.inf
     return Measure(ratio, "EXACT", detail="" if fine else detail, note=note)
 
@@ -108,14 +108,14 @@ OUTSIDE = "outside the domain: forward is not finite there"
 
 
 def ill_conditioned(rule: str, condition: float = math.inf, detail: str = "") -> Measure:
-    """Nothing can be judged here."""
+    """Return a measure that judges nothing."""
     return Measure(math.inf, rule, condition, ill_conditioned=True, detail=detail)
 
 
 def agree(got: Array, expected: Array, bound: Array, detail: str = "") -> Measure:
-    """Two computed values, each within ``bound`` of the truth.
+    """Compare two computed values, each within ``bound`` of the truth.
 
-    Entries without a finite bound are judged last: they excuse no other entry.
+    Entries without a finite bound are judged last, so that they excuse no other entry.
     """
     got, expected, limit = np.broadcast_arrays(got, expected, 2 * np.asarray(bound))
     bounded = np.isfinite(limit)
@@ -127,17 +127,17 @@ def agree(got: Array, expected: Array, bound: Array, detail: str = "") -> Measur
 
 
 def agree_tensors(got: Tensor, expected: Tensor, bound: Array, detail: str = "") -> Measure:
-    """``agree`` for tensors."""
+    """Compare two tensors with :func:`agree`."""
     return agree(as_extended(got), as_extended(expected), bound, detail)
 
 
 def identical(a: Tensor, b: Tensor) -> bool:
-    """Bitwise equal, NaN included."""
+    """Whether two tensors have the same shape and equal entries; NaN equals NaN."""
     return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def worst(*measures: Measure) -> Measure:
-    """The measure that comes closest to failing, or fails worst; one that can be judged first."""
+    """Return the measure that fails worst or comes closest; judged failures first, then notes."""
 
     def closeness(measure: Measure) -> tuple[bool, bool, float]:
         failed = not measure.ok and not measure.ill_conditioned
@@ -148,7 +148,7 @@ def worst(*measures: Measure) -> Measure:
 
 
 def run_check(check: Check, subject: Subject, case: Case, seconds: float | None = None) -> Result:
-    """One check on one case; whatever a layer does, the answer is a result.
+    """Run one check on one case and return a result, whatever the layer does.
 
     A check that has not ended after ``seconds`` is NOT RUN; None sets no limit.
     """
@@ -168,7 +168,7 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
     except Unsupported as reason:
         return replace(result, verdict=Verdict.UNSUPPORTED, detail=str(reason))
     except TimeLimit as limit:
-        if seconds is None:  # the limit of whoever called, not of this check
+        if seconds is None:  # the caller's limit, not that of this check
             raise
         running = _running(limit)
         told = f"{running or 'the check'} did not end within {seconds:g} s"
@@ -191,7 +191,7 @@ def run_check(check: Check, subject: Subject, case: Case, seconds: float | None 
 
 
 def with_measure(result: Result, measure: Measure, verdict: Verdict) -> Result:
-    """A result with the numbers of a measure."""
+    """Return a result with the numbers of a measure."""
     return replace(
         result,
         verdict=verdict,
@@ -208,7 +208,7 @@ def with_measure(result: Result, measure: Measure, verdict: Verdict) -> Result:
 
 
 def _running(limit: TimeLimit) -> str:
-    """The direction of the layer that was running when the time was up, empty if none was."""
+    """Return the direction of the layer that the time limit interrupted, empty if it was none."""
     frame, found = limit.__traceback__, ""
     while frame is not None:
         found = DIRECTIONS.get(frame.tb_frame.f_code.co_name, found)
@@ -219,7 +219,7 @@ def _running(limit: TimeLimit) -> str:
 def without_running(
     check: Check, subject: Subject, case: Case, verdict: Verdict, detail: str = ""
 ) -> Result:
-    """A result without numbers, from no example."""
+    """Return a result without numbers, from no example."""
     return Result(
         check=check.name,
         layer=subject.name,

@@ -18,16 +18,16 @@ from emcheck.known import Clause
 from emcheck.oracle import condition_number
 from emcheck.oracle.precision import Array
 
-#: Trapezoid rule per dimension in standard deviations; see ``bounds.QUADRATURE``. A coupling
-#: stretches the last axis by up to 3 and shrinks it by up to 6 against the mode.
+#: Trapezoid rule per dimension in standard deviations; see ``bounds.QUADRATURE``. Compared with the
+#: mode, a coupling stretches the last axis by up to 3 and shrinks it by up to 6.
 _REACH, _SPACING = {True: 6.75, False: 40.5}, {True: 0.75, False: 0.25}
 
-#: Grid points grow as the power of the dimension: 19^4 and 325^2 are about 1e5.
+#: The number of grid points is exponential in the dimension: 19^4 and 325^2 are about 1e5.
 _MOST_DIMENSIONS = {True: 4, False: 2}
 
 
 def _tiny_event(case: Case, subject: Subject) -> Case:
-    """Two entries where the layer allows it (four for a squeeze by two), well-conditioned."""
+    """Return a well-conditioned case of two entries if possible (four for a squeeze by two)."""
     m = subject.multiple(case)
     options = dict(case.options)
     if m > 2:
@@ -44,9 +44,9 @@ def _tiny_event(case: Case, subject: Subject) -> Case:
 def density_integrates_to_one(trial: Trial) -> Measure:
     """``integral N(f(x)) |det J(x)| dx = 1`` on a tiny event, by the trapezoid rule.
 
-    The grid is ``x = x0 + J^-1 u`` with the Jacobian at the mode, whose volume NumPy knows:
+    The grid is ``x = x0 + J^-1 u`` with the Jacobian at the mode, whose volume NumPy computes:
     the log-det under test enters only through the density. For fixed first coordinates a
-    coupling is affine in the others, so its kinks do no harm to the rule.
+    coupling is affine in the others, so its kinks do not harm the rule.
     """
     assert trial.definition is not None
     linear = trial.definition.linear
@@ -65,13 +65,13 @@ def density_integrates_to_one(trial: Trial) -> Measure:
 
 
 def total_mass(layer: nn.Module, centre: Tensor, J: Array, reach: float, spacing: float) -> float:
-    """The integral of the layer's density over the grid ``x = centre + J^-1 u``.
+    """Integrate the layer's density over the grid ``x = centre + J^-1 u``.
 
     Args:
         layer: ``forward(x) -> (z, logdet)``, with standard normal ``z``.
-        centre: ``(1, *event)``, where the grid lies.
+        centre: ``(1, *event)``, the centre of the grid.
         J: the Jacobian there; ``u`` is about standard normal.
-        reach, spacing: of ``u`` in each dimension.
+        reach, spacing: those of ``u`` in each dimension.
     """
     n = len(J)
     axis = np.arange(-reach, reach + spacing / 2, spacing)

@@ -1,4 +1,4 @@
-"""Central differences that know how good they are."""
+"""Central differences that estimate their own error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Quality(Enum):
 
 @dataclass(frozen=True)
 class Difference:
-    """A derivative by differences: its value, what it may be off by, and whether it judges.
+    """A derivative by differences: its value, its uncertainty, and whether it can judge.
 
     ``steps`` are those at which differences were taken, with each difference.
     """
@@ -38,15 +38,15 @@ class Difference:
 def central_difference(f: Callable[[float], float], size: float, u: float) -> Difference:
     """``f'(0)`` from central differences ``(f(h) - f(-h)) / 2h`` at neighbouring steps ``h``.
 
-    Three neighbouring steps are taken at a time; what they disagree by, and rounding, is what
-    their middle may be off by. The first three that agree to a few digits end the search.
+    Three neighbouring steps are taken at a time; the middle one is uncertain by their
+    disagreement and by rounding. The first three that agree to a few digits end the search.
 
     Args:
-        f: a function of one number of the order of 1; NaN or an exception: outside the domain.
-        size: the sum of the absolute values of what ``f`` adds up, which its rounding follows.
+        f: a function of one number of order 1; NaN or an exception means outside the domain.
+        size: the sum of the absolute values of the terms of ``f``, which its rounding follows.
         u: the rounding unit of ``f``.
 
-    Cost: 6 to 17 evaluations of ``f``.
+    Cost: 7 to 17 evaluations of ``f``.
     """
     digits = -math.log2(u)
     known: dict[float, float] = {}
@@ -81,10 +81,10 @@ def _value(f: Callable[[float], float], step: float) -> float:
 
 
 def _bends(up: float, down: float, centre: float, rounding: float) -> bool:
-    """Whether the two one-sided differences are of different slope by more than a third.
+    """Whether the two one-sided differences disagree by more than 0.3 of the larger one.
 
-    A smooth function bends by ``h^2 f''``, which is small against ``h f'`` at small steps; at
-    a kink the sides differ however small the step. Near a stationary point nothing is said.
+    A smooth function bends by ``h^2 f''``, which is small against ``h f'`` at small steps; at a
+    kink the sides differ however small the step. Near a stationary point the step is not used.
     """
     right, left = up - centre, centre - down
     gap = abs(right - left)
@@ -102,12 +102,12 @@ def _triples(known: dict[float, float], rounding: float) -> Iterator[Difference]
 
 
 def noise(f: Callable[[float], float], step: float) -> float:
-    """How much values of ``f`` scatter around a smooth function, at ``step`` from 0 and nearer.
+    """Return how much values of ``f`` scatter around a smooth function within ``step`` of 0.
 
-    Differences of order 5 of nine neighbouring values: those of a smooth function vanish, those
-    of independent errors of deviation ``s`` have the mean square ``(10! / 5!^2) s^2`` (Moré and
-    Wild, Estimating computational noise, 2011). A function that loses digits inside, such as
-    ``log(1 - sigmoid(x))``, scatters far more than its size tells. Infinite outside the domain.
+    Fifth differences of nine neighbouring values: those of a smooth function vanish, those of
+    independent errors of deviation ``s`` have the mean square ``(10! / 5!^2) s^2`` (Moré and Wild,
+    Estimating computational noise, 2011). A function that loses digits inside, such as
+    ``log(1 - sigmoid(x))``, scatters far more than its size suggests. Infinite outside the domain.
 
     Cost: 9 evaluations of ``f``.
     """

@@ -1,4 +1,4 @@
-"""Log-dets that are random estimates: right on average, by a test with a stated power."""
+"""Log-dets that are random estimates: tests, with a stated power, that their mean is right."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from emcheck.known import Clause
 from emcheck.oracle import explicit_jacobian, slogdet
 from emcheck.oracle.precision import Array
 
-#: Draws of each estimate; where their mean seems wrong, it is drawn anew, so many times as often.
+#: Draws of each estimate; if their mean seems wrong, ``AGAIN`` times as many are drawn anew.
 DRAWS, AGAIN = 256, 4
 
 
@@ -48,7 +48,7 @@ def inverse_logdet_is_unbiased(trial: Trial) -> Measure:
 def gradient_of_estimate_is_unbiased(trial: Trial) -> Measure:
     """The mean gradient of the estimates is that of log|det| of the Jacobian (clause 7; MEAN).
 
-    Along one direction of ``x`` and all parameters together.
+    It is judged along one direction of ``x`` and all parameters together.
     """
     exact = _slope_of_logdet(trial)
     if exact.quality is not Quality.GOOD:
@@ -60,7 +60,7 @@ def gradient_of_estimate_is_unbiased(trial: Trial) -> Measure:
 
 
 def _direction(trial: Trial, layer: nn.Module, x: Tensor) -> list[Tensor]:
-    """Where to: ``x`` and the floating-point parameters, each by its own size."""
+    """Return a random direction of ``x`` and of the trainable parameters, each by its own size."""
     generator = trial.case.generator(33)
     leaves = [x, *(p for p in layer.parameters() if p.requires_grad)]
     return [
@@ -71,7 +71,7 @@ def _direction(trial: Trial, layer: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def _slope_of_logdet(trial: Trial) -> Difference:
-    """The derivative of the exact log-det along the direction, by central differences."""
+    """Return the derivative of the exact log-det along the direction, by central differences."""
     x = trial.x[:1]
     along, *of_parameters = _direction(trial, trial.new_layer(), x)
 
@@ -88,7 +88,7 @@ def _slope_of_logdet(trial: Trial) -> Difference:
 
 
 def slopes_of_estimates(trial: Trial, count: int, stream: int) -> Array:
-    """``(count, 1)`` derivatives of independent estimates along the direction."""
+    """Return ``(count, 1)`` derivatives of independent estimates along the direction."""
     layer, x, found = trial.new_layer(), trial.x[:1], []
     assert isinstance(layer, Estimated)
     direction = _direction(trial, layer, x)
@@ -128,7 +128,7 @@ def _unbiased(trial: Trial, inverse: bool) -> Measure:
 
 
 def _shape_of(trial: Trial, value: Tensor, inverse: bool) -> Measure | None:
-    """A log-det of another shape is wrong whatever its mean."""
+    """Return a failure if the log-det has another shape: it is wrong whatever its mean."""
     layer = trial.layer
     assert isinstance(layer, Estimated)
     with torch.no_grad():
@@ -140,7 +140,7 @@ def _shape_of(trial: Trial, value: Tensor, inverse: bool) -> Measure | None:
 
 
 def draws(trial: Trial, value: Tensor, inverse: bool, count: int, stream: int) -> Array:
-    """``(count, B)`` independent estimates; one call each, for the noise may be the batch's."""
+    """Return ``(count, B)`` independent estimates, one call each: a batch may share its noise."""
     layer, found = trial.new_layer(), []
     assert isinstance(layer, Estimated)
     direction = "inverse" if inverse else "forward"
@@ -153,7 +153,7 @@ def draws(trial: Trial, value: Tensor, inverse: bool, count: int, stream: int) -
 
 
 def judged(found: Array, exact: Array, unit: Array) -> Measure:
-    """The distance of the mean from the truth over what chance and rounding explain."""
+    """Measure the distance of the mean from the truth over what chance and rounding explain."""
     mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(len(found))
     limit = DEVIATIONS * error + unit
     told = f"mean of {len(found)} estimates; a bias of {limit.max():.2g} would have been seen"

@@ -40,7 +40,7 @@ from emcheck.oracle import condition_number
 
 @check("gradients", Clause.GRADIENTS, "gradient", adapt=smooth)
 def gradient_of_latent(trial: Trial) -> Measure:
-    """Gradients of ``z`` for x and every parameter equal central differences (clause 7)."""
+    """Gradients of ``z`` for x and for every parameter equal central differences (clause 7)."""
     return _against_differences(trial, lambda layer, x: forward_of(layer, x)[0], trial.x)
 
 
@@ -65,7 +65,7 @@ def gradient_of_inverse_logdet(trial: Trial) -> Measure:
 
 
 def _against_differences(trial: Trial, output: Output, x: Tensor) -> Measure:
-    """All tensors moved at once; only where that is wrong or unclear, one by one.
+    """Move all tensors at once; only if that is wrong or unclear, move them one by one.
 
     A gradient that is wrong for one tensor is wrong along a random direction of all of them.
     """
@@ -79,7 +79,7 @@ def _against_differences(trial: Trial, output: Output, x: Tensor) -> Measure:
 
 
 def _judged(slopes: Slopes, names: Sequence[str]) -> Measure:
-    """The gradient by autograd along the direction of some tensors, against differences."""
+    """Compare the gradient by autograd, along the direction of some tensors, with differences."""
     got, size = slopes.gradient(names), slopes.size
     told = f"gradient for {names[0]}" if len(names) == 1 else ""
     found = slopes.difference(names)
@@ -108,7 +108,7 @@ def _judged(slopes: Slopes, names: Sequence[str]) -> Measure:
 
 
 def trainable(layer: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that ask for a gradient; frozen ones are constants, empty ones nothing."""
+    """Return the parameters that require a gradient and are not empty."""
     return {n: p for n, p in layer.named_parameters() if p.requires_grad and p.numel()}
 
 
@@ -168,12 +168,12 @@ def _grad_or_zeros(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, tensors, strict=True)]
 
 
-#: A narrow ReLU network can be dead by chance; a dead parameter is dead in every draw.
+#: Draws: a narrow ReLU network can be dead in one by chance, a dead parameter is dead in all.
 _DRAWS = 12
 
 
 def _two_channels(case: Case, subject: Subject) -> Case:
-    """With one channel a reflection is -1 whatever its vector, and triangles are empty."""
+    """Return a case with two channels or more: with one, reflections are -1 and triangles empty."""
     found = replace(smooth(case, subject), scale="unit")
     if not subject.any_channels:
         return found

@@ -1,4 +1,4 @@
-"""The Jacobians of a layer: by its graph, by its library, by differences, from probes."""
+"""The Jacobians of a layer: from its graph, its library, differences or probes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from emcheck.oracle.precision import Array
 
 
 class WithJacobians(Built):
-    """A built layer with its Jacobians, and how well they can be known."""
+    """A built layer with its Jacobians and their accuracy."""
 
     def jacobian(self, x: Tensor, inverse: bool = False) -> Array:
-        """The explicit Jacobian at one sample ``x (*event)``, ``(n, n)`` in float64.
+        """Return the explicit Jacobian at one sample ``x (*event)``, ``(n, n)`` in float64.
 
-        That of an inverse without gradients is the inverse of the forward one. Where calls
-        know no derivatives it is by differences, see ``jacobian_arithmetic``.
+        ``_of_inverse`` says how that of an inverse is formed. A layer whose calls have no
+        derivatives has it by differences, see ``jacobian_arithmetic``.
 
         Raises:
             Unsupported: a map between spaces of different dimension, or one too large.
@@ -53,7 +53,7 @@ class WithJacobians(Built):
         return J
 
     def _by_layer(self, x: Tensor, inverse: bool) -> Array:
-        """By the means of the library that a layer is written in; by autograd if that is torch."""
+        """Return the Jacobian by the layer's library, by differences or by torch's autograd."""
         layer, wide = self.layer64, x.to(self.widest)
         if isinstance(layer, Adapted):
             J = layer.jacobian(wide, inverse)
@@ -77,11 +77,11 @@ class WithJacobians(Built):
         )
 
     def jacobian_arithmetic(self, x: Tensor, inverse: bool = False) -> Arithmetic:
-        """The arithmetic in which the Jacobian at ``x (*event)`` is known.
+        """Return the arithmetic in which the Jacobian at ``x (*event)`` is known.
 
-        That of the layer; coarser where the Jacobian is by differences, by what they may be off.
+        It is that of the layer; coarser if the Jacobian is by differences, by their error.
         """
-        if not isinstance(self.subject.original, Adapted):  # that of torch has a graph
+        if not isinstance(self.subject.original, Adapted):  # a layer of torch has a graph
             return self.arithmetic
         layer = self.layer64
         if not isinstance(layer, Adapted) or not layer.by_differences:
@@ -94,11 +94,11 @@ class WithJacobians(Built):
         return self.arithmetic.coarser(max(1.0, off / self.arithmetic.u))
 
     def _of_inverse(self, z: Tensor) -> Array:
-        """``dx/dz``, by autograd only where nothing better is to be had.
+        """Return ``dx/dz``; without a definition, by autograd only if nothing better works.
 
-        Where forward maps ``inverse(z)`` back to ``z``, the Jacobian of the inverse is the
-        inverse of forward's, whatever graph the inverse has. An inverse that does not undo
-        forward is differentiated, or, without a graph, moved along every axis.
+        Where forward maps ``inverse(z)`` back to ``z``, the Jacobian of the inverse is the inverse
+        of forward's, whatever graph the inverse has. An inverse that does not undo forward is
+        differentiated, or, without a graph, moved along every axis.
         """
         if self.subject.is_defined and not self.subject.lacks:
             return self.by_autograd(z)
@@ -114,11 +114,11 @@ class WithJacobians(Built):
         return self._by_columns(z)
 
     def by_autograd(self, z: Tensor) -> Array:
-        """``dx/dz`` as the graph of the inverse has it, right or wrong."""
+        """Return ``dx/dz`` from the graph of the inverse, right or wrong."""
         return self._by_layer(z, inverse=True)
 
     def _by_columns(self, z: Tensor) -> Array:
-        """Central differences of the inverse along every axis, ``(n, n)``."""
+        """Return central differences of the inverse along every axis, ``(n, n)``."""
         flat = z.to(self.widest).reshape(-1)
         step = flat.abs().clamp(min=1.0) * torch.finfo(self.widest).eps ** (1 / 3)
         up, down = flat + step.diag(), flat - step.diag()
@@ -128,11 +128,11 @@ class WithJacobians(Built):
         return np.asarray(columns.T.numpy(), dtype=np.float64)
 
     def judgeable(self, x: Tensor, z: Tensor, inverse: bool = False) -> tuple[float, bool]:
-        """The condition of one sample ``(*event)``, and whether it is too ill to be judged.
+        """Return the condition at one sample ``(*event)``, and whether it is too ill to judge.
 
-        Besides ``s_max / s_min`` of the Jacobian it counts how much a relative change of the
-        output moves the input, ``|z| / (s_min |x|)``: an output that saturates is badly
-        conditioned even where all singular values are equally small.
+        Besides ``s_max / s_min`` of the Jacobian it counts how much a relative change of the output
+        moves the input, ``|z| / (s_min |x|)``: an output that saturates is badly conditioned even
+        where all singular values are equally small.
         """
         largest, smallest = self.singular_extremes(x, inverse)
         size_of_x, size_of_z = (float(v.double().norm()) for v in (x, z))
@@ -143,7 +143,7 @@ class WithJacobians(Built):
         return kappa, bounds.too_ill(kappa, self.jacobian_arithmetic(x, inverse).u)
 
     def probed(self, x: Tensor, inverse: bool = False) -> Probed:
-        """What random probes say of the Jacobian at one sample too large for an explicit one."""
+        """Probe the Jacobian at one sample that is too large for an explicit one."""
         f: Callable[[nn.Module, Tensor], Pair] = inverse_of if inverse else forward_of
         layer = self.layer64
         key = ("probes", inverse, x.detach().cpu().numpy().tobytes())
@@ -154,7 +154,7 @@ class WithJacobians(Built):
         return self._remembered(key, run)
 
     def singular_extremes(self, x: Tensor, inverse: bool = False) -> tuple[float, float]:
-        """``(s_max, s_min)`` of the Jacobian at one sample; from probes where it is large."""
+        """Return ``(s_max, s_min)`` of the Jacobian at one sample, from probes if it is large."""
         if x.numel() <= MOST_EXPLICIT:
             return singular_extremes(self.jacobian(x, inverse))
         found = self.probed(x, inverse)
@@ -162,7 +162,7 @@ class WithJacobians(Built):
 
 
 def inverse_matrix(J: Array) -> Array:
-    """``J^-1``, infinite if singular."""
+    """Return ``J^-1``, infinite if singular."""
     try:
         return np.asarray(np.linalg.inv(J))
     except np.linalg.LinAlgError:

@@ -1,4 +1,4 @@
-"""A module that is a whole flow: its ``log_prob`` is that of its own forward."""
+"""A module that is a whole flow: its ``log_prob`` agrees with its own forward."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from emcheck.oracle.precision import Array
 def log_prob_matches_flow(trial: Trial) -> Measure:
     """``log_prob(x) = log N(z) + logdet`` for the ``(z, logdet)`` of forward (clause 3).
 
-    It is judged where the base is a standard normal, as the numbers show: where ``log_prob`` is
+    It is judged only where the numbers show that the base is a standard normal: ``log_prob`` is
     right, or one of the known mistakes explains it on every sample.
     """
     found = log_prob_of(trial)
@@ -41,7 +41,7 @@ def log_prob_matches_flow(trial: Trial) -> Measure:
     raise Unsupported("the base is no standard normal, so log_prob is not judged")
 
 
-#: Samples that are mapped back to the base; a finding is drawn anew, four times as often.
+#: Samples that are mapped back to the base; if they fail, four times as many are drawn anew.
 SAMPLES = 2000
 
 
@@ -49,7 +49,7 @@ SAMPLES = 2000
 def samples_map_to_the_base(trial: Trial) -> Measure:
     """``forward`` maps what ``sample`` draws to standard normal numbers (clause 3; rule MEAN).
 
-    Mean and variance of each entry; judged where ``log_prob`` says that this is the base.
+    It judges mean and variance of each entry, where ``log_prob`` shows that this is the base.
     """
     found = log_prob_of(trial)
     if found is None:
@@ -73,13 +73,13 @@ def _moments(trial: Trial, count: int, stream: int) -> Measure:
 
 
 def latents_of_samples(trial: Trial, count: int, seed: int) -> Array:
-    """Where forward maps samples, ``(count, n)``."""
+    """Return the images of samples under forward, ``(count, n)``."""
     x = _drawn(trial, count, seed)
     return np.asarray(call(trial.layer, x.to(trial.x))[0].flatten(1).double().numpy())
 
 
 def _drawn(trial: Trial, count: int, seed: int) -> Tensor:
-    """``(count, *event)`` from the module's own ``sample``."""
+    """Draw ``(count, *event)`` with the module's own ``sample``."""
     sample = getattr(density_of(trial.layer), "sample", None)
     if not callable(sample):
         raise Unsupported("the layer has no sample")
@@ -98,7 +98,7 @@ def _drawn(trial: Trial, count: int, seed: int) -> Tensor:
 
 
 def at_temperature_one(sample: Callable[..., Any]) -> dict[str, float]:
-    """What ``sample`` is told so that it draws from the density itself, whatever its default."""
+    """Return arguments that make ``sample`` draw from the density itself, whatever its default."""
     try:
         names = inspect.signature(sample).parameters
     except (TypeError, ValueError):
@@ -107,9 +107,9 @@ def at_temperature_one(sample: Callable[..., Any]) -> dict[str, float]:
 
 
 def mistakes(base: Array, logdet: Array, size: int) -> dict[str, Array]:
-    """What a wrong ``log_prob`` returns, by what is wrong with it.
+    """Return the values of a wrong ``log_prob``, by what is wrong with it.
 
-    ``base`` is the log-density of the base, ``logdet`` that of the map to it.
+    ``base`` is the log-density of the base, ``logdet`` the log-det of the map to it.
     """
     return {
         "log_prob subtracts the log-det": base - logdet,
@@ -123,7 +123,7 @@ def mistakes(base: Array, logdet: Array, size: int) -> dict[str, Array]:
 
 
 def log_prob_of(trial: Trial) -> tuple[Array, Array, Array, Array] | None:
-    """``log_prob``, the log-density of the base, the log-det, and what rounding may explain."""
+    """``log_prob``, log-density of the base, log-det and rounding; None outside the domain."""
     module = density_of(trial.layer)
     if module is None:
         raise Unsupported("the layer has no log_prob")
@@ -145,7 +145,7 @@ def log_prob_of(trial: Trial) -> tuple[Array, Array, Array, Array] | None:
 
 
 def density_of(layer: nn.Module) -> nn.Module | None:
-    """The module with ``log_prob``: the layer, or what it wraps."""
+    """Return the module with ``log_prob``: the layer, or what it wraps; None if there is none."""
     while not callable(getattr(layer, "log_prob", None)):
         inner = getattr(layer, "layer", None)
         if not isinstance(inner, nn.Module):

@@ -1,4 +1,4 @@
-"""What is known of the log-dets of registered layers."""
+"""Rules that hold for the log-dets of some layers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def logdet_scales_with_pixels(trial: Trial) -> Measure:
 
 @check("logdet", Clause.LOGDET)
 def log_det_alone_agrees(trial: Trial) -> Measure:
-    """``log_det(x)`` is the log-det that ``forward(x)`` returns, where a layer has it."""
+    """``log_det(x)`` is the log-det that ``forward(x)`` returns, if the layer has ``log_det``."""
     if not hasattr(trial.layer, "log_det"):
         raise Unsupported("the layer has no log_det method")
     try:

@@ -26,7 +26,7 @@ from emcheck.oracle.precision import Array
 
 
 def _small_if_ill(case: Case, subject: Subject) -> Case:
-    """Multi-precision elimination costs n^3: ill-conditioned cases stay small."""
+    """Return a small case if it is ill-conditioned: multi-precision elimination costs n^3."""
     if case.style != "ill":
         return case
     return subject.clip(case, 3, 3)
@@ -50,7 +50,7 @@ def inverse_logdet_matches_jacobian(trial: Trial) -> Measure:
 
 
 def against_jacobian(trial: Trial, x: Tensor, z: Tensor, logdet: Tensor, inverse: bool) -> Measure:
-    """Log-dets ``(B,)`` next to those of the Jacobians at ``x (B, *event)``, sample by sample.
+    """Compare log-dets ``(B,)`` with those of the Jacobians at ``x (B, *event)``, sample by sample.
 
     A sample that is too ill-conditioned excuses no other one.
     """
@@ -68,7 +68,7 @@ def against_jacobian(trial: Trial, x: Tensor, z: Tensor, logdet: Tensor, inverse
 
 
 def _of_sample(trial: Trial, x: Tensor, z: Tensor, logdet: float, inverse: bool) -> Measure:
-    """Rule T9 for one sample ``x (*event)`` with image ``z``."""
+    """Judge one sample ``x (*event)`` with image ``z`` by rule T9."""
     if not bool(z.isfinite().all()):
         return ill_conditioned("T9", math.inf, OUTSIDE)
     lost = lost_in_dtype(trial, x, logdet) if not inverse else None
@@ -88,16 +88,16 @@ def _of_sample(trial: Trial, x: Tensor, z: Tensor, logdet: float, inverse: bool)
     return bounds.compare(logdet, expected, bound, "T9", kappa, detail=unlike)
 
 
-#: Roundings that explain less than this share of an error after two steps do not explain it.
+#: If roundings explain less than this share of an error after two steps, they do not explain it.
 _NO_ROUNDING = 2.0**-10
 
 
 def logdet_rounding(
     trial: Trial, x: Tensor, inverse: bool, expected: float, got: float, bound: float
 ) -> float:
-    """What the Jacobian itself, formed by others' code in float64, may err by in its log-det.
+    """Return the log-det error of the Jacobian itself, which foreign code forms in float64.
 
-    Looked at only where a layer of unknown make would fail: a map whose slopes vanish
+    It is computed only where a layer without a definition would fail: a map whose slopes vanish
     (``1 - tanh^2``) gives them with few digits. Moving ``x`` by some roundings shows how few.
     """
     fine = abs(got - expected) <= THRESHOLDS["T9"] * bound
@@ -113,7 +113,7 @@ def logdet_rounding(
 
 
 def lost_in_dtype(trial: Trial, x: Tensor, logdet: float) -> Measure | None:
-    """A FAIL where a log-det is infinite or NaN in float32 and an ordinary number in float64."""
+    """Return a FAIL if a log-det is not finite in float32 but an ordinary number in float64."""
     if math.isfinite(logdet) or trial.case.dtype == trial.widest:
         return None
     _, wide = trial.reference(x[None])
@@ -127,7 +127,7 @@ def lost_in_dtype(trial: Trial, x: Tensor, logdet: float) -> Measure | None:
 
 
 def _of_unknown_inverse(trial: Trial, xh: Tensor, logdet: Tensor) -> Measure:
-    """The inverse's log-det where nothing but the layer itself says what the inverse is.
+    """Judge the inverse's log-det of a layer without a definition.
 
     The latent is an image, so the point that it came from tells how well it can be inverted.
     """
@@ -148,7 +148,7 @@ def _of_unknown_inverse(trial: Trial, xh: Tensor, logdet: Tensor) -> Measure:
 
 
 def _relaxed(trial: Trial, found: Measure, origin: Tensor, xh: Tensor) -> Measure:
-    """An inverse of finite accuracy took its log-det near the point that it returned."""
+    """Widen the bound for an inverse of finite accuracy, whose log-det is of a nearby point."""
     if trial.has("exact_inverse") or found.ok or found.ill_conditioned:
         return found
     there, here = (slogdet(trial.jacobian(point))[0] for point in (origin, xh))
@@ -160,11 +160,11 @@ def _relaxed(trial: Trial, found: Measure, origin: Tensor, xh: Tensor) -> Measur
 def _more_than_possible(
     trial: Trial, J: Array, logdet: float, kappa: float, known: bounds.Arithmetic
 ) -> Measure | None:
-    """A FAIL where a log-det exceeds what any matrix near a singular ``J`` can have.
+    """Return a FAIL if a log-det exceeds what any matrix near a singular ``J`` can have.
 
-    So a layer that is not invertible does not escape as ill-conditioned.
+    This keeps a layer that is not invertible from passing as ill-conditioned.
     """
-    # A slope that has underflown far from the origin says nothing of the layer.
+    # A slope that underflowed far from the origin says nothing about the layer.
     if len(J) > bounds.MOST_SINGULAR or not np.isfinite(logdet) or trial.case.wide:
         return None
     singular = np.linalg.svd(J, compute_uv=False)
@@ -176,7 +176,7 @@ def _more_than_possible(
 
 
 def _against_probes(trial: Trial, x: Tensor, logdet: float, inverse: bool) -> Measure:
-    """A large Jacobian is probed: the log-det is known up to some deviations."""
+    """Compare with the log-det from probes of a large Jacobian, known up to some deviations."""
     found = trial.probed(x, inverse)
     largest, smallest = trial.singular_extremes(x, inverse)
     kappa = largest / smallest if smallest > 0 else np.inf
@@ -220,16 +220,16 @@ def logdets_cancel(trial: Trial) -> Measure:
     return agree(as_extended(there), -as_extended(back), bound)
 
 
-#: Points nearby at which an inverse of finite accuracy may have taken its log-det.
+#: Nearby points, at any of which an inverse of finite accuracy may have taken its log-det.
 _NEARBY = 8
 
 
 def _drift(trial: Trial, x: Tensor, xh: Tensor) -> Array:
-    """How far the true log-det moves from ``x`` to ``xh``, ``(B,)``: rounding, for a round trip.
+    """Return how far the true log-det moves from ``x`` to ``xh``, ``(B,)``.
 
-    The inverse takes its log-det where its own rounding has led. One of finite accuracy has
-    stopped near ``x``, inside its parts too, where nobody sees it: it is allowed what the
-    log-det moves by within the largest distance of the batch, in random directions.
+    The inverse takes its log-det where its own rounding led. An inverse of finite accuracy, or a
+    part of one, stopped at an unknown point near ``x``: it is allowed the change of the log-det
+    within the largest distance of the batch, in random directions.
     """
     moved, exact = [], trial.has("exact_inverse")
     signs = torch.randint(0, 2, (_NEARBY, *x[0].shape), generator=trial.case.generator(9)) * 2 - 1

@@ -8,7 +8,7 @@ from emcheck.specs.core import Trait
 
 
 def offers(subject: Subject, need: Trait | str) -> bool:
-    """Whether the spec has a trait, or the capability of that name."""
+    """Whether the subject has what a check needs: a trait, a part of the spec, or a property."""
     spec = subject.spec
     if need == "definition":
         return subject.is_defined

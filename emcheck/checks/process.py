@@ -1,4 +1,4 @@
-"""What a layer does to the process that it runs in."""
+"""The effects of a layer on the process that it runs in."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from emcheck.known import Clause
 def settings_are_kept(trial: Trial) -> Measure:
     """Building and calling a layer changes no setting of the whole process.
 
-    Gradients that are switched off, another default dtype, fewer threads: other code would go
-    on with them. What an earlier check, or the import of the layer, has changed counts as well.
+    Such settings are gradients switched off, another default dtype or fewer threads, which other
+    code would inherit. Changes by an earlier check or by the layer's import count as well.
     """
     inside = Surroundings()
     with inside.standard():

@@ -16,7 +16,7 @@ from emcheck.checks.differences import Difference, central_difference, noise
 #: ``output(layer, x)`` is one of the four outputs of a layer, ``(B, ...)``.
 Output = Callable[[nn.Module, Tensor], Tensor]
 
-#: The input among the names of tensors.
+#: The name of the input among those of the tensors.
 INPUT = "x"
 
 
@@ -24,20 +24,20 @@ INPUT = "x"
 class Slopes:
     """A weighted sum of an output, and its derivatives along one direction for each tensor.
 
-    Every evaluation has a tensor that was never seen, and a layer that was never called or one
-    that answers as if it never was: a layer with a memory cannot answer from it.
+    Every evaluation uses a new tensor, and a layer that was never called or answers as if it never
+    was: a layer with a memory cannot answer from it.
 
     Args:
         fresh: a new copy of the layer at the parameters of the case.
-        output: which output.
+        output: the output to differentiate.
         x: the input, ``(B, *event)``; samples with an output that is not finite are left out.
-        weight: of the entries of the output.
-        directions: by name; as large as what they move.
-        gradients: by autograd, along these directions; 0 where the graph leads nowhere.
+        weight: the weights of the entries of the output.
+        directions: by name, as large as what they move.
+        gradients: by autograd along these directions; 0 where the graph leads nowhere.
         missing: names of the tensors whose gradient is absent or 0 in every entry.
-        size: the summed absolute values that the sum is made of.
+        size: the sum of the absolute values of the terms.
         attached: whether the output has a graph at all.
-        called: the layer that the gradients were taken of, at the parameters of the case.
+        called: the layer that the gradients come from, at the parameters of the case.
     """
 
     fresh: Callable[[], nn.Module]
@@ -55,7 +55,7 @@ class Slopes:
     def of(
         cls, fresh: Callable[[], nn.Module], output: Output, x: Tensor, generator: torch.Generator
     ) -> Slopes | None:
-        """None where no sample has a finite output."""
+        """Evaluate the output and its gradients; None if no sample has a finite output."""
         with torch.no_grad():
             out = output(fresh(), x.clone())
         if len(out) == len(x):
@@ -76,7 +76,7 @@ class Slopes:
         directions, gradients, missing = {}, {}, set()
         for at, (name, tensor) in enumerate(tensors.items()):
             directions[name] = _direction(tensor, generator)
-            gradient, found[at] = found[at], None  # one of a size of the layer at a time
+            gradient, found[at] = found[at], None  # all together are as large as the layer
             gradients[name] = 0.0 if gradient is None else dot(gradient, directions[name])
             if gradient is None or not bool(gradient.any()):
                 missing.add(name)
@@ -101,15 +101,15 @@ class Slopes:
         return float(math.sqrt(2 * self.u / torch.finfo(torch.float64).eps))
 
     def gradient(self, names: Sequence[str]) -> float:
-        """Along the directions of ``names``, by autograd; a missing gradient counts as zero."""
+        """Return the slope along ``names`` by autograd; a missing gradient counts as 0."""
         return sum(self.gradients[name] for name in names)
 
     def difference(self, names: Sequence[str]) -> Difference:
-        """The same by central differences."""
+        """Return the same slope by central differences."""
         return central_difference(lambda step: self._at(names, step), self.size, self.u)
 
     def noise(self, names: Sequence[str], step: float) -> float:
-        """How much the values scatter along these directions, whatever their size."""
+        """Return how much the values scatter along these directions."""
         return noise(lambda moved: self._at(names, moved), step)
 
     def _at(self, names: Sequence[str], step: float) -> float:
@@ -119,9 +119,9 @@ class Slopes:
 
     @cached_property
     def _used(self) -> nn.Module | None:
-        """One layer for all evaluations, where one that was called answers like one that was not.
+        """A layer for all evaluations, if a used layer answers like an unused one; else None.
 
-        Copying is what costs; a layer with a memory does not pass this, and is copied.
+        Copying is slow; a layer with a memory does not pass this test and is copied each time.
         """
         used, fresh, step = self.called, self.fresh(), 2.0**-8
         of_used = self._value(used, fresh, self.names, step)
@@ -133,7 +133,7 @@ class Slopes:
     def _value(
         self, layer: nn.Module, base: nn.Module | None, names: Sequence[str], step: float
     ) -> float:
-        """The sum with ``layer`` moved away from ``base``, or from where it is itself."""
+        """Return the sum with ``layer`` moved from the parameters of ``base``, or from its own."""
         x = self.x.clone()
         with torch.no_grad():
             for name in self.names:
@@ -147,7 +147,7 @@ class Slopes:
 
 
 def _direction(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Normal numbers as large as the entries of ``tensor`` are (1 where they are all 0)."""
+    """Draw normal numbers as large as the entries of ``tensor`` (1 where they are all 0)."""
     dtype = torch.float64 if tensor.numel() <= PART else torch.float32  # exact in either
     direction = torch.empty(tensor.shape, dtype=dtype)
     for part, drawn in normal_parts(direction, generator):

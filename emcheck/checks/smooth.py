@@ -1,4 +1,4 @@
-"""In which cases gradients are checked."""
+"""The cases in which gradients are checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emcheck.checks.case import Case, Subject
 
 
 def smooth(case: Case, subject: Subject) -> Case:
-    """Gradients are checked in float64, on small events, away from ill-conditioned states."""
+    """Return a case for gradients: in float64, on a small event, not ill-conditioned."""
     style = "mixed" if case.style in ("ill", "mixed") else "trained"
     dtype = torch.float64 if subject.doubles else case.dtype
     scale = case.scale if case.wide else "unit"

@@ -46,13 +46,13 @@ def _enough_data(case: Case, subject: Subject) -> Case:
 
 @check("state", Clause.PURITY, Trait.INITIALIZES, adapt=_enough_data)
 def initialization_normalizes(trial: Trial) -> Measure:
-    """``initialize(x)`` gives mean 0 and variance 1 per channel, in either mode, for good."""
+    """``initialize(x)`` gives mean 0 and variance 1 per channel for good, in both modes."""
     measures = []
     for training in (True, False):
         layer = trial.new_layer(style="initial").train(training)
         data = 3 * trial.x + 2
         trial.subject.unwrap(layer).initialize(data)  # type: ignore[operator]
-        call(layer, trial.sample(12))  # other data later on do not change what was set
+        call(layer, trial.sample(12))  # later data do not change what was set
         z, _ = call(layer, data)
         definition = trial.define(layer)
         assert definition is not None

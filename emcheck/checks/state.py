@@ -1,4 +1,4 @@
-"""State: saving, copying, updating, compiling and initialising a layer."""
+"""State: saving, copying, updating and training a layer."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
 def state_dict_restores(trial: Trial) -> Measure:
     """A fresh layer with the saved state_dict gives the same outputs, bit for bit.
 
-    Of a layer that sets itself from its first batch also after a training batch: what is not
-    in the state_dict, it sets anew, and forgets what it learnt.
+    If the layer sets itself from its first batch, this also holds after a training batch: such a
+    layer sets anew what the state_dict lacks and forgets what it learnt.
     """
-    call(trial.layer, trial.sample(23))  # saved after use: what sets itself in a call is set
+    call(trial.layer, trial.sample(23))  # saved after use, so that what a call sets is set
     expected = _outputs(trial.layer, trial)
-    # Everything random is drawn anew, what the constructor draws too (a frozen permutation).
+    # Everything random is drawn anew, by the constructor too (a frozen permutation).
     other = Trial(trial.subject, replace(trial.case, seed=trial.case.seed + 1))
     fresh = other.unstarted() or other.new_layer(purpose=20)
     fresh.load_state_dict(trial.layer.state_dict())
@@ -66,7 +66,7 @@ def copies_and_pickles_agree(trial: Trial) -> Measure:
 
 
 def _pickled(layer: nn.Module) -> nn.Module:
-    """The layer from its pickle; that the wrapping of an adapter has none is no finding."""
+    """Return the layer from its pickle; a wrapping adapter that cannot be pickled is no finding."""
     try:
         restored: nn.Module = pickle.loads(pickle.dumps(layer))
     except foreign() as error:
@@ -83,14 +83,14 @@ def _pickled(layer: nn.Module) -> nn.Module:
 def nothing_goes_stale(trial: Trial) -> Measure:
     """After parameters change in place, results are those of a layer that never saw the old ones.
 
-    Also against the definition at the new parameters, where there is one (clause 6).
+    They also match the definition at the new parameters, if there is one (clause 6).
     """
     modes = (True, False) if trial.has("modes") else (False,)
     return worst(*(_goes_stale(trial, training) for training in modes))
 
 
 def _goes_stale(trial: Trial, training: bool) -> Measure:
-    """In one mode: some layers cache in eval mode only."""
+    """Judge one mode: some layers cache in eval mode only."""
     layer = trial.new_layer().train(training)
     _outputs(layer, trial)  # whatever is cached is cached now
     if not trial.subject.own and not _follows_dtype(trial, layer):
@@ -114,7 +114,7 @@ def _goes_stale(trial: Trial, training: bool) -> Measure:
 
 
 def _follows_dtype(trial: Trial, used: nn.Module) -> bool:
-    """Whether a layer that was used in float32 and then converted is as one that never was."""
+    """Whether a layer converted after use in float32 answers like one converted before use."""
     if trial.case.dtype != torch.float32 or trial.widest == torch.float32:
         return True
     wide = Trial(trial.subject, replace(trial.case, dtype=torch.float32))
@@ -164,7 +164,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 
 @check("state", Clause.PURITY)
 def training_steps_repeat(trial: Trial) -> Measure:
-    """A second training step finds nothing of the graph of the first (clause 6)."""
+    """A second training step needs nothing of the graph of the first (clause 6)."""
     layer = trial.new_layer().train()
     parameters = [p for p in layer.parameters() if p.requires_grad and p.numel()]
     if not parameters:

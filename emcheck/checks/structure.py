@@ -1,4 +1,4 @@
-"""Structure: what the Jacobian and the map look like beyond single values."""
+"""Structure: properties of the Jacobian and of the map beyond single values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def jacobian_is_triangular(trial: Trial) -> Measure:
 
 @check("structure", Clause.DEFINITION, Trait.LINEAR, "definition", adapt=_float64)
 def jacobian_matches_definition(trial: Trial) -> Measure:
-    """The Jacobian equals the matrix by index formula: nonzero exactly on its support."""
+    """The Jacobian equals the matrix of the index formula and is nonzero exactly on its support."""
     definition = trial.definition
     assert definition is not None
     J = trial.jacobian(trial.x[0])
@@ -113,7 +113,7 @@ def map_is_affine(trial: Trial) -> Measure:
 
 @check("structure", Clause.DEFINITION, Trait.REVERSIBLE)
 def reversed_is_flipped(trial: Trial) -> Measure:
-    """The reversed layer is flip, layer with flipped weights, flip (space and channels)."""
+    """The reversed layer equals flip, layer with flipped weights, flip (space and channels)."""
     options = {**trial.case.options, "reverse": not trial.case.options.get("reverse", False)}
     other = Trial(trial.subject, replace(trial.case, options=options)).new_layer()
     weights = zip(_kernels(trial.layer), _kernels(other), strict=True)
@@ -158,7 +158,7 @@ def _undo(layers: list[nn.Module], z: Tensor) -> tuple[Tensor, Array]:
     return z, total
 
 
-#: Points whose Jacobians are looked at, and halvings of the way between two of them.
+#: Points whose Jacobians are formed, and halvings of the line between two of them.
 _POINTS, _HALVINGS = 24, 40
 
 
@@ -171,8 +171,8 @@ def _many_points(case: Case, subject: Subject) -> Case:
 def map_does_not_fold(trial: Trial) -> Measure:
     """The determinant keeps its sign on a connected domain: the map is one to one (clause 4).
 
-    Two points of opposite signs are brought together by halving. If forward is continuous
-    between them, it folds there, and no inverse can undo it; if it jumps, nothing is said.
+    Two points of opposite signs are brought together by halving. If forward is continuous between
+    them, it folds there, and no inverse can undo it; if it jumps, the check is UNSUPPORTED.
     """
     if not trial.subject.anywhere or trial.x[0].numel() > _MOST_OF_FOLD:
         raise Unsupported("the domain is not known to be connected, or is too large")
@@ -180,7 +180,7 @@ def map_does_not_fold(trial: Trial) -> Measure:
     x = torch.cat([trial.x[:half], 4 * trial.x[half:]])
     try:
         steep = max(_steepness(trial, one) for one in x)
-    except foreign():  # wide data are refused: that is for the checks on them to say
+    except foreign():  # wide data are refused: other checks report that
         x = trial.x[:half]
         steep = max(_steepness(trial, one) for one in x)
     signs = [_orientation(trial, one, steep) for one in x]
@@ -202,7 +202,7 @@ def map_does_not_fold(trial: Trial) -> Measure:
 #: Dimensions up to which so many Jacobians are formed.
 _MOST_OF_FOLD = 64
 
-#: A map this many times steeper than at any point seen jumps.
+#: A map this many times steeper than at any sampled point is taken to jump.
 _STEEP = 64.0
 
 
@@ -212,9 +212,9 @@ def _steepness(trial: Trial, x: Tensor) -> float:
 
 
 def _orientation(trial: Trial, x: Tensor, steep: float) -> int:
-    """The sign of the determinant at one sample; 0 where it is not known.
+    """Return the sign of the determinant at one sample; 0 where it is not known.
 
-    ``steep`` is the largest slope of the map: slopes that vanish beside it have no sign.
+    ``steep`` is the largest slope of the map: slopes that vanish beside it have no known sign.
     """
     J = trial.jacobian(x)
     if not np.isfinite(J).all():

@@ -1,4 +1,4 @@
-"""Inverses that stop at a tolerance: judged by what they declare, and by what tightening does."""
+"""Inverses that stop at a tolerance: judged by the declared one and the effect of tightening."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ TOLERANCES = {torch.float32: (1e-2, 1e-4), torch.float64: (1e-2, 1e-5, 1e-8)}
 
 @check("values", Clause.INVERSE, "inverse", "tolerance")
 def inverse_meets_its_tolerance(trial: Trial) -> Measure:
-    """``inverse`` is as near as its tolerance says, in ``x`` or in ``z`` (clause 4; rule TOL)."""
+    """``inverse`` is as accurate as its tolerance says, in ``x`` or ``z`` (clause 4; rule TOL)."""
     unusable = not_finite(trial, trial.x, trial.forward[0])
     return unusable or worst(*measured(trial))
 
 
 def measured(trial: Trial) -> Iterator[Measure]:
-    """One measure for each tolerance and sample.
+    """Yield one measure for each tolerance and sample.
 
-    The error at the loosest tolerance, as far as the rule allows it, says how many tolerances an
-    error is of this layer; at a tighter one it must not be many more.
+    The error at the loosest tolerance, if the rule allows it, says by how many tolerances this
+    layer is off; at a tighter one it must not be off by many more.
     """
     declared = trial.subject.tolerance
     if not callable(declared):
@@ -49,7 +49,7 @@ def measured(trial: Trial) -> Iterator[Measure]:
 
 
 def inverted(trial: Trial, tolerance: float | None) -> Tensor:
-    """``inverse(forward(x))`` of a layer of its own, at a tolerance that is set if given."""
+    """Return ``inverse(forward(x))`` of a new layer, at ``tolerance`` if it is given."""
     layer, declared = trial.new_layer(), trial.subject.tolerance
     if tolerance is not None:
         assert callable(declared)
@@ -58,7 +58,7 @@ def inverted(trial: Trial, tolerance: float | None) -> Tensor:
 
 
 def _at(trial: Trial, xh: Tensor, tolerance: float, most: float) -> Iterator[Measure]:
-    """Each sample by the smaller of its two relative errors, in ``x`` and in ``z``."""
+    """Judge each sample by the smaller of its two relative errors, in ``x`` and in ``z``."""
     x, z = trial.x, trial.forward[0]
     if not bool(xh.isfinite().all()):
         yield Measure(math.inf, "TOL", detail=f"not finite at tolerance {tolerance:g}")

@@ -30,9 +30,9 @@ from emcheck.oracle import condition_number
 
 
 def load_transforms(own: bool) -> None:
-    """Let torch load what the checks need of its transforms; ``jvp`` takes seconds at first.
+    """Load the transforms of torch that the checks need; the first ``jvp`` takes seconds.
 
-    A time limit that strikes within an import leaves half a module behind.
+    A time limit that ends an import leaves half a module behind.
     """
     x = torch.ones(2)
     torch.func.vmap(torch.sin)(x)
@@ -85,20 +85,20 @@ def _has_own_rules(trial: Trial) -> bool:
 
 
 def _by_transform(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """What ``torch.func.jvp`` says; loading it costs two seconds."""
+    """Return the derivative by ``torch.func.jvp``; loading it costs two seconds."""
     dz: Tensor = torch.func.jvp(f, (x,), (v,))[1]
     return dz
 
 
 def _by_dual_numbers(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """The same derivative from ``torch.autograd.forward_ad``; zero where nothing depends on x."""
+    """Return the same derivative by ``torch.autograd.forward_ad``; 0 where nothing depends on x."""
     with torch.no_grad(), forward_ad.dual_level():
         primal, tangent = forward_ad.unpack_dual(f(forward_ad.make_dual(x, v)))
     return torch.zeros_like(primal) if tangent is None else tangent
 
 
 def _pushed(trial: Trial, x: Tensor, v: Tensor, inverse: bool) -> Measure:
-    """``jvp`` at ``x`` along ``v`` against the explicit Jacobian by reverse mode."""
+    """Compare ``jvp`` at ``x`` along ``v`` with the explicit Jacobian by reverse mode."""
     layer, direction = trial.layer, inverse_of if inverse else forward_of
     push = _by_transform if trial.subject.own else _by_dual_numbers
     try:
@@ -140,5 +140,5 @@ def vmap_agrees(trial: Trial) -> Measure:
 
 
 def _unless_own(trial: Trial, what: str, error: BaseException) -> BaseException:
-    """Others' layers need not support a transform; this project's must."""
+    """Return the error for this project's layers; others need not support a transform."""
     return error if trial.subject.own else Unsupported(f"{what}: {one_line(error)}")

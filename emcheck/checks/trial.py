@@ -20,10 +20,10 @@ from emcheck.oracle.precision import Array
 
 
 class Trial(WithJacobians):
-    """A built layer with its Jacobians, and what correct calls of it may err by."""
+    """A built layer with its Jacobians and with error bounds for correct calls."""
 
     def forward_bound(self, x: Tensor) -> tuple[Array, Array]:
-        """What a correct ``forward(x)`` may err by: z entry by entry, and log-det ``(B,)``."""
+        """Bound the error of a correct ``forward(x)``: z entry by entry, and log-det ``(B,)``."""
         if self.definition is not None:
             X = as_extended(x)
             run = self.definition.running(X, np.zeros_like(X), self.arithmetic)
@@ -40,13 +40,13 @@ class Trial(WithJacobians):
         return np.reshape(errors, z.shape), np.array(of_logdet)
 
     def jacobian_logdet_unit(self, n: int, kappa: float, logdet: float) -> float:
-        """Rule T9 with its threshold for ``n`` dimensions and a condition number."""
+        """Return the bound of rule T9 times its threshold, in ``n`` dimensions."""
         return THRESHOLDS["T9"] * bounds.dense_logdet(n, kappa, 1, logdet, self.arithmetic)
 
     def inverse_bound(self, xh: Tensor, z: Tensor) -> Array:
-        """What a correct ``inverse(z)`` near ``xh`` may err by, entry by entry.
+        """Bound the error of a correct ``inverse(z)`` near ``xh``, entry by entry.
 
-        Infinite where that is beyond the largest number: a gate or scale has vanished.
+        It is infinite beyond the largest number of the dtype: a gate or scale has vanished.
         """
         errors = []
         for n in range(len(z)):
@@ -73,10 +73,10 @@ class Trial(WithJacobians):
 
     @cached_property
     def inverse_accuracy(self) -> float:
-        """What an inverse of finite accuracy may differ by in an entry, 0 for an exact one.
+        """How far off an inverse of finite accuracy may be in an entry, 0 for an exact one.
 
-        The sample that needs most steps may decide for its batch, so a sample alone stops
-        elsewhere: as far from the truth as samples alone are, a few times over.
+        The slowest sample of a batch may decide when all of them stop, so a sample alone stops
+        elsewhere: the bound is several times its error, plus the declared tolerance.
         """
         if self.has("exact_inverse"):
             return 0.0
@@ -89,6 +89,6 @@ class Trial(WithJacobians):
         return bounds.LAST_STEPS * off + stated if math.isfinite(off) else math.inf
 
     def _can_bound(self, xh: Tensor, z: Tensor) -> bool:
-        """Whether the Jacobian at ``xh`` says anything of what the inverse may err by."""
+        """Whether the Jacobian at ``xh`` can bound the error of the inverse."""
         finite = bool(xh.isfinite().all()) and bool(z.isfinite().all())
         return finite and not self.judgeable(xh, z)[1]

@@ -71,7 +71,7 @@ def _corner_sizes(case: Case, subject: Subject) -> Case:
 
 @check("values", Clause.INVERSE, "definition", adapt=_corner_sizes)
 def degenerate_sizes(trial: Trial) -> Measure:
-    """1x1, 1xW and Hx1 images, kernels larger than the image, one channel (clause 4)."""
+    """1x1, 1xW, Hx1 images, kernels larger than the image, and one channel work (clause 4)."""
     case, m = trial.case, trial.subject.multiple(trial.case)
     if not trial.subject.any_size or len(case.event) != 3:
         raise Unsupported("the sizes that this layer allows are not known")
@@ -92,14 +92,14 @@ def _reach_of_dtype(case: Case, subject: Subject) -> Case:
 
 @check("values", Clause.INVERSE, Trait.LINEAR, house=True, adapt=_reach_of_dtype)
 def extreme_scales(trial: Trial) -> Measure:
-    """Data near overflow and below the smallest normal number (linear layers)."""
+    """Data near overflow or below the smallest normal number give right values (linear layers)."""
     forward = forward_matches_definition(trial)
     if not trial.has("exact_inverse"):
         return forward
     return worst(forward, inverse_backward_error(trial))
 
 
-#: Parameters are scaled by this power of two: products of a few of them leave the range.
+#: Parameters are scaled by this power of two: products of a few of them overflow or underflow.
 _PARAMETER_SCALE = {torch.float32: 60, torch.float64: 500}
 
 
@@ -109,7 +109,7 @@ def _ordinary_data(case: Case, subject: Subject) -> Case:
 
 @check("values", Clause.INVERSE, "rescale", "exact_inverse", house=True, adapt=_ordinary_data)
 def extreme_parameters(trial: Trial) -> Measure:
-    """Parameters so large or small that determinants and squared lengths leave the range."""
+    """Parameters whose determinant or squared length leaves the range give right results."""
     spec, case = trial.subject.spec, trial.case
     assert spec is not None
     assert spec.rescale is not None
@@ -122,7 +122,7 @@ def extreme_parameters(trial: Trial) -> Measure:
 def jacobian_round_trip(
     trial: Trial, x: Tensor, z: Tensor, xh: Tensor, inverse: bool = False
 ) -> Measure:
-    """Rule T8 for a layer without a definition; ``inverse`` exchanges the directions.
+    """Apply rule T8 to a layer without a definition; ``inverse`` exchanges the directions.
 
     A sample that is too ill-conditioned excuses no other one.
     """
@@ -142,7 +142,7 @@ def jacobian_round_trip(
 
 
 def _return_trip(trial: Trial, z: Tensor, xh: Tensor, zh: Tensor) -> Measure:
-    """From the latent and back, where the point that it came from can be told apart at all."""
+    """Judge the trip from the latent and back, unless the layer saturates at its preimage."""
     measures = []
     for n in range(len(z)):
         here = slice(n, n + 1)
@@ -160,11 +160,11 @@ def _return_trip(trial: Trial, z: Tensor, xh: Tensor, zh: Tensor) -> Measure:
 
 
 def not_finite(trial: Trial, x: Tensor, z: Tensor) -> Measure | None:
-    """What is said where ``z = forward(x)`` is not finite; None if it is.
+    """Return a measure if ``z = forward(x)`` is not finite; None if any sample can be judged.
 
-    At initial parameters and ordinary data it is a FAIL: the layer does not take the data.
-    So it is where float64 gives an ordinary number that float32 could hold. Anything else is
-    outside the domain of the parameters or of the data.
+    At initial parameters and ordinary data it is a FAIL: the layer does not take the data. So it is
+    where float64 gives an ordinary number that float32 could hold. Anything else is outside the
+    domain of the parameters or of the data.
     """
     fine = z.isfinite().reshape(len(z), -1).all(dim=1)
     if bool(fine.all()):

@@ -1,4 +1,4 @@
-"""The command line: ``main`` has the commands, ``check`` and ``show`` what is long of them."""
+"""The command line: ``main`` has the commands, ``check`` and ``show`` hold the long ones."""
 
-#: Exit codes besides 0, all is well.
+#: Exit codes other than 0, which means that all is well.
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130

@@ -1,6 +1,6 @@
 """Layers, checks and faults by name with their first line, read from the source without running it.
 
-Loading them takes seconds, for torch; a list of names need not.
+Loading them takes seconds, because of torch, which a list of names does not need.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Entries = list[tuple[str, str]]
 
 
 def layers() -> Entries:
-    """The exported layers that have a spec, as in :data:`emcheck.specs.REGISTRY`."""
+    """Return the exported layers that have a spec, as in :data:`emcheck.specs.REGISTRY`."""
     specs = "".join(path.read_text(encoding="utf-8") for path in (_HERE / "specs").glob("*.py"))
     known = set(re.findall(r"^SPECS\[(\w+)\] =", specs, flags=re.MULTILINE))
     found = []
@@ -31,17 +31,17 @@ def layers() -> Entries:
 
 
 def checks() -> Entries:
-    """The checks, as in :data:`emcheck.checks.CHECKS`."""
+    """Return the checks, as in :data:`emcheck.checks.CHECKS`."""
     return [(name, text) for name, text in _registered("checks", "check")]
 
 
 def faults() -> Entries:
-    """The seeded faults, as in :data:`emcheck.faults.FAULTS`."""
+    """Return the seeded faults, as in :data:`emcheck.faults.FAULTS`."""
     return [(snake_case(name), text) for name, text in _registered("faults", "fault")]
 
 
 def _registered(package: str, decorator: str) -> Entries:
-    """What a decorator registers, in the order in which the package imports its modules."""
+    """Return what a decorator registers, in the order in which the package imports its modules."""
     modules = dict.fromkeys(
         f"{module}.{name}" if module == f"emcheck.{package}" else module
         for module, name in _imports(package)
@@ -55,14 +55,14 @@ def _registered(package: str, decorator: str) -> Entries:
 
 
 def _imports(package: str) -> Iterator[tuple[str, str]]:
-    """Module and name of every ``from module import name`` of a package's ``__init__``."""
+    """Yield module and name of every ``from module import name`` in a package's ``__init__``."""
     for node in _tree(_HERE / package / "__init__.py").body:
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             yield from ((node.module, alias.name) for alias in node.names)
 
 
 def _definitions(module: str) -> Iterator[tuple[str, str, set[str]]]:
-    """Classes and functions of a module: name, first line of the docstring, decorators called."""
+    """Yield classes and functions of a module: name, first docstring line, decorators called."""
     for node in _tree(_HERE.parent.joinpath(*module.split(".")).with_suffix(".py")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             calls = [one for one in node.decorator_list if isinstance(one, ast.Call)]

@@ -21,7 +21,7 @@ from emcheck.isolated.wire import Job
 if TYPE_CHECKING:
     from emcheck.batch import Settings
 
-#: Where the results of a matrix are kept unless told otherwise.
+#: Where the results of a matrix are kept by default.
 KEPT = Path("check-runs")
 
 
@@ -187,7 +187,7 @@ def _matrix(
 
 
 def _each(jobs: Sequence[Job], outputs: Outputs) -> None:
-    """One report after the other; exit code 1 if one is not ok."""
+    """Print one report after the other; exit with code 1 if one is not ok."""
     for job in jobs:
         require_module(job.target)  # before torch is loaded
     from emcheck.cli.show import CheckProgress, render_report

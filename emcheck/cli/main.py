@@ -1,7 +1,6 @@
 """The command line: check, reproduce, list, doctor, and in a checkout the commands of its studies.
 
-Exit codes: 0 all is well, 1 a check, test or canary failed, 2 it could not run,
-130 interrupted.
+Exit codes: 0 all is well, 1 a check, test or self-test failed, 2 it could not run, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ app = typer.Typer(
     help="Numerical verification and benchmarks for invertible layers.",
 )
 
-#: The commands of ``studies/cli.py``, which is in a checkout alone.
+#: The commands of ``studies/cli.py``, which only a checkout has.
 STUDIES = ("run", "properties", "bench", "compare", "report", "claims", "survey", "density")
 
 
@@ -50,7 +49,7 @@ def _options(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, never a traceback."""
+    """Run the command line: a user's mistake is one line and exit code 2, never a traceback."""
     try:
         with extra_named():
             code = app(prog_name="emcheck", standalone_mode=False) or 0
@@ -74,7 +73,7 @@ def main() -> None:
 
 
 def _unread() -> int:
-    """Nobody reads standard output any more: end as the system ends a command then."""
+    """End as the system ends a command whose standard output nobody reads any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed goes nowhere
     if not hasattr(signal, "SIGPIPE"):
         return COULD_NOT_RUN

@@ -1,4 +1,4 @@
-"""The files that ``emcheck check`` writes beside its report."""
+"""The files that ``emcheck check`` writes besides its report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Outputs:
 
     Args:
         targets: what was checked, in the order of the reports.
-        json, junit, sarif, html: a file of this form, or None.
+        json, junit, sarif, html: a file of this format, or None.
 
     Raises:
         ValueError: several targets with ``json``, which holds one report.
@@ -40,7 +40,7 @@ class Outputs:
                 require_writable(path)
 
     def write(self, reports: Sequence[Report]) -> None:
-        """Write what is known so far: a run that is stopped loses nothing."""
+        """Write the reports so far, so that a run that is stopped loses none."""
         forms: tuple[tuple[Path | None, Callable[[Sequence[Report]], bytes]], ...] = (
             (self.json, _json),
             (self.junit, _junit),

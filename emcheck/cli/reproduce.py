@@ -65,7 +65,7 @@ def reproduce(
 
 
 def in_shell(report: Report, job: Job) -> Report:
-    """The report with the command that repeats each failure in place of the line of Python."""
+    """Return the report with shell commands instead of Python lines that repeat its failures."""
     command = _command(job)
     return replace(
         report,

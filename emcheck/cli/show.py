@@ -31,7 +31,7 @@ class CheckProgress(Bar):
         self._expected: int | None = None
 
     def expect(self, count: int) -> None:
-        """So many checks will run."""
+        """Set the number of checks that will run."""
         self._expected = count
 
     def advance(self, check: NamedCheck, result: Result) -> None:
@@ -50,7 +50,7 @@ class StepProgress(Bar):
 
 
 def render_report(report: Report, console: Console | None = None) -> None:
-    """The report of one layer as a table of at most 80 columns, findings below it."""
+    """Print the report of one layer as a table of at most 80 columns, with findings below it."""
     console = console or Output()
     table = Table(box=None, pad_edge=False)
     table.add_column("check", overflow="fold")
@@ -70,7 +70,7 @@ def _colour(verdict: Verdict) -> str:
 
 
 def render_catalogue(console: Console | None = None) -> None:
-    """Layers, checks and faults, one line each."""
+    """Print layers, checks and faults, one line each."""
     console = console or Output()
     layers, checks, faults = catalogue.layers(), catalogue.checks(), catalogue.faults()
     for title, rows in (("layers", layers), ("checks", checks), ("seeded faults", faults)):

@@ -1,4 +1,4 @@
-"""What most likely is wrong with a density, from kernels of growing width."""
+"""The most likely fault of a density, from kernels of growing width."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = "log_prob_is_base_plus_logdet"
 
 
 def explained(flows: Sequence[Flow], results: Sequence[Result], seed: int) -> Iterator[Explanation]:
-    """What its parts say, or the means of kernels of growing width: a constant, a temperature."""
+    """Yield a cause from the parts of ``log_prob``, or from means of kernels of growing width."""
     for result in results:
         if result.check == PARTS and result.verdict in SPOILING and result.detail:
             told = f"log_prob {result.got:.6g}, base plus log-det {result.expected:.6g}"
@@ -73,7 +73,7 @@ def explained(flows: Sequence[Flow], results: Sequence[Result], seed: int) -> It
 
 
 def _common(every: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The constant on which all agree, and what it may be off by; (0, 0) if they do not agree."""
+    """Return the constant on which all agree and its uncertainty; (0, 0) if they do not agree."""
     weights = [1 / error**2 for _, error in every]
     mean = sum(w * log for w, (log, _) in zip(weights, every, strict=True)) / sum(weights)
     if any(abs(log - mean) > DEVIATIONS * error for log, error in every):

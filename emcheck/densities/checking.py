@@ -1,4 +1,4 @@
-"""``check_density``: every check of a whole flow."""
+"""``check_density``, which runs every check of a whole flow."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def check_density(
     expected_failures: Mapping[str, str] | None = None,
     time_limit: float = DENSITY_LIMIT,
 ) -> Report:
-    """Check that ``log_prob`` is a density and that samples follow it.
+    """Check that ``log_prob`` is a density and that samples follow it; return the report.
 
     The checks are those of :data:`emcheck.densities.DENSITY_CHECKS`: samples and their ``log_prob``
     are finite; ``log_prob`` takes samples as they are drawn; samples are reproducible; rows are
     independent; the gradient is right; ``log_prob`` is base plus log-det where both can be reached;
     the integral is 1, on a grid or by draws; and around several samples as many others lie as
-    ``log_prob`` says. A statistical check flags what is six standard errors off, twice in a row
-    with draws of its own, so a right flow fails less than once in 1e6 reports; its result says what
-    would have been seen.
+    ``log_prob`` says. A statistical check fails if a value is six standard errors off twice in a
+    row, with new draws, so a right flow fails less than once in 1e6 reports; its result says what
+    would have been found.
 
     Args:
         flow: anything with ``log_prob(x)`` and ``sample(n)`` or ``sample((n,))``: a flow of nflows,
             normflows or zuko, a ``torch.distributions`` distribution, a module of your own, or a
             function that returns one. It is copied.
-        shape: of one sample.
+        shape: the shape of one sample.
         context: for a conditional density, as for :func:`emcheck.check_layer`; it is checked
             at three contexts.
         support: ``(low, high)``, numbers or arrays of the shape: outside of it the density is 0.
@@ -67,11 +67,14 @@ def check_density(
             where ``log_prob`` integrates to 1 over the box of the samples and to more beyond it,
             that box, which the report then names.
         seed: random seed; the same seed gives the same report.
-        expected_failures: check -> reason.
+        expected_failures: check -> reason; a FAIL becomes XFAIL, a check that passes XPASS.
         time_limit: seconds for one check.
 
     Raises:
-        ValueError: what has no ``log_prob``, a shape, a context or a support that is none.
+        ValueError: ``flow`` has no ``log_prob``, or ``shape``, ``context`` or ``support`` is not
+            valid.
+
+    Cost: 1e4 samples for a statistical check, 4e4 to 8e5 values of ``log_prob`` for the integral.
     """
     checker = DensityChecker(
         flow,
@@ -117,7 +120,7 @@ class DensityChecker:
         self.checks = tuple(check for name, check in DENSITY_CHECKS.items() if name in chosen)
         self.conditional = context is not None
         box = None if support is None else Box.of(support, self.shape)
-        #: What a report is explained from is in its results.
+        #: Always empty: a report is explained from its results.
         self.findings: list[Finding] = []
         self.surroundings = surroundings or Surroundings()
         try:
@@ -132,7 +135,7 @@ class DensityChecker:
         return self._flows[0].name
 
     def run(self, check: DensityCheck) -> list[Result]:
-        """One result, the worst over the contexts."""
+        """Return one result, the worst over the contexts."""
         with self._region():
             found = [
                 _run(check, flow, self.seed, number, self.time_limit)
@@ -141,7 +144,7 @@ class DensityChecker:
         return mark_expected([merge(found)], self.expected)
 
     def report(self, results: Sequence[Result]) -> Report:
-        """The results as a report, failures explained."""
+        """Return the results as a report, with failures explained."""
         dtype = str(self._flows[0].dtype).removeprefix("torch.")
         scope = [f"a density on {self.shape}, {dtype}"]
         if self.conditional:
@@ -154,12 +157,12 @@ class DensityChecker:
         return Report(self.name, self.shape, self.seed, tuple(results), causes, tuple(scope))
 
     def close(self) -> None:
-        """The flow is done with: what it has set for the process is put back."""
+        """Put back what the flow has set for the process; the flow is no longer needed."""
         self.surroundings.leave()
 
     @contextmanager
     def _region(self) -> Iterator[None]:
-        """The flow's code runs here: seeded and under standard settings.
+        """Run the flow's code in a block: seeded and under standard settings.
 
         Raises:
             ValueError: what it raises outside of a check, in one line.

@@ -61,7 +61,7 @@ def density_check(function: Function) -> Function:
 
 
 def _not_random(flow: Flow) -> None:
-    """What is compared must be the same in two calls: the density of an estimate is none."""
+    """Raise ``Unsupported`` if ``log_prob`` differs between calls: an estimate is no density."""
     if flow.is_random:
         raise Unsupported("log_prob is an estimate, which differs from call to call")
 
@@ -82,7 +82,7 @@ def log_prob_of_samples_is_finite(flow: Flow, seed: int) -> Measure:
 
 @density_check
 def log_prob_takes_samples(flow: Flow, seed: int) -> Measure:
-    """``log_prob`` answers to samples as they are drawn, in their own dtype and on their device."""
+    """``log_prob`` accepts samples as they are drawn, in their own dtype and on their device."""
     try:
         found = flow.log_prob_as_drawn(seed)
     except foreign() as error:
@@ -92,7 +92,7 @@ def log_prob_takes_samples(flow: Flow, seed: int) -> Measure:
 
 @density_check
 def samples_are_reproducible(flow: Flow, seed: int) -> Measure:
-    """The same seed gives the same samples, another seed others, and no two rows are alike."""
+    """The same seed gives the same samples, another seed others, and rows are not all alike."""
     first, again, other = (flow.sample(64, s) for s in (seed, seed, seed + 1))
     if not np.array_equal(first, again):
         return yes(False, "torch's global seed does not decide the samples")
@@ -103,7 +103,7 @@ def samples_are_reproducible(flow: Flow, seed: int) -> Measure:
 
 @density_check
 def temperature_is_used(flow: Flow, seed: int) -> Measure:
-    """Where ``sample`` takes a temperature, another one gives other samples."""
+    """If ``sample`` takes a temperature, another one gives other samples."""
     if not flow.has_temperature:
         raise Unsupported("sample takes no temperature")
     warm, cold = flow.sample(64, seed), flow.sample(64, seed, temperature=0.5)
@@ -184,8 +184,8 @@ def samples_follow_log_prob(flow: Flow, seed: int) -> Measure:
     """Around several samples, as many others lie as ``log_prob`` says.
 
     For a density ``q`` and the set ``A`` where ``q(x) <= M p(x)``, the mean of ``1_A q / p`` over
-    samples of ``p`` is the share of ``q`` in ``A``, which draws of ``q`` tell. Here ``q`` are
-    normal kernels around samples, and ``M`` bounds what one sample can weigh.
+    samples of ``p`` is the share of ``q`` in ``A``, which draws of ``q`` estimate. Here ``q`` are
+    normal kernels around samples, and ``M`` bounds the weight of one sample.
     """
     _not_random(flow)
     keep_to_samples(flow, seed)

@@ -30,7 +30,7 @@ class Flow:
     Args:
         flow: a module or distribution with ``log_prob`` and ``sample``, or a module that returns
             such a distribution when it is called (zuko).
-        shape: of one sample.
+        shape: the shape of one sample.
         context: ``(*context)`` for all samples, or None.
         support: the box outside of which the density is 0; None where ``log_prob`` says so itself.
 
@@ -58,7 +58,7 @@ class Flow:
             raise ValueError(f"expected samples of shape {shape}, got {self._others[0]}")
         #: The flow in its own dtype.
         self._given = Flow._as_given(flow, shape, context) if isinstance(flow, nn.Module) else self
-        # A base that draws float32 whatever its parameters: the flow as given draws.
+        # If the base draws float32 whatever its parameters, the flow as given draws.
         self._call = self._call or self._given._call
         self._require_log_prob()
         self.dtype = self._dtype()
@@ -66,7 +66,7 @@ class Flow:
 
     @classmethod
     def _as_given(cls, flow: nn.Module, shape: tuple[int, ...], context: Tensor | None) -> Flow:
-        """The flow in its own dtype, for calls of ``sample`` and of ``log_prob``."""
+        """Return the flow in its own dtype, for calls of ``sample`` and of ``log_prob``."""
         given = cls.__new__(cls)
         given.shape, given.size = shape, math.prod(shape)
         given.module = copy_layer(flow)
@@ -78,7 +78,7 @@ class Flow:
         return given
 
     def log_prob_as_drawn(self, seed: int) -> Any:
-        """``log_prob`` of three samples, both calls as the flow was given and nothing between."""
+        """Return ``log_prob`` of three samples of the flow as given, with nothing in between."""
         given = self._given
         if given._call is None:
             raise Unsupported("no call of sample answers in the dtype of the parameters")
@@ -114,7 +114,7 @@ class Flow:
         raise ValueError(f"{told} has not just returned: log_prob reads a cache")
 
     def _target(self) -> Any:
-        """What has ``log_prob``: the flow, or what it returns when it is called."""
+        """Return the object with ``log_prob``: the flow, or what it returns when it is called."""
         if callable(getattr(self.module, "log_prob", None)):
             return self.module
         given = () if self.context is None else (self.context,)
@@ -124,9 +124,9 @@ class Flow:
         return made
 
     def _dtype(self) -> torch.dtype:
-        """float64 where the flow answers in it."""
+        """Return float64, or float32 if the flow does not answer in float64."""
         some = torch.zeros(2, self.size, dtype=torch.float64)
-        if self._call is not None:  # zeros may lie outside of the support
+        if self._call is not None:  # zeros may lie outside the support
             some = torch.from_numpy(self.sample(2, 0))
         for dtype in (torch.float64, torch.float32):
             try:
@@ -143,13 +143,13 @@ class Flow:
         return self.target.log_prob(x) if context is None else self.target.log_prob(x, context)
 
     def repeated(self, rows: int) -> Tensor | None:
-        """The context for so many rows, where calls of ``target`` take one."""
+        """Return the context for so many rows if calls of ``target`` take one, else None."""
         if self.context is None or self.target is not self.module:
             return None
         return self.context.expand(rows, *self.context.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """``(B,)`` for flat ``x (B, n)``, with gradients; each row at the same context.
+        """Return ``(B,)`` for flat ``x (B, n)``, with gradients; each row at the same context.
 
         Raises:
             ValueError: another shape comes back.
@@ -161,7 +161,7 @@ class Flow:
         return found.reshape(len(x))
 
     def log_density(self, x: Array) -> Array:
-        """``log_prob`` of flat ``x (B, n)`` without gradients, a few thousand rows at a time."""
+        """``log_prob`` of flat ``x (B, n)`` without gradients, some thousand rows at a time."""
         several = np.array_split(x, max(1, len(x) // 4096))
         with torch.no_grad():
             return np.concatenate(
@@ -169,7 +169,7 @@ class Flow:
             )
 
     def log_density_anywhere(self, x: Array) -> Array:
-        """The same at points that may lie outside of the support: ``-inf`` there.
+        """Return the same at points that may lie outside the support, where it is ``-inf``.
 
         Raises:
             Unsupported: ``log_prob`` refuses such points, and does not say which.
@@ -197,7 +197,7 @@ class Flow:
 
     @cached_property
     def accuracy(self) -> float:
-        """What its log-density is known to by design, relative to its size; 0 for a closed form."""
+        """The relative error that its log-density has by design; 0 for a closed form."""
         lacks = lacks_by_design(self.module, self.target)
         return INEXACT_LOG_PROB if lacks & {"exact_inverse", "exact_logdet"} else 0.0
 
@@ -213,9 +213,9 @@ class Flow:
         return bool(self._warmth)
 
     def sample(self, count: int, seed: int, temperature: float = 1.0) -> Array:
-        """``(count, n)`` in float64, from torch's global generator at a seed of its own.
+        """Draw ``(count, n)`` in float64, from torch's global generator at its own seed.
 
-        At another temperature only where ``has_temperature`` holds.
+        Another temperature is allowed only if ``has_temperature`` holds.
 
         Raises:
             ValueError: no call of ``sample`` answers.
@@ -232,7 +232,7 @@ class Flow:
         return drawn
 
     def _calls(self) -> Iterator[Callable[[int], Any]]:
-        """The calls of ``sample`` that answer with samples of the shape."""
+        """Yield the calls of ``sample`` that return samples of the right shape."""
         for name in ("sample", "rsample"):
             method = getattr(self.target, name, None)
             if callable(method):

@@ -30,7 +30,7 @@ DRAWS = 40_000
 
 
 def on_a_grid(flow: Flow, x: Array) -> Measure:
-    """The midpoint rule on a box of twelve deviations or more, within the support, three times."""
+    """Integrate by the midpoint rule over twelve deviations or more, within the support, thrice."""
     centre, spread = np.median(x, axis=0), x.std(axis=0) + 1e-12
     reach = np.maximum(np.abs(x - centre).max(axis=0) / spread * 1.5, 12.0) * spread
     low, high, missed = centre - reach, centre + reach, 0.0
@@ -55,7 +55,7 @@ def on_a_grid(flow: Flow, x: Array) -> Measure:
         found.append((float(values.sum()) * cell, float(values[inner].sum()) * cell))
     (coarse, _), (fine, inside), (other, _) = found
     rough = max(abs(fine - coarse), abs(fine - other))
-    # A tail as heavy as that of a Cauchy density holds as much beyond the box as in its outer half.
+    # A tail as heavy as that of a Cauchy density has as much beyond the box as in its outer half.
     beyond = 4 * abs(fine - inside) if flow.support is None else missed
     bound = GRID_SHARE + 2 * rough + beyond
     if bound > MOST_UNKNOWN:
@@ -65,11 +65,11 @@ def on_a_grid(flow: Flow, x: Array) -> Measure:
 
 
 def by_importance(flow: Flow, x: Array, seed: int) -> Measure:
-    """The mean of ``p / g`` over draws of a normal density ``g`` a little wider than the samples.
+    """Compare the mean of ``p / g`` over draws of a normal density ``g`` with 1.
 
-    Draws with ``p > M g`` count as nothing, so that the mean is that of bounded numbers and no
-    more than 1 for a density, whatever its samples are. Less than 1 says that mass lies where
-    ``g`` does not look.
+    ``g`` is a little wider than the samples. Draws with ``p > M g`` count as 0, so that the mean is
+    one of bounded numbers and, for a density, at most 1, whatever its samples are. A mean below 1
+    says that mass lies where ``g`` draws too little.
     """
     _, held = _weights(flow, x, seed)
     if np.isnan(held).any():

@@ -1,4 +1,4 @@
-"""Kernels around samples: as many others lie there as ``log_prob`` says, or not."""
+"""Kernels around samples, which test whether as many others lie there as ``log_prob`` says."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from emcheck.densities.flow import Flow
 from emcheck.densities.support import Box
 from emcheck.oracle.precision import Array
 
-#: Samples of each kind of draw; a finding is drawn anew, four times as often.
+#: Samples of each draw; if a check fails, four times as many are drawn anew.
 SAMPLES = 10_000
 
-#: Widths of the kernels that look at a density, in deviations of the samples, narrow first.
+#: Widths of the kernels, in standard deviations of the samples, narrow first.
 WIDTHS = (0.3, 0.6, 0.9, 1.3)
 
-#: Kernels for each width.
+#: Samples that are centres of kernels, besides the mean.
 PLACES = 6
 
 
 def root_of(x: Array) -> Array:
-    """A triangular root of the samples' covariance."""
+    """Return a triangular root of the samples' covariance."""
     covariance = np.atleast_2d(np.cov(x, rowvar=False))
     ridge = 1e-9 * np.trace(covariance) / len(covariance) + 1e-300
     return np.asarray(np.linalg.cholesky(covariance + ridge * np.eye(len(covariance))))
@@ -45,7 +45,7 @@ def worst_of(found: Iterator[Measure]) -> Measure:
 
 
 def kernels(flow: Flow, seed: int, count: int) -> Iterator[Measure]:
-    """One measure for each kernel."""
+    """Yield one measure for each kernel."""
     x, centres = flow.sample(count, seed), flow.sample(PLACES, seed + 7)
     if not np.isfinite(x).all() or not np.isfinite(centres).all():
         return
@@ -70,7 +70,7 @@ class Kernel:
         return np.asarray(-0.5 * (u**2).sum(axis=0) - 0.5 * n * math.log(2 * math.pi) - size)
 
     def draw(self, count: int, generator: np.random.Generator) -> Array:
-        """``(count, n)`` from this density."""
+        """Draw ``(count, n)`` from this density."""
         normal = generator.standard_normal((count, len(self.centre)))
         return np.asarray(self.centre + normal @ self.root.T)
 
@@ -82,7 +82,7 @@ class Kernel:
         generator: np.random.Generator,
         offset: float = 0.0,
     ) -> tuple[float, float, float]:
-        """The mean over samples, the share of the kernel, and the error of their difference.
+        """Return the mean over samples, the share of the kernel, and the error of their difference.
 
         ``offset`` is added to ``log_prob``.
         """
@@ -105,10 +105,10 @@ class Kernel:
 
 
 def ratios(flow: Flow, seed: int) -> list[list[tuple[float, float]]]:
-    """For explanations: logarithms of ``mean / share`` and their errors, by centre, narrow first.
+    """Return logarithms of ``mean / share`` and their errors, by centre, narrow first.
 
-    The first centre is the mean of the samples. Nothing is read beyond the box of the samples.
-    A large constant in ``log_prob`` is taken out before and added again.
+    The first centre is the mean of the samples. Nothing is read beyond the box of the samples. A
+    large constant in ``log_prob`` is removed first and added back.
     """
     x = flow.sample(4 * SAMPLES, seed + 2000)
     flow = flow.within(Box.around(x))

@@ -1,4 +1,4 @@
-"""The parts of a flow: the map to its base and the density of the base, where both are kept."""
+"""The parts of a flow, if it keeps them: the map to its base and the density of the base."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Parts:
     """The map of a flow to its base, and the density there.
 
     Args:
-        flow: whose parts they are.
+        flow: the flow whose parts they are.
         to_base: ``x (B, *event) -> (z, logdet)`` as the library has them.
         base: the log-density of ``z``, with entries that are summed to one for each row.
     """
@@ -39,17 +39,17 @@ class Parts:
     base: Base
 
     def latent(self, x: Array) -> Array:
-        """``z (B, n)`` of flat ``x (B, n)``."""
+        """Return ``z (B, n)`` for flat ``x (B, n)``."""
         return np.asarray(self._mapped(x)[0].detach().double().reshape(len(x), -1).numpy())
 
     def terms(self, x: Array) -> tuple[Array, Array]:
-        """The log-density of the base at the image of flat ``x (B, n)``, and the log-det."""
+        """Return the log-density of the base at the image of flat ``x (B, n)``, and the log-det."""
         z, logdet = self._mapped(x)
         with torch.no_grad():
             return _per_row(self.base(z), len(x)), _per_row(logdet, len(x))
 
     def logdet(self, x: Array) -> tuple[float, float]:
-        """``log|det dz/dx|`` at one flat ``x (n,)``, and what it may be off by.
+        """Return ``log|det dz/dx|`` at one flat ``x (n,)``, and its uncertainty.
 
         The Jacobian is by differences: no formula is trusted.
         """
@@ -66,8 +66,10 @@ class Parts:
 
 
 def parts_of(flow: Flow) -> Parts | None:
-    """The parts of a flow of nflows, normflows or zuko, of a ``TransformedDistribution``, or of
-    any class that names them alike; None where they cannot be reached."""
+    """Return the parts of a flow, None if they cannot be reached.
+
+    It may be of nflows, normflows or zuko, a ``TransformedDistribution``, or name them alike.
+    """
     target = flow.target
     for names, make in _KINDS.items():
         if all(hasattr(target, name) for name in names):
@@ -76,7 +78,7 @@ def parts_of(flow: Flow) -> Parts | None:
 
 
 def sum_of_parts(parts: Parts, x: Array, got: Array) -> Measure:
-    """``log_prob`` ``got (B,)`` at flat ``x (B, n)`` next to base plus log-det.
+    """Compare ``log_prob``, ``got (B,)``, at flat ``x (B, n)`` with base plus log-det.
 
     Raises:
         Unsupported: the parts do not answer, or are not those of ``log_prob``.
@@ -98,11 +100,10 @@ def sum_of_parts(parts: Parts, x: Array, got: Array) -> Measure:
 
 
 def _told(got: Array, base: Array, exact: Array, own: Array, bound: Array, size: int) -> str:
-    """What is wrong, as far as the numbers of all samples agree on it; empty where nothing is.
+    """Return what is wrong if the numbers of all samples agree on it; empty if nothing is.
 
     Raises:
-        Unsupported: what was found by its names is not what ``log_prob`` is made of, in any of the
-            ways that are known.
+        Unsupported: the parts found by name do not make up ``log_prob`` in any known way.
     """
     if bool((np.abs(got - base - exact) <= bound).all()):
         return ""
@@ -160,7 +161,7 @@ def _of_normflows(flow: Flow, target: Any) -> tuple[Map, Base]:
     return to_base, lambda z: target.q0.log_prob(z, **given(len(z)))
 
 
-#: Attributes that a flow keeps its parts in, and what makes the parts of them.
+#: Attributes in which a flow keeps its parts, and the function that makes the parts of them.
 _KINDS: dict[tuple[str, ...], Callable[[Flow, Any], tuple[Map, Base]]] = {
     ("base_dist", "transforms"): _of_distribution,
     ("transform", "base"): _of_zuko,
@@ -174,7 +175,7 @@ def _summed(values: Tensor, rows: int) -> Tensor:
 
 
 def _per_row(values: Any, rows: int) -> Array:
-    """One number for each row, the entries of a row summed."""
+    """Return one number for each row, the sum of its entries."""
     if not isinstance(values, Tensor) or values.dim() == 0:
         return np.full(rows, float(values))
     return np.asarray(_summed(values.detach(), rows).double().expand(rows).numpy())

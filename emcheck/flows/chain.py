@@ -1,4 +1,4 @@
-"""Layers in a row."""
+"""Layers applied one after the other."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from emcheck.contract import InvertibleLayer
 class Chain(InvertibleLayer):
     """``f = f_L o ... o f_1``: the layers one after the other, undone in reverse order.
 
-    Log-det: the sum of the layers', each at its own input.
+    Log-det: the sum of the layers' log-dets, each at its own input.
 
-    Cost: the sum of the layers'.
+    Cost: the sum of the layers' costs.
 
     Reference: Rezende, Mohamed, Variational Inference with Normalizing Flows, 2015,
     arXiv 1505.05770, section 3.

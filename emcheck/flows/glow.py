@@ -1,4 +1,4 @@
-"""The multi-scale flow that the paper puts its layers in."""
+"""The multi-scale flow in which the paper uses its layers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Glow(InvertibleLayer):
     is a vector of ``C H W`` numbers, those of the first level first, and
     ``log p(x) = log N(z; 0, I) + logdet``.
 
-    Log-det: the sum of the layers', of the priors too.
+    Log-det: the sum of the log-dets of all layers and priors.
 
-    Cost: forward and inverse those of the layers; couplings dominate,
-    ``sum_l D B H W / 4^l width (9 C_l + width + 9 C_l)`` multiplications.
+    Cost: forward and inverse those of the layers; couplings dominate, with ``C_l`` channels at
+    level ``l``, ``sum_{l=1}^L D B H W / 4^l width (9 C_l/2 + width + 9 C_l)`` multiplications.
 
     Reference: Kingma, Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions,
     2018, arXiv 1807.03039; Hoogeboom, van den Berg, Welling, Emerging Convolutions for
@@ -41,12 +41,12 @@ class Glow(InvertibleLayer):
         width: hidden channels of the couplings.
         identity: whether the convolutions of the mixing start as the identity, so that
             ``1x1+emerging`` starts as ``1x1`` with the same seed, bit for bit.
-        recompute: train without kept activations, see :mod:`emcheck.flows.recompute`.
+        recompute: whether to train without stored activations, see :mod:`emcheck.flows.recompute`.
         seed: of the initial values.
 
     Raises:
-        ValueError: a shape that cannot be squeezed so often, an unknown mixing, input that is
-            not ``(B, C, H, W)`` in the dtype of the parameters.
+        ValueError: a shape that cannot be squeezed ``levels`` times, an unknown mixing, input
+            that is not ``(B, C, H, W)`` in the dtype of the parameters.
 
     >>> import torch
     >>> flow = Glow((1, 4, 4), levels=2, depth=1, mixing="plu", width=4, seed=0)
@@ -88,11 +88,11 @@ class Glow(InvertibleLayer):
         self.top = ActNorm2d(C)
 
     def _parts(self) -> Iterator[tuple[Chain, SplitPrior2d | None]]:
-        """Each level with the split prior behind it; the last one has none."""
+        """Yield each level with the split prior behind it; the last one has none."""
         yield from zip(self.levels, [*self.splits, None], strict=True)
 
     def kept(self, level: int) -> int:
-        """Channels that go on after a level, at its resolution."""
+        """Return the number of channels that continue after a level, at its resolution."""
         return self.splits[level].split if level < len(self.splits) else self.top.channels  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +137,7 @@ class Glow(InvertibleLayer):
         return (n * math.log(bins) - self.log_prob(x)) / (n * math.log(2))
 
     def sample(self, count: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """``count`` samples ``(count, C, H, W)``, of latents with standard deviation T."""
+        """Draw ``(count, C, H, W)`` from latents with standard deviation ``temperature``."""
         n = math.prod(self.shape)
         z = torch.randn(count, n, generator=generator, dtype=torch.float64) * temperature
         with torch.no_grad():
@@ -146,7 +146,7 @@ class Glow(InvertibleLayer):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Set every actnorm from data, so that what leaves it has mean 0 and variance 1.
+        """Set the actnorm of every step from data: its output has mean 0 and variance 1.
 
         Raises:
             ValueError: an empty batch, or a channel that is constant or not finite.
@@ -173,7 +173,7 @@ class Glow(InvertibleLayer):
             raise ValueError(f"expected {wanted}, got {tuple(x.shape)}")
 
     def _latents(self, z: Tensor) -> list[Tensor]:
-        """The latent cut into images: what left after each level, and the top."""
+        """Cut the latent into images: what left after each level, and the top."""
         n = math.prod(self.shape)
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != n:
             got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__

@@ -1,4 +1,4 @@
-"""A layer turned around."""
+"""A layer with its directions exchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emcheck.contract import InvertibleLayer
 class Inverse(InvertibleLayer):
     """``f^-1`` as a layer: ``forward`` is the inner ``inverse`` and the other way round.
 
-    Log-det: that of the inner layer's other direction, ``-log|det J|`` at the image.
+    Log-det: that of the inner ``inverse``, ``-log|det J|`` of ``f`` at the point it returns.
 
     Cost: the inner layer's, directions exchanged.
 

@@ -1,4 +1,4 @@
-"""What mixes the channels between two couplings, by name."""
+"""The layers that mix the channels between two couplings, by name."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from emcheck.layers import (
     PermuteChannels,
 )
 
-#: ``stream(role)`` is a generator of its own for each role: a layer that is added to a mixing
-#: draws nothing that another one would have drawn.
+#: ``stream(role)`` is a generator for each role: a layer added to a mixing changes no other draws.
 Stream = Callable[[str], torch.Generator]
 Build = Callable[[int, Stream], list[nn.Module]]
 

@@ -1,4 +1,4 @@
-"""Training without kept activations: they are computed again from the latent by the inverse."""
+"""Training without stored activations: the inverse computes them again from the latent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 def recomputed(layers: nn.Sequential | nn.ModuleList, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``layers`` one after the other; of all their activations only the last one is kept.
+    """Apply ``layers`` one after the other, storing only the last of their activations.
 
     Backward walks the layers in reverse: ``x_l = f_l^-1(z_l)``, then ``f_l`` once more with
-    gradients. Gradients equal the ordinary ones up to what the inverse errs by.
+    gradients. Gradients equal the ordinary ones up to the error of the inverse.
 
-    Cost: one inverse and one more forward pass in the time of backward; memory for the
-    activations of one layer instead of all.
+    Cost: one inverse and one more forward pass during backward; memory for the activations of
+    one layer instead of all.
 
     Reference: Gomez, Ren, Urtasun, Grosse, The Reversible Residual Network: Backpropagation
     Without Storing Activations, 2017, arXiv 1707.04585.

@@ -1,4 +1,4 @@
-"""Every check that applies to anybody's layer, without pytest."""
+"""Runs every check that applies to a layer, without pytest."""
 
 from emcheck.checker import EXAMPLES as EXAMPLES
 from emcheck.checker import REPORT_LIMIT as REPORT_LIMIT

@@ -16,7 +16,7 @@ from emcheck.guard.surroundings import settings_kept
 
 
 def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
-    """The answer, or None and why there is none in one line."""
+    """Return the answer of ``run``, or None and one line that says why there is none."""
     try:
         with settings_kept(), warnings.catch_warnings(), time_limit(seconds):
             warnings.simplefilter("ignore")
@@ -28,7 +28,7 @@ def attempt(run: Callable[[], Any], seconds: float) -> tuple[Any, str]:
 
 
 def answer_of_inverse(subject: Subject, case: Case, seconds: float) -> Any:
-    """What the inverse returns as it is, or the exception that it raises."""
+    """Return what the inverse returns, or the exception that it raises; None if it is late."""
     trial = Trial(subject, case)
     try:
         with settings_kept(), warnings.catch_warnings(), torch.no_grad(), time_limit(seconds):

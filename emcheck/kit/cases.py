@@ -1,4 +1,4 @@
-"""In which situations a check sees a layer."""
+"""The cases in which a check runs on a layer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from emcheck.kit.sizes import SMALL
 from emcheck.result import Ending, Result, Verdict
 from emcheck.specs.core import options_of
 
-#: Parameter styles in turn; ill-conditioned draws are drawn again, milder.
+#: Parameter styles, taken in turn; a milder draw replaces an ill-conditioned one.
 STYLES = ("initial", "trained", "mixed", "optimised")
 
-#: Families that also look at the neighbours of the given size.
+#: Families whose checks also run at the neighbours of the given size.
 _OF_SIZE = ("values", "logdet")
 
-#: Checks that also look at the full size of a large layer; with a definition, those that need
+#: Checks that also run at the full size of a large layer; for a layer with a spec, those that need
 #: no dense matrix of it.
 _FULL_SIZE = ("shapes_and_dtypes", "logdet_matches_jacobian", "inverse_undoes_forward")
 _FULL_SIZE_DEFINED = (
@@ -34,31 +34,31 @@ _FULL_SIZE_DEFINED = (
     "inverse_backward_error",
 )
 
-#: Widths of data besides the ordinary one, and samples of each.
+#: Scales of wider data, and the number of samples of each.
 _WIDE = (("wide4", 4), ("wide16", 4), ("wide64", 3), ("wide64", 1))
 
-#: Draws of signs besides that of the styles: a determinant of either sign in all but 1 of 16.
+#: Draws of signs besides that of the styles: they miss a sign of the determinant 1 time in 16.
 _SIGNED = 3
 
-#: Checks of gradients that also look at wide data.
+#: Checks of gradients that also run on wide data.
 _WIDE_GRADIENTS = ("gradient_of_latent", "gradient_of_logdet")
 
-#: Times that an ill-conditioned draw is drawn again.
+#: How often an ill-conditioned draw is drawn again.
 _AGAIN = 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What cases are made of.
+    """The parts from which cases are made.
 
     Args:
         found: what calling the layer has shown.
-        shape: the event as given.
-        seed: of the first case; the others follow.
-        dtypes: what to check in.
-        examples: cases for each check and dtype, neighbours not counted.
-        constant: the layer has no parameter that could move.
-        options: those of a registered layer.
+        shape: the event shape as given.
+        seed: the seed of the first case; the others follow.
+        dtypes: the dtypes to check in.
+        examples: the number of cases for each check and dtype, neighbours not counted.
+        constant: whether the layer has no parameter that could move.
+        options: the options of a registered layer.
         device: where the layer and its data are.
     """
 
@@ -87,7 +87,7 @@ class Plan:
         return cls(found, shape, seed, dtypes, examples, not movable, options, device)
 
     def cases(self, check: Check, subject: Subject, dtype: torch.dtype) -> list[Case]:
-        """Every style, neighbours and the full size; cases that a check adapts alike run once.
+        """Return cases of every style, neighbours and full size; those adapted alike run once.
 
         A check that always runs in one dtype is filed under that one.
         """
@@ -101,7 +101,7 @@ class Plan:
         return list(found.values())
 
     def _signed(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
-        """More draws across zero for layers that do not say which signs they allow."""
+        """Yield more draws of either sign, for layers that do not say which signs they allow."""
         if self.found.subject.spec is None and check.family in _OF_SIZE and not self.constant:
             for number in range(_SIGNED):
                 yield self._case(self.found.event, 2, dtype, "mixed", 50 + number)
@@ -115,7 +115,7 @@ class Plan:
             yield self._case(event, batch, dtype, style, number)
 
     def _widened(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
-        """Data several times as wide, for layers whose domain nobody knows."""
+        """Yield data several times as wide, for layers whose domain is unknown."""
         subject = self.found.subject
         unknown = subject.spec is None and subject.anywhere
         if not unknown or not (check.family in _OF_SIZE or check.name in _WIDE_GRADIENTS):
@@ -144,12 +144,12 @@ class Plan:
 
 
 def full_size(subject: Subject) -> tuple[str, ...]:
-    """The checks that run at the full size of a large layer."""
+    """Return the checks that run at the full size of a large layer."""
     return _FULL_SIZE if subject.spec is None else _FULL_SIZE_DEFINED
 
 
 def too_large(check: Check, subject: Subject, case: Case) -> str:
-    """Why a check is not run on a large event, empty if it is."""
+    """Return why a check is not run on a large event, empty if it is."""
     n = math.prod(case.event)
     if n <= SMALL or check.name in full_size(subject):
         return ""
@@ -157,9 +157,9 @@ def too_large(check: Check, subject: Subject, case: Case) -> str:
 
 
 def run_mildly(check: Check, subject: Subject, case: Case, seconds: float) -> tuple[Case, Result]:
-    """The case and its result; an ill-conditioned draw is drawn again, milder.
+    """Return the case and its result; a milder draw replaces an ill-conditioned one.
 
-    So nobody escapes judgement by being ill-conditioned.
+    This keeps a layer from escaping judgement by being ill-conditioned.
     """
     result = run_check(check, subject, case, seconds)
     if case.wide:
@@ -172,14 +172,14 @@ def run_mildly(check: Check, subject: Subject, case: Case, seconds: float) -> tu
     return case, result
 
 
-#: How a layer says that data are outside its domain: no fault of a layer on wide data.
+#: How a layer says that data are outside its domain, which is no fault on wide data.
 _REFUSAL = re.compile(
     r"ValueError|AssertionError|domain|range|outside|out of bounds|support", re.IGNORECASE
 )
 
 
 def _within_domain(result: Result) -> Result:
-    """The result on wide data: a layer that refuses them in clear words is not wrong."""
+    """Return the result on wide data; a layer that clearly refuses them is not wrong."""
     raised = result.verdict is Verdict.FAIL and result.ending is Ending.RAISED
     if not raised or not _REFUSAL.search(result.detail):
         return result

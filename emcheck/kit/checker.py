@@ -46,15 +46,15 @@ from emcheck.ok import spoils
 from emcheck.report import Report
 from emcheck.result import Ending, Explanation, Result, Verdict, merge
 
-#: Time limits that one hypothesis about a layer may take.
+#: Time for one hypothesis about a layer, in time limits of a check.
 _DIAGNOSIS = 1.0
 
-#: The check that says of a direction that it does not answer.
+#: The check that reports that a direction does not answer.
 _SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forward"}
 
 
 class Checker:
-    """A layer and its checks, one by one; it is first called when the first is run.
+    """A layer and its checks, one by one; running the first check first calls the layer.
 
     Args: those of :func:`emcheck.check_layer`; ``only`` are the names of the checks to run, all
         that apply if empty; ``surroundings`` are those in which the layer was imported.
@@ -110,7 +110,7 @@ class Checker:
 
     @cached_property
     def found(self) -> Discovery:
-        """What calling the layer shows; the first use calls it."""
+        """What calls of the layer show; the first use makes these calls."""
         with self._region():
             load_transforms(self.subject.own)
             return discover(self.subject, self.shape, self.dtypes, self.seed, self.time_limit)
@@ -119,7 +119,7 @@ class Checker:
     def plan(self) -> Plan:
         found, built = self.found, self._built
         assert built is not None
-        self._built = None  # a large layer is not kept for nothing
+        self._built = None  # it may be large
         return Plan.of(
             found, built, self.shape, self.seed, self.dtypes, self._examples, self._device
         )
@@ -130,7 +130,7 @@ class Checker:
 
     @property
     def findings(self) -> list[Finding]:
-        """What has failed so far, from which a report is explained."""
+        """The failures so far, from which a report is explained."""
         return self._findings
 
     @property
@@ -145,9 +145,9 @@ class Checker:
         )
 
     def run(self, check: Check) -> list[Result]:
-        """One result for each dtype: the worst of its examples, a FAIL shrunk.
+        """Return one result for each dtype: the worst of its examples, a FAIL shrunk.
 
-        What a caller does between two checks, other tests perhaps, is no time of the report.
+        The report's limit does not count the time that a caller spends between two checks.
         """
         start = time.monotonic()
         self._until = start + self._left
@@ -176,7 +176,7 @@ class Checker:
 
     @cached_property
     def _prefix(self) -> str:
-        """What the names of the layer's parameters begin with, by its adapters."""
+        """The prefix that adapters put before the names of the layer's parameters."""
         try:
             with self._region():
                 return adapter_prefix(self.found.subject.build(Case(self.shape, seed=self.seed)))
@@ -184,7 +184,7 @@ class Checker:
             return ""
 
     def _subject(self, check: Check, dtype: torch.dtype) -> Subject:
-        """The layer as this check sees it: its mode, and which direction does not answer."""
+        """Return the layer as this check sees it: its mode, and which direction does not answer."""
         loud = check.name in self.found.loud_in
         subject = self.found.loud if loud else self.found.subject
         told = self.found.silent.get(("inverse", dtype))
@@ -224,7 +224,7 @@ class Checker:
         return f"the check computes in float64, and the layer keeps constants in {self._widest}"
 
     def _unheard(self, check: Check, dtype: torch.dtype, cases: list[Case]) -> Result | None:
-        """What is said of a check where a direction does not answer: FAIL once, or NOT RUN."""
+        """Return FAIL (for one check) or NOT RUN if a direction does not answer, else None."""
         told, direction = self.found.silent.get(("forward", dtype), ""), "forward"
         if not told and check.name == _SAYS_SILENT["inverse"]:
             told, direction = self.found.silent.get(("inverse", dtype), ""), "inverse"
@@ -243,7 +243,7 @@ class Checker:
         if spoils(check.name, merged.verdict, merged.unfinished):
             case = next(case for case, result in found if result.case == merged.case)
             if merged.verdict is Verdict.NOT_RUN:
-                # That the report was over says nothing of the layer that could be explained.
+                # The end of the report's time says nothing about the layer to explain.
                 if any(result.unfinished and result.detail != self._over for _, result in found):
                     self._findings.append(Finding(check.name, check.adapt(case, subject), merged))
                 return replace(merged, reproduce=_line(check, check.adapt(case, subject)))
@@ -262,19 +262,19 @@ class Checker:
         )
 
     def replay(self, check: Check, case: Case) -> Result:
-        """One check on one case, seen as the report saw it: same mode, same silence."""
+        """Run one check on one case as the report did: same mode, same silent directions."""
         with self._region():
             try:
                 unheard = self._unheard(check, case.dtype, [case])
                 subject = self._subject(check, case.dtype)
-            except ValueError:  # forward refuses this very event: that is what the check says
+            except ValueError:  # forward refuses this event: the check reports that
                 unheard, subject = None, self.subject
             result = unheard or run_check(check, subject, case, self.time_limit)
             return result_by_own_names(result, self._prefix)
 
     @contextmanager
     def _region(self) -> Iterator[None]:
-        """Others' code runs here: seeded, quiet, and under standard settings.
+        """Run foreign code in a block: seeded, quiet, and under standard settings.
 
         Raises:
             ValueError: what it raises outside of a check, in one line.
@@ -289,11 +289,11 @@ class Checker:
                 raise ValueError(f"the layer cannot be looked at: {raised_by(error)}") from error
 
     def close(self) -> None:
-        """The layer is done with: what it has set for the process is put back."""
+        """Put back what the layer has set for the process; the layer is no longer needed."""
         self.surroundings.leave()
 
     def report(self, results: Sequence[Result]) -> Report:
-        """The results as a report, failures explained."""
+        """Return the results as a report, with failures explained."""
         asked = {result.check for result in results} - set(self.expected)
         findings = [found for found in self._findings if found.check in asked]
         explained, unexplained = self._explained(findings) if findings else ((), "")
@@ -303,8 +303,8 @@ class Checker:
         )
 
     def _explained(self, findings: list[Finding]) -> tuple[tuple[Explanation, ...], str]:
-        """What fits the findings, and why nothing does where the search did not end."""
-        # Explanations are sought where the fault shows: of a mode, in the mode as given.
+        """Return what fits the findings, and why nothing does if the search did not end."""
+        # Explanations are sought where the fault shows, a mode's in the mode as given.
         loud = all(found.check in self.found.loud_in for found in findings)
         subject = replace(self.found.loud, coupled="") if loud else self.found.subject
         with self._region():
@@ -327,5 +327,5 @@ class Checker:
 
 
 def _line(check: Check, case: Case) -> str:
-    """The one line of Python that repeats a failure."""
+    """Return the one line of Python that repeats a failure."""
     return f'emcheck.reproduce(layer, "{check.name}", "{case}")'

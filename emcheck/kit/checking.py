@@ -1,4 +1,4 @@
-"""``check_layer`` and ``reproduce``: what a user calls."""
+"""``check_layer`` and ``reproduce``, which users call."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_layer(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Report:
-    """Run every check that applies to a layer, on copies of it.
+    """Run every check that applies to a layer, on copies of it, and return the report.
 
     Args:
         layer: a module with ``forward(x) -> (z, logdet)`` and ``inverse(z) -> (x, logdet)``; a
@@ -47,37 +47,36 @@ def check_layer(
         shape: the event, the shape of one sample: ``(D,)``, ``(C, L)``, ``(C, H, W)`` or
             ``(C, D, H, W)``.
         seed: of all random numbers; the same seed gives the same report.
-        dtypes: what to check in.
+        dtypes: the dtypes to check in.
         examples: cases for each check and dtype, in turn at initial, trained-like, mixed-sign
             and briefly optimised parameters.
         reference: ``reference(layer, x)`` or ``reference(x)``, an independent definition of
-            ``z``; it switches on the checks that only a definition can do.
-        sample: ``sample(batch, generator)`` draws data ``(batch, *shape)`` where the domain is
-            not all of R^n.
+            ``z``; it switches on the checks that need a definition.
+        sample: ``sample(batch, generator)`` draws ``(batch, *shape)`` from a domain other than R^n.
         capabilities: name -> False for what the layer does not offer, see
             :data:`emcheck.checks.capabilities.CAPABILITIES`; checks that need it are UNSUPPORTED.
         context: for a conditional layer, the shape of one context, ``(3,)``, or a function
             ``context(batch, generator)`` that draws ``(batch, ...)``. Each sample has its own.
         tolerance: for an inverse that iterates, the relative accuracy that it declares, or a
-            function ``f(layer, tolerance)`` that sets it: then the inverse must get better as it
-            is tightened. The inverse is not held to rounding.
+            function ``f(layer, tolerance)`` that sets it: then tightening it must make the
+            inverse more accurate. Such an inverse need not be exact up to rounding.
         expected_failures: check -> reason; a FAIL becomes XFAIL, a check that passes XPASS.
         time_limit: seconds for one check on one example.
-        report_limit: seconds for all of them; examples that have not begun by then are NOT RUN.
+        report_limit: seconds for all checks; examples that have not begun by then are NOT RUN.
         compiled: also compare with ``torch.compile``, which costs seconds.
         device: ``cpu``, ``cuda`` or ``mps``: where the layer is copied to and checked.
         progress: called with each check and its result as it finishes.
 
     Raises:
-        ValueError: what is no layer, a shape that is none, an unknown capability or check, or
-            a layer whose ``forward`` refuses the shape in every dtype.
+        ValueError: ``layer`` is no layer, ``shape`` no shape, a capability or check is unknown,
+            or ``forward`` refuses the shape in every dtype.
 
     The caller's settings change no verdict: gradients are on inside, autocast is off, the default
-    dtype is float32 and the default device the CPU; what the layer changes for the process is put
-    back and told. What it raises is caught, ``SystemExit`` among it. A limit of time ends Python
-    code and what lets signals through. In this process nothing can end a compiled call that never
-    returns, take back memory, or survive a layer that ends the process; ``emcheck check`` and
-    ``pytest --emcheck-target`` can, in a process of the layer's own.
+    dtype is float32 and the default device the CPU. What the layer changes for the process is
+    reported and put back. Its exceptions are caught, ``SystemExit`` too. A time limit interrupts
+    Python code and calls that let signals through. Nothing in this process can end a compiled call
+    that never returns, free its memory, or survive a layer that ends the process; ``emcheck check``
+    and ``pytest --emcheck-target`` can, because they give the layer a process of its own.
 
     Cost: a few hundred calls of the layer and ``n`` backward passes per Jacobian, of which
     there are some tens, for ``n`` dimensions.
@@ -117,10 +116,12 @@ def reproduce(
     tolerance: Tolerance | None = None,
     time_limit: float = TIME_LIMIT,
 ) -> Result:
-    """One check on one case, as a failing report prints it.
+    """Run one check on one case, as a failing report prints them, and return the result.
+
+    Args: ``layer`` and the keywords as for :func:`check_layer`.
 
     Raises:
-        ValueError: an unknown check, a text that is no case, or what is no layer.
+        ValueError: an unknown check, a text that is no case, or a ``layer`` that is no layer.
     """
     if check not in CHECKS:
         raise ValueError(f"expected the name of a check (emcheck list), got {check!r}")

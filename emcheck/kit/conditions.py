@@ -13,13 +13,13 @@ from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
 from emcheck.kit.attempts import attempt
 
-#: Parameters at which the context must change nothing to be named; at initial ones a last layer of
-#: zeros often hides it.
+#: A context without effect is reported if it has none at these parameters; at initial ones a last
+#: layer of zeros often hides the effect.
 _STYLES = ("trained", "mixed")
 
 
 def useless_context(subject: Subject, case: Case, seconds: float) -> tuple[str, ...]:
-    """A line for the report where z and log-det do not depend on the context; else none."""
+    """Return a line for the report if z and log-det do not depend on the context, else none."""
     if not subject.tail:
         return ()
     cases = [replace(case, style=style, batch=8) for style in _STYLES]
@@ -31,7 +31,7 @@ def useless_context(subject: Subject, case: Case, seconds: float) -> tuple[str, 
 
 
 def _unmoved(subject: Subject, case: Case) -> int:
-    """Rows whose context was exchanged and changed no bit; 0 if it changed any."""
+    """Count the rows whose context was exchanged and changed no bit; 0 if it changed any."""
     trial, tail = Trial(subject, case), subject.tail
     x = trial.x
     exchanged = torch.cat([x[:, :-tail], trial.sample(60)[:, -tail:]], dim=1)

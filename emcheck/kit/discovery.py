@@ -28,18 +28,18 @@ _ROWS = 4
 
 @dataclass(frozen=True)
 class Discovery:
-    """What the checks are run on.
+    """What a layer does when it is first called; the checks are run on this.
 
     Args:
-        subject: with what was found: started, in the mode that suits it, what it lacks.
+        subject: as found: started, in the mode that suits it, with what it lacks.
         loud: the subject in the mode as given.
         loud_in: check -> why, for the checks that judge the mode as given.
         event: the size of most checks: the given one, or a smaller one.
         neighbours: other sizes that the layer accepts.
         cut: other sizes at which forward returns fewer numbers than it was given.
         refused: sizes that it does not accept, and why.
-        silent: (direction, dtype) that does not answer, and why; empty if all do.
-        notes: for the report.
+        silent: (direction, dtype) that does not answer -> why; empty if all do.
+        notes: lines for the report.
     """
 
     subject: Subject
@@ -56,7 +56,7 @@ class Discovery:
 def discover(
     subject: Subject, event: Event, dtypes: Sequence[torch.dtype], seed: int, seconds: float
 ) -> Discovery:
-    """Call the layer a few times and see.
+    """Call the layer a few times and return what that shows.
 
     Raises:
         ValueError: ``forward`` refuses the event in every dtype.
@@ -102,12 +102,12 @@ def discover(
 
 _DIRECTIONS = ("forward", "inverse")
 
-#: How a refusal of forward begins: an exception, and one that says that no pair came back.
+#: How a refusal by forward begins: by any exception, and by one that says that no pair came back.
 _RAISED, _NO_PAIR = "forward raised ", "forward raised ValueError: forward: expected"
 
 
 def _forward_answer(subject: Subject, case: Case, seconds: float) -> str:
-    """Why forward does not answer at initial parameters, empty if it does."""
+    """Return why forward does not answer at initial parameters, empty if it does."""
     case = replace(case, style="initial")
 
     def run() -> None:
@@ -119,14 +119,14 @@ def _forward_answer(subject: Subject, case: Case, seconds: float) -> str:
 
 
 def _no_double(subject: Subject, event: Event, seed: int, seconds: float) -> bool:
-    """Whether forward does not answer in float64, where nobody asked for float64."""
+    """Whether forward does not answer in float64, for a report that is not in float64."""
     return bool(_forward_answer(subject, Case(event, 3, torch.float64, seed=seed), seconds))
 
 
 def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
-    """The subject with what shows in two calls to be missing: an inverse, its log-det, its graph.
+    """Return the subject with what two calls show to be missing: inverse, its log-det, its graph.
 
-    What this project's layers lack is a fault.
+    For this project's layers a missing capability is a fault.
     """
     subject = _shown(subject)
     if subject.own or "inverse" in subject.lacks:
@@ -149,7 +149,7 @@ def _offers(subject: Subject, case: Case, seconds: float) -> Subject:
 
 
 def _shown(subject: Subject) -> Subject:
-    """The subject, without what its calls have shown its adapter to be missing."""
+    """Return the subject with what calls have shown its adapter to be missing."""
     if not isinstance(subject.original, Adapted):
         return subject
     shown = missing(dict.fromkeys(subject.original.shown, False), "as its calls show")
@@ -157,7 +157,7 @@ def _shown(subject: Subject) -> Subject:
 
 
 def _graph_of_inverse(subject: Subject, case: Case, seconds: float) -> str:
-    """Why no gradient flows from x back to z, empty if one does."""
+    """Return why no gradient flows from x back to z, empty if one does."""
     wide = torch.float64 if subject.doubles else case.dtype
     trial = Trial(subject, replace(case, style="trained", dtype=wide))
     z = trial.latent.detach().clone().requires_grad_(True)
@@ -175,7 +175,7 @@ def _graph_of_inverse(subject: Subject, case: Case, seconds: float) -> str:
 
 
 def _reassigns(subject: Subject, case: Case) -> bool:
-    """Whether a call gives a parameter or buffer other memory (``.data =``)."""
+    """Whether a call gives a parameter other memory (``.data =``)."""
     trial = Trial(subject, case)
     layer = trial.layer
     places = {name: tensor.data_ptr() for name, tensor in layer.named_parameters()}
@@ -184,7 +184,7 @@ def _reassigns(subject: Subject, case: Case) -> bool:
 
 
 def _forms(subject: Subject, case: Case, seconds: float) -> Subject:
-    """The subject, its log-dets not judged where their shape is no log-det's."""
+    """Return the subject, its log-dets marked broken if their shape is not that of a log-det."""
 
     def run() -> Subject:
         trial = Trial(subject, case)
@@ -203,7 +203,7 @@ def _forms(subject: Subject, case: Case, seconds: float) -> Subject:
 
 
 def _inverse_answer(subject: Subject, case: Case, seconds: float) -> str:
-    """Why the inverse never answers, from two draws; empty if it does or there is none."""
+    """Return why the inverse never answers in two draws; empty if it does or there is none."""
     if "inverse" in subject.lacks:
         return ""
     told = ""

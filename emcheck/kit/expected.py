@@ -1,4 +1,4 @@
-"""Failures that are expected, each with a reason."""
+"""Expected failures, each with a reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emcheck.result import Result, Verdict
 def validate_expected(
     expected: Mapping[str, str] | None, known: Collection[str] = CHECKS
 ) -> dict[str, str]:
-    """check -> reason, or ``ValueError`` for an unknown check or a missing reason."""
+    """Return check -> reason; raise ``ValueError`` for an unknown check or a missing reason."""
     found = dict(expected or {})
     validate_checks(tuple(found), known)
     for name, reason in found.items():
@@ -22,7 +22,7 @@ def validate_expected(
 
 
 def validate_checks(names: Sequence[str], known: Collection[str] = CHECKS) -> frozenset[str]:
-    """The names of checks, or ``ValueError`` for one that is none."""
+    """Return the names of checks; raise ``ValueError`` for one that is no check."""
     listed = "emcheck list" if known is CHECKS else ", ".join(known)
     for name in names:
         if name not in known:
@@ -31,7 +31,7 @@ def validate_checks(names: Sequence[str], known: Collection[str] = CHECKS) -> fr
 
 
 def mark_expected(results: Sequence[Result], expected: Mapping[str, str]) -> list[Result]:
-    """Expected FAILs become XFAIL; a check that should fail and passes everywhere, XPASS."""
+    """Turn an expected FAIL into XFAIL, and PASS into XPASS if the check passes everywhere."""
     failed = {result.check for result in results if result.verdict is Verdict.FAIL}
     return [_marked(result, expected, failed) for result in results]
 

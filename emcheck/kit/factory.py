@@ -15,7 +15,7 @@ from emcheck.guard import foreign, one_line
 
 
 def factory_of(given: object) -> Callable[[], Any] | None:
-    """``given`` as a function that returns a new layer, or None if it is a layer."""
+    """Return ``given`` as a function that returns a new layer, or None if it is a layer."""
     if isinstance(given, type):
         return functools.partial(_call_class, given)
     if isinstance(given, nn.Module) or is_of_library(given) or not callable(given):
@@ -24,7 +24,7 @@ def factory_of(given: object) -> Callable[[], Any] | None:
 
 
 class _Factory:
-    """The user's function, which may raise anything, and may work only once."""
+    """The user's function, which may raise anything and may work only once."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make, self.made = make, 0

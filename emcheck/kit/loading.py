@@ -18,7 +18,7 @@ from emcheck.specs import REGISTRY, SPECS
 
 
 def load_target(target: str) -> Any:
-    """What ``module:name`` names, imported with the working directory on the path.
+    """Return what ``module:name`` names, imported with the working directory on the path.
 
     Raises:
         ValueError: a text of another form, a module that cannot be imported, an unknown name.
@@ -34,13 +34,13 @@ def load_target(target: str) -> Any:
         raise ValueError(f"cannot import {module_name}: {told}") from error
     try:
         return operator.attrgetter(name)(found)
-    except foreign():  # a module may raise anything where it is asked for a name
+    except foreign():  # a module may raise anything when asked for a name
         told = f"expected {name} in module {module_name}, found nothing of that name"
         raise ValueError(told) from None
 
 
 def validate_name(target: str) -> None:
-    """What a command line names besides files: ``module:factory`` or a registered layer.
+    """Raise unless ``target`` is ``module:factory`` or a registered layer.
 
     Raises:
         ValueError: anything else.
@@ -51,7 +51,7 @@ def validate_name(target: str) -> None:
 
 
 def layer_of(target: str, event: Event, seed: int) -> Any:
-    """What :func:`emcheck.check_layer` takes; a registered layer has the channels of the event."""
+    """A target for :func:`emcheck.check_layer`; a registered layer has the event's channels."""
     if target not in REGISTRY:
         validate_name(target)
         return load_target(target)
@@ -64,10 +64,9 @@ def layer_of(target: str, event: Event, seed: int) -> Any:
 
 
 def source_path(target: str) -> str:
-    """Where an imported target is written: its file, or the folder of its package.
+    """Return where an imported target is written: its file, or the folder of its package.
 
-    A module of a folder without ``__init__.py`` stands for the whole folder; one that has no
-    file at all for nothing.
+    A module in a folder without ``__init__.py`` stands for the folder; one without a file gives "".
     """
     module = sys.modules[target.partition(":")[0]]
     top = sys.modules[target.partition(":")[0].partition(".")[0]]

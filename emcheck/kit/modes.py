@@ -1,4 +1,4 @@
-"""In which mode a layer is a function of its input, row by row."""
+"""The mode in which a layer is a function of its input, row by row."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Mode:
     """The mode that a layer is judged in.
 
     Args:
-        subject: in that mode.
-        loud: in the mode as given.
+        subject: the subject in that mode.
+        loud: the subject in the mode as given.
         loud_in: check -> why, for the check that judges the mode as given.
-        notes: for the report.
+        notes: lines for the report.
     """
 
     subject: Subject
@@ -36,11 +36,11 @@ class Mode:
 
 
 def find_mode(subject: Subject, case: Case, seconds: float) -> Mode:
-    """The mode in which a layer is a function of its input, row by row, if there is one.
+    """Return the mode in which a layer is a function of its input, row by row, if there is one.
 
-    A layer whose training mode couples the rows of a batch, draws random numbers, changes what
-    its outputs read, or cannot invert, is judged in evaluation mode, where that is none of
-    these; the one check that names it judges the mode as given.
+    A layer whose training mode couples the rows of a batch, draws random numbers, changes what its
+    outputs read, or cannot invert, is judged in evaluation mode if that does none of this; the one
+    check that reports it judges the mode as given.
     """
     as_given = Mode(subject, subject)
     if subject.own and not _trains(subject, case):
@@ -61,14 +61,14 @@ def find_mode(subject: Subject, case: Case, seconds: float) -> Mode:
 
 
 def _trains(subject: Subject, case: Case) -> bool:
-    """Whether a layer is built in training mode with anything that knows modes."""
+    """Whether a layer is built in training mode."""
     return subject.build(case).training
 
 
 def _trouble(subject: Subject, case: Case, seconds: float) -> tuple[str, str]:
-    """The check that names what is wrong with a mode, and what is; empty if nothing is.
+    """Return the check that reports what is wrong with a mode, and what is; empty if nothing is.
 
-    A mode in which the inverse alone refuses has no check that fails for it.
+    If only the inverse refuses, no check reports it.
     """
     wide = replace(case, dtype=torch.float64 if subject.doubles else case.dtype)
     steps = (
@@ -85,7 +85,7 @@ def _trouble(subject: Subject, case: Case, seconds: float) -> tuple[str, str]:
 
 
 def _random(subject: Subject, case: Case) -> str:
-    """Whether a call draws random numbers: equal copies differ by torch's global seed."""
+    """Say that a call draws random numbers, if equal copies differ by torch's global seed."""
     trial, values = Trial(subject, case), []
     for seed in (1, 2):
         with torch.random.fork_rng(devices=[]):
@@ -95,7 +95,7 @@ def _random(subject: Subject, case: Case) -> str:
 
 
 def _moving(subject: Subject, case: Case) -> str:
-    """Whether a call changes the state so that the same call gives something else."""
+    """Say that a call changes the state, if the same call then gives something else."""
     trial = Trial(subject, case)
     layer = trial.new_layer()
     before = {
@@ -115,7 +115,7 @@ def _moving(subject: Subject, case: Case) -> str:
 
 
 def _refuses(subject: Subject, case: Case, seconds: float) -> str:
-    """Why the inverse raises, empty if it does not; one that is not implemented does not count."""
+    """Return why the inverse raises, empty if it does not or is not implemented."""
     if "inverse" in subject.lacks:
         return ""
     answer = answer_of_inverse(subject, case, seconds)
@@ -125,13 +125,13 @@ def _refuses(subject: Subject, case: Case, seconds: float) -> str:
 
 
 def coupled(subject: Subject, case: Case) -> str:
-    """How rows depend on each other, empty if they do not."""
+    """Return how rows depend on each other, empty if they do not."""
     trial = Trial(subject, case)
     x = trial.x
     z, again = (call(trial.new_layer(), v)[0] for v in (x, x.clone()))
     size = z[z.isfinite()].abs().max() if bool(z.isfinite().any()) else z.new_ones(())
     if not bool((again - z)[z.isfinite()].abs().max() <= COUPLED * size):
-        return ""  # random inside: that is another clause
+        return ""  # random inside: another check reports that
     others = trial.sample(70)
     for kept in (0, len(x) - 1):
         mixed = others.clone()

@@ -18,7 +18,7 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def known_dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dtype, ...]:
-    """Those that the layer can hold: some keep constants of the dtype that they were made in."""
+    """Return the dtypes that the layer can hold: some keep constants of a fixed dtype."""
     known = [dtype for dtype in dtypes if dtype in DTYPES]
     if not known or len(known) != len(tuple(dtypes)):
         raise ValueError(f"expected dtypes among {[str(d) for d in DTYPES]}, got {list(dtypes)}")
@@ -29,7 +29,7 @@ def known_dtypes(layer: object, dtypes: Sequence[torch.dtype]) -> tuple[torch.dt
 
 
 def present_device(device: str) -> str:
-    """A kind of device that torch can use here."""
+    """Return ``device`` if torch can use it here, else raise ``ValueError``."""
     present = present_devices()
     if device not in present:
         raise ValueError(f"expected a device that is here ({', '.join(present)}), got {device!r}")
@@ -37,7 +37,7 @@ def present_device(device: str) -> str:
 
 
 def validate_numbers(seed: object, examples: object, **limits: object) -> None:
-    """Numbers that a user gives."""
+    """Raise ``ValueError`` unless seed, examples and limits are numbers in their range."""
     for name, value, least in (("seed", seed, -math.inf), ("examples", examples, 1)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             wanted = "a whole number" if name == "seed" else "1 or more"
@@ -49,7 +49,7 @@ def validate_numbers(seed: object, examples: object, **limits: object) -> None:
 
 @contextmanager
 def built_in_time(seconds: float) -> Iterator[None]:
-    """Limit what builds and copies a layer.
+    """Limit the time for building and copying a layer.
 
     Raises:
         ValueError: it takes longer.
@@ -64,7 +64,7 @@ def built_in_time(seconds: float) -> Iterator[None]:
 
 
 def tolerance_of(given: Tolerance | None) -> Tolerance | None:
-    """What an inverse declares, its function called with the layer that the user knows."""
+    """Return the declared tolerance; a function is called with the layer without its adapter."""
     if given is None:
         return None
     if not callable(given):

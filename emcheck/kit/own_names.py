@@ -1,4 +1,4 @@
-"""Parameters by the names that their author knows, without those of an adapter around them."""
+"""Parameters by the names that their author knows, without the prefix of an adapter."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from emcheck.result import Explanation, Result
 
 
 def adapter_prefix(layer: nn.Module) -> str:
-    """What an adapter puts before each name of the module that it holds: ``layer.`` or nothing."""
+    """Return what an adapter puts before each name of its module: ``layer.`` or nothing."""
     inner = unadapted(layer)
     name = next(name for name, module in layer.named_modules() if module is inner)
     return f"{name}." if name else ""
 
 
 def result_by_own_names(result: Result, prefix: str) -> Result:
-    """The same, its detail without the prefix."""
+    """Return the result with the prefix removed from its detail."""
     return replace(result, detail=_without(result.detail, prefix)) if prefix else result
 
 
 def explanation_by_own_names(explanation: Explanation, prefix: str) -> Explanation:
-    """The same, its text and evidence without the prefix."""
+    """Return the explanation with the prefix removed from its text and evidence."""
     if not prefix:
         return explanation
     text, evidence = (_without(v, prefix) for v in (explanation.text, explanation.evidence))
@@ -32,5 +32,5 @@ def explanation_by_own_names(explanation: Explanation, prefix: str) -> Explanati
 
 
 def _without(text: str, prefix: str) -> str:
-    """A text, its names that begin with the prefix shortened by it, once each."""
+    """Return a text without the prefix before the names that begin with it, removed once each."""
     return re.sub(rf"(?<![\w.]){re.escape(prefix)}(?=\w)", "", text)

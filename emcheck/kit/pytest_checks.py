@@ -1,4 +1,4 @@
-"""Checks as pytest tests, in the manner of scikit-learn's ``parametrize_with_checks``."""
+"""Checks as pytest tests, like scikit-learn's ``parametrize_with_checks``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Target = tuple[Any, Sequence[int]] | tuple[Any, Sequence[int], dict[str, Any]]
 
 
 class LayerCheck:
-    """One check, called in a test with the layer that it is to judge: ``check(layer)``.
+    """One check that a test calls with the layer to judge: ``check(layer)``.
 
     Args:
-        checker: of the target.
-        check: one that applies to it.
-        target: what ``checker`` was built from; another layer is checked on its own.
+        checker: the checker of the target.
+        check: a check that applies to it.
+        target: what ``checker`` was built from; another layer gets a checker of its own.
         options: those of ``check_layer`` for such a layer.
 
     Raises:
         AssertionError: the check failed, or never passed where it must.
-        ValueError: another layer that is none, or that refuses the event.
+        ValueError: ``layer`` is no layer, or refuses the event.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ def parametrize_with_checks(targets: Iterable[Target], **options: Any) -> pytest
     """Parametrise a test ``(layer, check)`` over every check that applies to every target.
 
     ``check(layer)`` judges the layer that it is given: the target, or what the test made of it.
-    It does so in the process of the test, which ends where a layer kills it; the options
+    It does so in the process of the test, which a crash of the layer ends; the option
     ``--emcheck-target`` of pytest and the command ``emcheck check`` use another process.
 
     Args:
@@ -75,7 +75,7 @@ def parametrize_with_checks(targets: Iterable[Target], **options: Any) -> pytest
             ``expected_failures={"empty_batch": "the reason"}``.
 
     Raises:
-        ValueError: no target, or what ``check_layer`` refuses.
+        ValueError: there is no target, or ``check_layer`` refuses one.
 
     Example:
         >>> from emcheck.layers import Conv1x1
@@ -125,6 +125,6 @@ def judge(checker: AnyChecker[Any], check: Check) -> list[Result]:
 
 
 def _without_counts(report: Report) -> str:
-    """The report without its second line, which counts the results of one check."""
+    """Return the report without its second line, which counts the results of one check."""
     first, _, *rest = str(report).splitlines()
     return "\n".join([first, *rest])

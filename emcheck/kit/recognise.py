@@ -1,4 +1,4 @@
-"""By which convention somebody's module is called: read from signatures, then tried."""
+"""The convention by which a module is called: read from signatures, then tried."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emcheck.kit.trial_calls import Answer, answer_of
 
 
 def recognise(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tuple[str, ...]]:
-    """The subject under the calls that its module offers, and notes that say which.
+    """Return the subject under the calls that its module offers, and notes that name them.
 
     Raises:
         ValueError: as :func:`_by_calls` does.
@@ -37,13 +37,14 @@ def recognise(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tu
 
 
 def _by_calls(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tuple[str, ...]]:
-    """The subject under the calls that its module offers, and a note that says which.
+    """Return the subject under the calls that its module offers, and a note that names them.
 
-    A module with ``forward(x) -> (z, logdet)`` and ``inverse(z)`` stays as it is; so does one
-    that answers nothing, which discovery names.
+    A module with ``forward(x) -> (z, logdet)`` and ``inverse(z)`` stays as it is; so does one that
+    answers nothing, which discovery reports.
 
     Raises:
-        ValueError: two conventions that both answer, differently; or none that does.
+        ValueError: a context that the module does not take; two conventions that answer
+            differently; or none that answers.
     """
     module = subject.original
     if isinstance(module, Adapted) and subject.tail != module.context_size:
@@ -75,7 +76,7 @@ def _by_calls(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tu
 
 
 def _as_taken(subject: Subject, taken: Taken) -> tuple[Subject, tuple[str, ...]]:
-    """The subject whose layers are called so, and a note that says it."""
+    """Return the subject with layers called as ``taken`` says, and a note about it."""
     build = subject.build
 
     def built(case: Case) -> nn.Module:
@@ -99,7 +100,7 @@ def is_contract(convention: Convention) -> bool:
 
 
 def _native(subject: Subject, case: Case, convention: Convention, seconds: float) -> Answer | None:
-    """What a module of the contract needs besides; None where it is taken as it is."""
+    """Return the answer of a module of the contract that needs more than that; else None."""
     answer = _tried(subject, case, Taken(convention), seconds)[0]
     if answer is None:
         return None
@@ -110,7 +111,7 @@ def _native(subject: Subject, case: Case, convention: Convention, seconds: float
 
 
 def _chosen(subject: Subject, case: Case, usable: Sequence[Convention], seconds: float) -> Answer:
-    """The one convention that answers in both directions.
+    """Return the one convention that answers, in both directions if there is one.
 
     Raises:
         ValueError: none does, or two do so differently.
@@ -149,7 +150,7 @@ def _chosen(subject: Subject, case: Case, usable: Sequence[Convention], seconds:
 
 
 def _tried(subject: Subject, case: Case, taken: Taken, seconds: float) -> tuple[Answer | None, str]:
-    """The answers of both calls at parameters moved as training moves them, else as built."""
+    """Return the answers of both calls at trained-like parameters, else at initial ones."""
     why = ""
     for style in ("trained", "initial"):
         trial = Trial(subject, replace(case, style=style))
@@ -161,7 +162,7 @@ def _tried(subject: Subject, case: Case, taken: Taken, seconds: float) -> tuple[
 
 
 def _no_way(module: nn.Module, offered: Sequence[Convention]) -> str:
-    """One line for a module that cannot be called without something that nobody knows."""
+    """Return one line for a module whose calls need an argument that is unknown."""
     name = type(module).__name__
     contexts = [one for one in offered if one.needs_context and not one.missing]
     if contexts:
@@ -175,7 +176,7 @@ def _no_way(module: nn.Module, offered: Sequence[Convention]) -> str:
 
 
 def _no_context(module: nn.Module, offered: Sequence[Convention]) -> str:
-    """One line for a context that no call takes."""
+    """Return one line for a context that no call takes."""
     calls = offered[0].written() if offered else "no call at all"
     return (
         f"expected a layer whose calls take a context (an argument such as `context` or `cond`), "
@@ -184,7 +185,7 @@ def _no_context(module: nn.Module, offered: Sequence[Convention]) -> str:
 
 
 def _lambdas(offered: Sequence[Convention]) -> str:
-    """``emcheck.adapt`` with two functions, ready to paste and to complete."""
+    """Return ``emcheck.adapt`` with two functions, ready to paste and to complete."""
     best = offered[0] if offered else None
 
     def call(direction: str, letter: str) -> str:

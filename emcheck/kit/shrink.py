@@ -11,14 +11,14 @@ from emcheck.checks import Case, Check, Subject, run_check
 from emcheck.contract import Event
 from emcheck.result import Ending, Result, Verdict
 
-#: Examples that one failure may cost to shrink: counted, so that a slow machine says the same.
+#: Most examples to shrink one failure: a count, so that a slow machine gives the same result.
 _TRIES = 12
 
 
 def shrink(
     check: Check, subject: Subject, case: Case, result: Result, sizes: Sequence[Event], limit: float
 ) -> tuple[Case, Result]:
-    """A simpler case that the check still fails on in the same way, and its result.
+    """Return a simpler case on which the check still fails in the same way, and its result.
 
     Tried in turn until nothing simpler fails: one sample, smaller sizes, trained-like
     parameters, a small seed. What raised must raise the same exception, and what gave a wrong
@@ -26,7 +26,7 @@ def shrink(
 
     Args:
         check: the check that failed.
-        subject: what it failed on.
+        subject: the layer that it failed on.
         case: the case as the check used it.
         result: the FAIL.
         sizes: events that the layer is known to accept, besides halves and single rows.
@@ -49,7 +49,7 @@ def shrink(
 
 
 def _kind(result: Result) -> str:
-    """What went wrong, without its numbers."""
+    """Return what went wrong, without its numbers."""
     if result.ending is Ending.RAISED:
         return re.sub(r"[\d., ()\[\]x]+", " ", result.detail)
     return result.rule
@@ -68,12 +68,12 @@ def _simpler(case: Case, subject: Subject, sizes: Sequence[Event]) -> Iterator[C
 
 
 def _smaller_events(event: Event, subject: Subject, sizes: Sequence[Event]) -> Iterator[Event]:
-    """Accepted sizes with fewer entries, then each side halved or single, smallest first."""
+    """Yield accepted sizes with fewer entries, then each side halved or single, smallest first."""
     if "other_sizes" in subject.lacks or subject.draw is not None:
         return
     C, *space = event
     found = set()
-    # What a layer of unknown make does at a size that it was not built for is no finding.
+    # What a layer without a spec does at a size that it was not built for is no finding.
     for axis, size in enumerate(space if subject.spec is not None or sizes else ()):
         for less in {1, size // 2, size - 1}:
             if 1 <= less < size:

@@ -1,4 +1,4 @@
-"""At which sizes a layer answers besides the one that was given."""
+"""The sizes at which a layer answers, besides the given one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from emcheck.checks.trial import Trial
 from emcheck.contract import Event
 from emcheck.kit.attempts import attempt
 
-#: Dimensions up to which every check runs at the given size; above, at a smaller one.
+#: Every check runs at the given size up to this many dimensions; above, at a smaller size.
 SMALL = 320
 
 
 def _answers(subject: Subject, case: Case, seconds: float) -> str:
-    """Why the layer does not take the case's event, empty if it does, there and back."""
+    """Return why the layer does not take the case's event in both directions, empty if it does."""
 
     def run() -> None:
         trial = Trial(subject, case)
@@ -38,7 +38,7 @@ _LOST = re.compile(r"LostEntries")
 
 
 def smaller(subject: Subject, case: Case, seconds: float) -> tuple[Event, tuple[str, ...]]:
-    """The largest event of at most ``SMALL`` dimensions that halving leads to, if accepted."""
+    """Return the largest event of up to ``SMALL`` numbers by halving, if accepted, and a note."""
     event = case.event
     n = math.prod(event)
     if n <= SMALL or len(event) == 1:
@@ -62,7 +62,7 @@ def smaller(subject: Subject, case: Case, seconds: float) -> tuple[Event, tuple[
 def neighbours(
     subject: Subject, case: Case, seconds: float
 ) -> tuple[tuple[Event, ...], tuple[Event, ...], tuple[tuple[Event, str], ...]]:
-    """Sizes that the layer accepts, those at which it loses numbers, and those it refuses."""
+    """Return sizes that the layer accepts, those at which it loses numbers, those it refuses."""
     if subject.any_size or "other_sizes" in subject.lacks or math.prod(case.event) > SMALL:
         return (), (), ()
     accepted: list[Event] = []
@@ -78,8 +78,8 @@ def neighbours(
         else:
             refused.append((event, told))
     if subject.spec is None and (refused or len(case.event) < 3):
-        # It is built for some sizes: what else it takes, by broadcasting, by a number that is
-        # written out, or by folding rows together, is an accident that nobody asked for.
+        # It is built for some sizes; others it takes by accident: by broadcasting, by a hard-coded
+        # number, or by folding rows together.
         accepted = []
     cut = [event for event in cut if _contains(event, case.event)]
     return tuple(accepted), tuple(cut), tuple(refused)
@@ -90,11 +90,11 @@ def _contains(event: Event, other: Event) -> bool:
 
 
 class LostEntries(ValueError):
-    """Forward took a size without a word and returned another count of numbers."""
+    """Forward accepted a size silently and returned fewer numbers."""
 
 
 def _near(event: Event) -> Iterator[Event]:
-    """Sizes near an event: longer, odd or even, not square, a single entry."""
+    """Yield sizes near an event: longer, odd or even, not square, a single entry."""
     C, *space = event
     if not space:
         return

@@ -16,16 +16,16 @@ from emcheck.guard.surroundings import settings_kept
 
 
 def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tuple[str, ...]]:
-    """The subject, started where its first training batch sets it, and a note that says so.
+    """Return the subject, started if its first training batch sets it, and a note about it.
 
-    A first training-mode batch changes parameters or buffers and a second one changes none:
+    If a first training-mode batch changes parameters or buffers and a second one changes none,
     that is a start, however it is written. The subject then builds layers that have had their
     first batch, eight samples of data, and remembers how to build one that has not.
 
     Args:
-        subject: as given.
+        subject: the subject as given.
         case: the event, and the seed of the data.
-        seconds: limit for the calls.
+        seconds: time limit for the calls.
     """
     if subject.own:
         return subject, ()
@@ -52,10 +52,10 @@ def started(subject: Subject, case: Case, seconds: float) -> tuple[Subject, tupl
 
 
 def _set_by_first_batch(subject: Subject, case: Case) -> list[str]:
-    """What the first training batch sets and the second does not; else empty.
+    """Return what the first training batch sets and the second does not change; else nothing.
 
-    A buffer that comes out the same for other data is no start, but room to work in; a
-    parameter that was not there before is one.
+    A buffer that is the same for other data is scratch memory and no start; a parameter that did
+    not exist before is one.
     """
     layer = subject.build(case)
     data = first_batch(subject, case, layer)
@@ -74,7 +74,7 @@ def _set_by_first_batch(subject: Subject, case: Case) -> list[str]:
 
 
 def first_batch(subject: Subject, case: Case, layer: nn.Module) -> Tensor:
-    """Eight samples of data in the dtype that the layer was built in."""
+    """Draw eight samples of data in the dtype that the layer was built in."""
     floating = [p for p in layer.parameters() if not is_lazy(p) and p.is_floating_point()]
     like = floating[0] if floating else torch.zeros(())
     generator = Case(case.event, seed=case.seed).generator(60)
@@ -85,7 +85,7 @@ def first_batch(subject: Subject, case: Case, layer: nn.Module) -> Tensor:
 
 
 def _train_once(layer: nn.Module, data: Tensor) -> None:
-    """One call of forward in training mode without gradients; all modes are put back."""
+    """Call forward once in training mode without gradients, then restore all modes."""
     modes = [(module, module.training) for module in layer.modules()]
     try:
         with torch.no_grad():
@@ -96,7 +96,7 @@ def _train_once(layer: nn.Module, data: Tensor) -> None:
 
 
 def _state(layer: nn.Module) -> dict[str, Tensor]:
-    """Floating-point tensors that have values; a count of calls is no start."""
+    """Return the floating-point tensors that have values; a count of calls is no start."""
     tensors = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
     known = {n: v for n, v in tensors.items() if not is_lazy(v) and v.is_floating_point()}
     return {name: value.detach().clone() for name, value in known.items()}

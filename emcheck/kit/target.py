@@ -1,4 +1,4 @@
-"""What is given to the kit, as a subject that the checks understand."""
+"""Turns what a user gives into a subject that the checks understand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from emcheck.specs.core import Trait, options_of, spec_of
 #: ``reference(layer, x)`` or ``reference(x)``: the latent of ``x (B, *event)`` in float64.
 Reference = Callable[..., Any]
 
-#: Numbers in one sample: a batch of two is 4 GB in float64.
+#: Most numbers in one sample: a batch of two is 4 GB in float64.
 MOST_NUMBERS = 2**28
 
 #: ``sample(batch, generator)``: data ``(batch, *event)`` in the domain of a layer.
@@ -52,11 +52,11 @@ def make_subject(
     context: ContextLike | None = None,
     tolerance: Tolerance | None = None,
 ) -> Subject:
-    """A subject for a layer, or for a function that returns a new one.
+    """Return a subject for a layer, or for a function that returns a new one.
 
     Raises:
-        ValueError: something that is neither, a shape that is none, a layer that cannot be
-            copied, an unknown capability.
+        ValueError: ``given`` is neither, ``shape`` is no shape, the layer cannot be copied, or a
+            capability is unknown.
     """
     event = validate_shape(shape)
     declared = dict(capabilities or {})
@@ -68,7 +68,7 @@ def make_subject(
     with settings_kept():
         layer = _adapted(fresh() if fresh else given, declared, condition)
     if isinstance(layer, Adapted) and layer.immutable:
-        fresh = None  # what its calls are compiled to serves every copy
+        fresh = None  # its compiled calls serve every copy
     if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
         raise ValueError(
             f"expected a layer whose tensors hold numbers, got {type(layer).__name__} on the meta "
@@ -122,7 +122,7 @@ def _size(layer: nn.Module) -> int:
 
 
 def validate_shape(shape: Sequence[int]) -> Event:
-    """The event as a tuple, or ``ValueError``: one to four whole numbers from 1."""
+    """Return the event, one to four whole numbers from 1, as a tuple; else raise ``ValueError``."""
     ordered = isinstance(shape, Sequence) and not isinstance(shape, str | bytes | bytearray)
     event = tuple(shape) if ordered else ()
     whole = all(isinstance(size, int) and not isinstance(size, bool) for size in event)
@@ -135,7 +135,7 @@ def validate_shape(shape: Sequence[int]) -> Event:
 
 
 def _adapted(layer: object, declared: Mapping[str, bool], condition: Context | None) -> nn.Module:
-    """The layer in the form of the contract, or one whose calls take a context."""
+    """Return the layer in the form of the contract, or as a module whose calls take a context."""
     layer = layer if condition is None else conditional(layer)
     if isinstance(layer, nn.Module) and condition is not None and takes_context(layer):
         return layer
@@ -168,7 +168,7 @@ def has_inverse(layer: nn.Module) -> bool:
 def _copied(layer: nn.Module) -> nn.Module:
     try:
         return copy_layer(layer)
-    except foreign() as error:  # what a layer keeps may refuse in many ways
+    except foreign() as error:  # what a layer holds may refuse in many ways
         told = one_line(error)
         name = type(layer).__name__
         raise ValueError(
@@ -180,7 +180,7 @@ def _copied(layer: nn.Module) -> nn.Module:
 def _draw(
     sample: Sample | None, layer: nn.Module, event: Event, condition: Context | None
 ) -> Draw | None:
-    """Data in the domain: the user's, or what the adapter knows; other sizes are refused.
+    """Return a draw of data in the domain, by the user or the adapter, which refuses other sizes.
 
     With a condition each sample is flat, and ends with a context of its own.
     """
@@ -219,7 +219,7 @@ def _data(sample: Sample | None, layer: nn.Module, event: Event) -> Draw | None:
 
 
 def _definition(reference: Reference) -> Callable[[nn.Module, Event], Definition]:
-    """The user's reference, at the present parameters of a layer."""
+    """Return the user's reference as a definition at the present parameters of a layer."""
     try:
         needed = [
             p

@@ -27,7 +27,7 @@ from emcheck.oracle import explicit_jacobian
 
 @dataclass(frozen=True)
 class Answer:
-    """What the trial calls of one convention gave."""
+    """What the trial calls of one convention returned."""
 
     taken: Taken
     z: Tensor
@@ -41,7 +41,7 @@ class Answer:
         return all(a.shape == b.shape and _close(a, b) for a, b in pairs)
 
     def returns(self, x: Tensor) -> bool:
-        """Whether the way back leads to where it began."""
+        """Whether the inverse returns to ``x``."""
         return self.back is not None and self.back.shape == x.shape and _close(self.back, x)
 
 
@@ -71,7 +71,7 @@ def answer_of(trial: Trial, taken: Taken) -> Answer:
 
 
 def _forward(trial: Trial, taken: Taken) -> tuple[Taken, Tensor]:
-    """What forward returns, and in which form its log-det comes."""
+    """Return the form in which forward gives its log-det, and its ``z``."""
     module = trial.new_layer()
     before = set(vars(module))
     layer = Conventional(module, taken)
@@ -101,7 +101,7 @@ def _forward(trial: Trial, taken: Taken) -> tuple[Taken, Tensor]:
 def _carries(layer: Conventional, x: Tensor, logdet: Any, context: Tensor | None) -> bool:
     """Whether the argument named like a log-det is one: 0 for it changes nothing.
 
-    Where it may be left out, the answer without it tells; ``logdet_scale=1.0`` is none.
+    If it may be left out, the answer without it decides; ``logdet_scale=1.0`` is none.
     """
     way = replace(layer.taken.convention.forward, carried="")
     try:
@@ -117,7 +117,7 @@ def _carries(layer: Conventional, x: Tensor, logdet: Any, context: Tensor | None
 
 
 def _stored(module: nn.Module, before: set[str], x: Tensor, z: Tensor) -> str:
-    """The attribute that a call has set, or the method, that has the log-det."""
+    """Return the attribute that a call has set, or the method, that has the log-det, if any."""
     for name in filter(is_logdet, dir(module)):
         held = getattr(module, name, None)
         fresh = name not in before or callable(held)
@@ -131,9 +131,9 @@ def _stored(module: nn.Module, before: set[str], x: Tensor, z: Tensor) -> str:
 
 
 def _signs(trial: Trial, taken: Taken) -> tuple[float, float]:
-    """Whether the log-det is added to what is handed in, or subtracted, in each direction.
+    """Return, for each direction, 1 if the log-det is added to the argument, -1 if subtracted.
 
-    The name decides; a log-density to which it is added is known by the Jacobian: that is nearer.
+    The name of the argument decides; for a log-density, the sign that is nearer to the Jacobian.
     """
     there, back = taken.convention.forward, taken.convention.inverse or taken.convention.forward
     if not is_density(there.carried) and not is_density(back.carried):
@@ -144,9 +144,9 @@ def _signs(trial: Trial, taken: Taken) -> tuple[float, float]:
 
 
 def _distance(trial: Trial, taken: Taken, sign: float) -> float:
-    """How far ``sign`` times the log-det that comes out is from that of the Jacobian, at most.
+    """Return how far ``sign`` times the returned log-det is from the Jacobian's, at most.
 
-    Relative to that log-det, or to 1; infinite where there is none.
+    It is relative to 1 plus the size of that log-det, and infinite if there is none.
     """
     if trial.x[0].numel() > MOST_EXPLICIT:
         return math.inf

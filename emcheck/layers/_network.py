@@ -12,7 +12,7 @@ _SIZES = (3, 1, 3)
 
 
 class CouplingNetwork(nn.Module):
-    """3x3, 1x1, 3x3 convolutions with ReLU between; the last one starts at zero."""
+    """3x3, 1x1, 3x3 convolutions with ReLU between them; the last one starts at zero."""
 
     def __init__(
         self, channels: int, out: int, width: int, generator: torch.Generator | None

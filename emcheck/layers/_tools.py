@@ -9,41 +9,41 @@ from emcheck.solve.choose import runs_compiled
 
 
 def random_orthogonal(n: int, generator: torch.Generator | None) -> Tensor:
-    """A Haar-distributed orthogonal ``(n, n)`` matrix: QR of Gaussians with ``diag(R) > 0``.
+    """Return a Haar-distributed orthogonal ``(n, n)``: QR of Gaussians with ``diag(R) > 0``.
 
-    Reference: Mezzadri, How to generate random matrices from the classical compact groups,
-    2007, arXiv math-ph/0609050.
+    Reference: Mezzadri, How to generate random matrices from the classical compact groups, 2007,
+    arXiv math-ph/0609050.
     """
     gaussian = torch.randn(n, n, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     sign = torch.where(torch.diagonal(r) < 0, -1.0, 1.0).to(q)
-    return (q * sign).to(torch.get_default_dtype()).contiguous()  # LAPACK's is by columns
+    return (q * sign).to(torch.get_default_dtype()).contiguous()  # LAPACK returns it by columns
 
 
 def per_sample(value: Tensor, x: Tensor) -> Tensor:
-    """A scalar log-det as ``(B,)``, one entry for each sample of ``x (B, ...)``."""
+    """Return a scalar log-det as ``(B,)``, one entry for each sample of ``x (B, ...)``."""
     return value.expand(x.shape[0])
 
 
 def pixels_last(x: Tensor) -> Tensor:
-    """``(B, C, H, W)`` to the matrix ``(C, B*H*W)`` whose columns are the pixels."""
+    """Return ``(B, C, H, W)`` as the matrix ``(C, B*H*W)`` whose columns are the pixels."""
     return x.transpose(0, 1).flatten(1)
 
 
 def pixels_back(columns: Tensor, like: Tensor) -> Tensor:
-    """The matrix ``(C, B*H*W)`` back to ``(B, C, H, W)``, the shape of ``like``."""
+    """Return the matrix ``(C, B*H*W)`` as ``(B, C, H, W)``, the shape of ``like``."""
     B, C, H, W = like.shape
     return columns.reshape(C, B, H, W).transpose(0, 1).contiguous()
 
 
 def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:
-    """``matrix (C, C)`` applied to every pixel of ``x (B, C, H, W)``, without copies."""
-    # Not matmul, which turns x around and copies it where the matrix is a parameter.
+    """Apply ``matrix (C, C)`` to every pixel of ``x (B, C, H, W)``, without copies."""
+    # Not matmul: where the matrix is a parameter, it transposes and copies x.
     return torch.bmm(matrix.expand(x.shape[0], -1, -1), x.flatten(2)).reshape(x.shape)
 
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """``matrix^-1 right``; ``ValueError`` if a pivot is exactly zero."""
+    """Return ``matrix^-1 right``; raise ``ValueError`` if a pivot is exactly zero."""
     try:
         return torch.linalg.solve(matrix, right)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def solve(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def solve_pixels(factors: Tensor, order: list[int], z: Tensor) -> Tensor | None:
-    """``x`` with ``L U x = z[:, order]`` in every pixel; None where compiled code cannot run.
+    """Solve ``L U x = z[:, order]`` in every pixel; None where compiled code cannot run.
 
     ``factors (C, C)`` hold ``U`` and, below its diagonal, the unit triangle ``L``.
     """
@@ -63,7 +63,7 @@ def solve_pixels(factors: Tensor, order: list[int], z: Tensor) -> Tensor | None:
 
 
 def solve_by_lu(matrix: Tensor, z: Tensor) -> tuple[Tensor, Tensor] | None:
-    """``x`` with ``matrix x = z`` in every pixel, and the pivots ``(C,)`` of one LU.
+    """Solve ``matrix x = z`` in every pixel; return ``x`` and the pivots ``(C,)`` of one LU.
 
     None where compiled code cannot run, or a pivot is zero.
     """
@@ -76,7 +76,7 @@ def solve_by_lu(matrix: Tensor, z: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 def _row_order(exchanges: Tensor) -> list[int]:
-    """The rows that ``torch.linalg.lu_factor`` has put in each place, from its exchanges."""
+    """Return which row ``torch.linalg.lu_factor`` put in each place, from its exchanges."""
     order = list(range(len(exchanges)))
     for place, other in enumerate(exchanges.tolist()):
         order[place], order[other - 1] = order[other - 1], order[place]
@@ -91,7 +91,7 @@ _COLUMNS_ON_A_GPU = 2**17
 def triangular_solve(
     matrix: Tensor, right: Tensor, *, upper: bool, columns: int | None = None
 ) -> Tensor:
-    """``matrix^-1 right`` by substitution, ``(C, C)`` and ``(C, m)``, so many columns at once."""
+    """Substitute for ``matrix^-1 right``, ``(C, C)`` and ``(C, m)``, ``columns`` at a time."""
     if columns is None and right.device.type == "cuda":
         columns = _COLUMNS_ON_A_GPU
     if columns is None or right.shape[1] <= columns:

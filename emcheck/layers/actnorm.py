@@ -12,7 +12,7 @@ from emcheck.layers._tools import per_sample
 class ActNorm2d(InvertibleLayer):
     """Per-channel scale and bias: ``z[c] = s_c x[c] + b_c``.
 
-    The identity until :meth:`initialize` sets it from data; no call does so by itself.
+    It is the identity until :meth:`initialize` sets it from data; no other call does so.
 
     Log-det: ``H W sum_c log|s_c|``.
 
@@ -23,6 +23,7 @@ class ActNorm2d(InvertibleLayer):
 
     Args:
         channels: ``C``, at least 1.
+        generator: not used; every layer takes it.
 
     Raises:
         ValueError: input that is not ``(B, C, H, W)`` in the dtype of the parameters;

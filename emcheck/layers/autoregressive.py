@@ -25,13 +25,14 @@ from emcheck.solve import (
 class AutoregressiveConv2d(InvertibleLayer):
     """Masked convolution ``z[o,i,j] = sum w[o,c,a,b] x[c, i+(a-r)D, j+(b-r)D]``, zero padding.
 
-    Live taps lie before the centre: in the upper-left quadrant (``mask="square"``) or in
-    raster order (``mask="raster"``); the centre tap is lower-triangular over channels.
+    The live taps, those not masked, lie before the centre: in the upper-left quadrant
+    (``mask="square"``) or in raster order (``mask="raster"``); the centre tap is
+    lower-triangular over channels.
     ``reverse`` flips the mask on both space axes and both channel axes.
 
     Log-det: ``H W sum_c log|w[c,c,r,r]|``.
 
-    Cost: forward ``B H W C^2`` times live taps; inverse the same, by substitution in
+    Cost: forward ``B H W C^2`` times the live taps; inverse the same, by substitution in
     ``H + W - 1`` (square) or ``W + (r+1)(H-1)`` (raster) sequential steps; log-det ``C``.
 
     Reference: Hoogeboom, van den Berg, Welling, Emerging Convolutions for Generative
@@ -41,7 +42,7 @@ class AutoregressiveConv2d(InvertibleLayer):
         channels: ``C``, at least 1.
         kernel_size: odd ``k``, ``r = (k-1)/2``.
         mask: ``"square"`` or ``"raster"``.
-        reverse: triangular the other way round.
+        reverse: whether the Jacobian is triangular the other way round.
         dilation: ``D``, at least 1.
         generator: random numbers of the initial value (centre ``I + 0.02 N``, other taps
             ``0.02 N``); torch's default if None.
@@ -85,7 +86,7 @@ class AutoregressiveConv2d(InvertibleLayer):
 
     @property
     def link(self) -> Link:
-        """This convolution in a chain."""
+        """This convolution as a link of a chain of masked convolutions."""
         return Link(self.mask, self.reverse, self.dilation)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The emerging convolution of the paper: a reversed and an ordinary square conv in a row."""
+"""The emerging convolution of the paper: a reversed, then an ordinary square convolution."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from emcheck.solve import convolve_masked, invert_masked
 
 
 class EmergingConv2d(InvertibleLayer):
-    """Two square-masked convolutions ``z = w2 * (w1 * x) + b``, ``w1`` reversed and first.
+    """Two square-masked convolutions ``z = w2 * (w1 * x) + b``; ``w1`` is reversed and first.
 
     Together they have exactly the receptive field of one ``k x k`` convolution and equal
-    one except on the first ``r D`` rows and columns.
+    one except on the first ``r D`` rows and columns, with ``r = (k-1)/2``.
 
-    Log-det: the sum of the two, ``H W sum_c (log|w1[c,c,r,r]| + log|w2[c,c,r,r]|)``.
+    Log-det: the sum of both, ``H W sum_c (log|w1[c,c,r,r]| + log|w2[c,c,r,r]|)``.
 
     Cost: forward and inverse ``2 B H W C^2 (r+1)^2``; log-det ``C``.
 

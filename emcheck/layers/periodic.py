@@ -20,9 +20,9 @@ from emcheck.layers._tools import (
 )
 from emcheck.solve.frequencies import slogdet_frequencies, solve_frequencies
 
-#: The largest kernel that is convolved in space, and whose spectrum is a product with the waves
-#: of its taps. Measured at 12x16x16 to 48x4x4 and 12x32x32, batch 32: in space k = 3 takes 0.3
-#: to 0.8 of the time of the transforms, k = 5 from 0.8 to 1.8.
+#: The largest kernel that is convolved in space and whose spectrum is a product with the waves of
+#: its taps. Measured at 12x16x16 to 48x4x4 and 12x32x32, batch 32: in space k = 3 takes 0.3 to 0.8
+#: of the time of the transforms, k = 5 takes 0.8 to 1.8.
 SMALL = 3
 
 
@@ -74,14 +74,14 @@ class PeriodicConv2d(InvertibleLayer):
         self.weight = nn.Parameter(weight)  # (C, C, k, k)
 
     def _spectrum(self, H: int, W: int) -> Tensor:
-        """``W^_uv`` on the half spectrum, ``(C, C, H * (W // 2 + 1))``."""
+        """Return ``W^_uv`` on the half spectrum, ``(C, C, H * (W // 2 + 1))``."""
         k = self.kernel_size
         if k <= SMALL:
             waves = _waves if torch.compiler.is_compiling() else _kept_waves
             parts = self.weight.flatten(2) @ waves(k, H, W, self.weight.dtype, self.weight.device)
             return torch.complex(*parts.chunk(2, -1))
         image = _wrapped(_wrapped(self.weight, 2, H), 3, W).roll((-(k // 2), -(k // 2)), (2, 3))
-        return torch.fft.rfft2(image).flatten(2).conj().resolve_conj()  # a correlation's
+        return torch.fft.rfft2(image).flatten(2).conj().resolve_conj()  # it is a correlation
 
     def _in_space(self, H: int, W: int) -> bool:
         """Whether to convolve in space: small kernels are faster there, if they do not wrap."""
@@ -112,9 +112,9 @@ class PeriodicConv2d(InvertibleLayer):
 
 
 def _wrapped(kernel: Tensor, axis: int, size: int) -> Tensor:
-    """One axis of ``(C, C, k, k)`` modulo ``size``, as long as that.
+    """Wrap one axis of ``(C, C, k, k)`` modulo ``size``, to that length.
 
-    A sum over stretches of that size: ``index_add`` has no fixed order on a GPU.
+    It sums stretches of that size, because ``index_add`` has no fixed order on a GPU.
     """
     missing = -kernel.shape[axis] % size
     padded = F.pad(kernel, (0, missing) if axis == 3 else (0, 0, 0, missing))
@@ -125,7 +125,7 @@ def _wrapped(kernel: Tensor, axis: int, size: int) -> Tensor:
 def _waves(k: int, H: int, W: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``exp(2 pi i (u a_y / H + v a_x / W))``: real parts, then imaginary, ``(k k, 2 F)``.
 
-    Geometry alone: it cannot go stale.
+    They depend on sizes alone, so a cached copy cannot go stale.
     """
     offset = torch.arange(k) - k // 2
     rows = (offset[:, None] * torch.arange(H) % H).double() / H  # turns, (k, H)
@@ -139,14 +139,14 @@ _kept_waves = functools.lru_cache(maxsize=16)(torch.inference_mode(False)(_waves
 
 
 def _to_frequencies(x: Tensor) -> Tensor:
-    """``(B, C, H, W)`` to the half spectrum ``(B, C, F)``."""
+    """Transform ``(B, C, H, W)`` to the half spectrum ``(B, C, F)``."""
     # The FFT of an empty batch is an error in some builds of torch.
     padded = x if len(x) else x.new_zeros(1, *x.shape[1:])
     return torch.fft.rfft2(padded)[: len(x)].flatten(2)
 
 
 def _from_frequencies(frequencies: Tensor, like: Tensor) -> Tensor:
-    """The half spectrum ``(B, C, F)`` back to ``(B, C, H, W)``, the shape of ``like``."""
+    """Transform the half spectrum ``(B, C, F)`` back to ``(B, C, H, W)``, the shape of ``like``."""
     B, C, H, W = like.shape
     if B == 0:
         return torch.zeros_like(like)
@@ -155,7 +155,7 @@ def _from_frequencies(frequencies: Tensor, like: Tensor) -> Tensor:
 
 
 def _total(logabsdet: Tensor, x: Tensor) -> Tensor:
-    """The sum over all frequencies from those of the half spectrum ``(F,)``."""
+    """Return the sum over all frequencies, from the values on the half spectrum ``(F,)``."""
     H, W = x.shape[2:]
     twice = torch.ones(W // 2 + 1, dtype=x.dtype, device=x.device)
     twice[1 : (W + 1) // 2] = 2  # columns 1..W/2-1 (W even) or 1..(W-1)/2 (W odd) stand for two

@@ -21,6 +21,7 @@ class PermuteChannels(InvertibleLayer):
     Args:
         channels: ``C``, at least 1.
         seed: None reverses, a whole number shuffles.
+        generator: not used; ``seed`` decides.
 
     Raises:
         ValueError: input that is not ``(B, C, H, W)``.

@@ -13,9 +13,9 @@ class SplitPrior2d(InvertibleLayer):
     """``z1 = x1``, ``z2 = (x2 + t) exp(h)`` with ``(t, h)`` a 3x3 convolution of ``x1``.
 
     ``x2``, the last ``C - floor(C/2)`` channels, leaves the flow as a Gaussian with mean ``-t``
-    and standard deviation ``exp(-h)`` given ``x1``; standardised it is a latent like any other,
-    and its log-density is that of a standard normal plus this layer's log-det. The identity
-    at the start.
+    and standard deviation ``exp(-h)`` given ``x1``. Once standardised it is a latent like any
+    other, and its log-density is that of a standard normal plus this layer's log-det. The layer
+    starts as the identity.
 
     Log-det: ``sum h``.
 
@@ -27,6 +27,7 @@ class SplitPrior2d(InvertibleLayer):
 
     Args:
         channels: ``C``, at least 2.
+        generator: not used; every layer takes it.
 
     Raises:
         ValueError: fewer than 2 channels; input that is not ``(B, C, H, W)`` in the dtype of

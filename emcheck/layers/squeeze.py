@@ -23,6 +23,7 @@ class Squeeze2d(InvertibleLayer):
 
     Args:
         factor: ``f``, at least 1, must divide H and W.
+        generator: not used; every layer takes it.
 
     Raises:
         ValueError: input that is not ``(B, C, H, W)``, or sizes that ``f`` does not divide.

@@ -1,4 +1,4 @@
-"""Jacobians of functions without derivatives, by differences that know how good they are."""
+"""Jacobians of functions without derivatives, by differences that estimate their error."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ _EXPONENTS = (-3, -6, -9, -12, -16, -20)
 #: Each attempt takes its step, a half and a quarter of it, to either side.
 _STEPS = np.array([1.0, 0.5, 0.25])
 
-#: Numbers in one batch of moved inputs.
+#: Most numbers in one batch of moved inputs.
 _MOST = 2**22
 
 
 @dataclass(frozen=True)
 class Differences:
-    """A Jacobian ``(n_out, n)``, and how far it may be off relative to its largest slope."""
+    """A Jacobian ``(n_out, n)``, and its error relative to its largest singular value."""
 
     J: Array
     error: float
 
 
 def jacobian_by_differences(f: Callable[[Array], Array], x: Array) -> Differences:
-    """``dz/dx`` of ``f (B, *event) -> (B, ...)`` at one sample ``x (*event)`` in float64.
+    """Return ``dz/dx`` of ``f (B, *event) -> (B, ...)`` at one sample ``x (*event)`` in float64.
 
     Central differences at steps ``h, h/2, h/4``, extrapolated twice (error ``O(h^6)``), for six
-    widths of ``h``. What the last extrapolation changed, twice, and the rounding of the values
-    over the smallest step, is what an entry may be off by, and no less than what the next
-    narrower width changes; each column takes the width at which that is least. A step that
-    leaves the domain counts for nothing.
+    widths of ``h``. The error of an entry is twice the change by the last extrapolation, plus the
+    rounding of the values over the smallest step, and at least the change at the next narrower
+    width; each column takes the width with the least error. Steps out of the domain are ignored.
 
     Cost: 36 n evaluations.
     """
@@ -56,7 +55,7 @@ def jacobian_by_differences(f: Callable[[Array], Array], x: Array) -> Difference
 def _columns(
     f: Callable[[Array], Array], x: Array, flat: Array, places: Array, least: float
 ) -> tuple[Array, Array]:
-    """Columns ``(k, n_out)`` of the Jacobian at some places, and what they may be off by."""
+    """Return columns ``(k, n_out)`` of the Jacobian at some places, and their errors."""
     wide = 2.0 ** np.array(_EXPONENTS)[:, None] * np.maximum(np.abs(flat[places]), least)
     steps = wide[:, :, None] * _STEPS  # (widths, k, 3)
     moved = np.broadcast_to(flat, (2, *steps.shape, flat.size)).copy()
@@ -75,7 +74,7 @@ def _columns(
         unit = np.finfo(np.float64).eps / 2
         rounding = VALUE_ROUNDINGS * unit * size / gaps[:, :, -1]
         error = 2 * np.abs(best - once[:, :, 1]) + rounding
-        # The next narrower steps agree by chance neither: they show noise and curvature alike.
+        # Differences to the next narrower steps show noise and curvature alike.
         error[:-1] = np.maximum(error[:-1], np.abs(best[:-1] - best[1:]))
         error[-1] = np.maximum(error[-1], np.abs(best[-1] - best[-2]))
     worst = np.where(np.isfinite(best) & np.isfinite(error), error, np.inf).max(axis=2)

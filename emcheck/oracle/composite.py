@@ -1,4 +1,4 @@
-"""Definitions of composed layers: a chain, and a layer turned around."""
+"""Definitions of composed layers: a chain, and a layer with its directions exchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _U64 = float(np.finfo(np.float64).eps) / 2
 
 
 class ChainDefinition(Definition):
-    """``f_L(... f_1(x))``: values compose, log-dets add, errors are pushed along."""
+    """``f_L(... f_1(x))``: values compose, log-dets add, errors are propagated."""
 
     def __init__(self, parts: Sequence[Definition]) -> None:
         self.parts = tuple(parts)
@@ -38,7 +38,7 @@ class ChainDefinition(Definition):
         return v
 
     def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
-        """Each part's residual, pushed through the parts after it (first order)."""
+        """Return each part's residual, pushed through the parts after it (first order)."""
         total: Array = np.zeros((1, *self.event))
         for part in self.parts:
             y = part.value(xh)
@@ -114,7 +114,7 @@ def _inverse(J: Array) -> Array:
 
 
 class InverseDefinition(Definition):
-    """``f^-1`` for a definition ``f``: what goes forward here comes back there."""
+    """``f^-1`` for a definition ``f``: its forward is the inverse of ``f``."""
 
     def __init__(self, inner: Definition) -> None:
         self.inner = inner
@@ -122,7 +122,7 @@ class InverseDefinition(Definition):
         self.linear = inner.linear
 
     def running(self, x: Array, error: Array, arithmetic: Arithmetic) -> Running:
-        """The exact inverse of a linear map by a float64 solve and one step of refinement."""
+        """Invert a linear map exactly, by a float64 solve and two steps of refinement."""
         if not self.inner.linear:
             raise NotImplementedError("the inverse of a nonlinear definition has no closed form")
         J = np.asarray(self.inner.jacobian(np.zeros((1, *self.event))), dtype=np.float64)
@@ -146,7 +146,7 @@ class InverseDefinition(Definition):
         return np.linalg.solve(J, columns).T.reshape(v.shape)
 
     def jacobian_uncertainty(self, x: Array) -> float:
-        """``n kappa u ||J^-1||``: the dense solve behind ``tangent`` is good to that, normwise."""
+        """``n kappa u ||J^-1||``: the normwise error of the dense solve behind ``tangent``."""
         J = np.asarray(self.inner.jacobian(x), dtype=np.float64)
         return float(len(J) * _condition(J) * _U64 * np.linalg.norm(_inverse(J)))
 
@@ -154,7 +154,7 @@ class InverseDefinition(Definition):
         return self.running(x, np.zeros_like(x), Arithmetic(0.0, 0.0)).value
 
     def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
-        """The inner forward error at ``z``, pushed through the inverse (first order)."""
+        """Return the inner forward error at ``z``, pushed through the inverse (first order)."""
         error = self.inner.running(z, np.zeros_like(z), arithmetic).error
         return _push(self, xh, error)
 

@@ -1,4 +1,4 @@
-"""What a layer is supposed to compute, as the checks see it."""
+"""What a layer is supposed to compute, for the checks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Running:
 class Definition(ABC):
     """The exact map ``z = f(x)`` of a layer at its present parameters, in NumPy.
 
-    Independent of the layer's code. ``running`` carries a first-order rounding bound along
-    with the value; the four ``*_error`` methods measure a computed result against it.
+    It is independent of the layer's code. ``running`` carries a first-order rounding bound
+    along with the value; the ``*_error`` methods measure a computed result against it.
     """
 
     event: Event
@@ -34,52 +34,52 @@ class Definition(ABC):
 
     @abstractmethod
     def running(self, x: Array, error: Array, arithmetic: Arithmetic) -> Running:
-        """``f(x)``, given that the layer sees ``x`` with an uncertainty of ``error``."""
+        """Return ``f(x)``, given that the layer sees ``x`` with an uncertainty of ``error``."""
 
     @abstractmethod
     def tangent(self, x: Array, v: Array) -> Array:
-        """``J(x) v`` for one sample ``x (1, C, H, W)`` and directions ``v (K, C, H, W)``."""
+        """Return ``J(x) v`` for one sample ``x (1, C, H, W)`` and directions ``v (K, C, H, W)``."""
 
     @abstractmethod
     def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
-        """Bound on ``|f(xh) - z|``, entry by entry, for a computed inverse ``xh`` of ``z``."""
+        """Bound ``|f(xh) - z|``, entry by entry, for a computed inverse ``xh`` of ``z``."""
 
     @abstractmethod
     def backward_error(self, z: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
-        """How far ``f(xh)`` is from ``z``, for a computed inverse ``xh`` of ``z``."""
+        """Measure ``f(xh) - z`` for a computed inverse ``xh`` of ``z``."""
 
     @abstractmethod
     def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
-        """``xh - x`` for ``xh = inverse(forward(x))``."""
+        """Measure ``xh - x`` for ``xh = inverse(forward(x))``."""
 
     @abstractmethod
     def return_trip_error(self, z: Array, xh: Array, zh: Array, arithmetic: Arithmetic) -> Measure:
-        """``zh - z`` for ``xh = inverse(z)`` and ``zh = forward(xh)``."""
+        """Measure ``zh - z`` for ``xh = inverse(z)`` and ``zh = forward(xh)``."""
 
     def value(self, x: Array) -> Array:
-        """``f(x)`` in extended precision."""
+        """Return ``f(x)`` in extended precision."""
         return self.running(x, np.zeros_like(x), Arithmetic(0.0, 0.0)).value
 
     def logdet(self, x: Array) -> Array:
-        """``log|det J(x)|``, ``(B,)``."""
+        """Return ``log|det J(x)|``, ``(B,)``."""
         return self.running(x, np.zeros_like(x), Arithmetic(0.0, 0.0)).logdet
 
     def forward_error(self, x: Array, z: Array, arithmetic: Arithmetic) -> Measure:
-        """``z - f(x)`` for a computed ``z``."""
+        """Measure ``z - f(x)`` for a computed ``z``."""
         run = self.running(x, np.zeros_like(x), arithmetic)
         return compare(z, run.value, run.error, "RUN")
 
     def logdet_error(self, x: Array, logdet: Array, arithmetic: Arithmetic) -> Measure:
-        """``logdet - log|det J(x)|`` for a computed ``logdet (B,)``."""
+        """Measure ``logdet - log|det J(x)|`` for a computed ``logdet (B,)``."""
         run = self.running(x, np.zeros_like(x), arithmetic)
         return compare(logdet, run.logdet, run.logdet_error, "RUN")
 
     def jacobian_uncertainty(self, x: Array) -> float:
-        """What the entries of ``jacobian(x)`` themselves may err by; 0 where they are exact."""
+        """Bound the error of the entries of ``jacobian(x)`` itself; 0 where they are exact."""
         return 0.0
 
     def jacobian(self, x: Array) -> Array:
-        """The dense ``J(x)``, ``(n_out, n_in)``, for one sample ``x (1, C, H, W)``."""
+        """Return the dense ``J(x)``, ``(n_out, n_in)``, for one sample ``x (1, C, H, W)``."""
         n = int(np.prod(self.event))
         basis = np.eye(n, dtype=EXTENDED).reshape(n, *self.event)
         return self.tangent(x, basis).reshape(n, -1).T

@@ -20,11 +20,11 @@ Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def explicit_jacobian(f: Map, x: Tensor) -> Array:
-    """``dz/dx`` as ``(n_out, n_in)`` float64, for one sample ``x (*event)``.
+    """Return ``dz/dx`` as ``(n_out, n_in)`` float64, for one sample ``x (*event)``.
 
-    ``f`` is a layer's ``forward`` or ``inverse`` with float64 parameters; it sees a batch
-    of one. Zero where autograd sees no path from ``x``. Backward passes run side by side,
-    or one after the other where an operation does not allow that.
+    ``f`` is a layer's ``forward`` or ``inverse`` with float64 parameters; it gets a batch of one.
+    Entries are zero where autograd sees no path from ``x``. Backward passes run side by side, or
+    one after the other if an operation does not allow that.
 
     Cost: one forward and ``n_out`` backward passes.
     """
@@ -61,9 +61,9 @@ def _puller(z: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def central_difference(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, step: float) -> Tensor:
-    """``d/dt f(x + t v)`` at 0, fourth order: Richardson on central differences.
+    """Return ``d/dt f(x + t v)`` at 0, fourth order: Richardson on central differences.
 
-    Error ``O(step^4)`` of truncation plus ``O(u / step)`` of rounding.
+    The truncation error is ``O(step^4)``, the rounding error ``O(u / step)``.
     """
 
     def slope(h: float) -> Tensor:

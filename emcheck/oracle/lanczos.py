@@ -14,7 +14,7 @@ from emcheck.oracle.precision import Array
 #: Probes side by side, and Lanczos steps of each.
 PROBES, STEPS = 16, 40
 
-#: The rule is repeated with so many steps fewer: the difference shows the truncation.
+#: The rule is repeated with this many steps fewer: the difference shows the truncation.
 _FEWER = 8
 
 
@@ -35,17 +35,17 @@ class Probed:
 
 
 def probe_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator) -> Probed:
-    """``log|det J| = tr log(J^T J) / 2`` at one sample ``x (*event)`` by stochastic Lanczos.
+    """Return ``log|det J| = tr log(J^T J) / 2`` at one sample ``x (*event)`` by stochastic Lanczos.
 
-    ``f`` maps ``(B, *event)`` to ``z``, float64, row by row. Each probe is a vector of random
-    signs, started on its own copy of ``x`` in one batch: ``v^T log(A) v`` by Gauss quadrature
-    from ``STEPS`` Lanczos steps on ``A = J^T J``, orthogonalised fully.
+    ``f`` maps ``(B, *event)`` to ``z``, float64, row by row. Each probe is a vector of random signs
+    that starts on its own copy of ``x`` in one batch: ``v^T log(A) v`` by Gauss quadrature from
+    ``STEPS`` Lanczos steps on ``A = J^T J``, orthogonalised fully.
 
     Cost: ``STEPS`` forward and reverse derivatives of a batch of ``PROBES``, and
     ``STEPS^2 PROBES n`` multiplications.
 
-    Reference: Ubaru, Chen, Saad, Fast Estimation of tr(f(A)) via Stochastic Lanczos
-    Quadrature, SIAM J. Matrix Anal. Appl. 2017.
+    Reference: Ubaru, Chen, Saad, Fast Estimation of tr(f(A)) via Stochastic Lanczos Quadrature,
+    SIAM J. Matrix Anal. Appl. 2017.
     """
     n = x.numel()
     X = x.detach().double().expand(PROBES, *x.shape).contiguous()
@@ -64,7 +64,7 @@ def probe_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Ge
 
 
 def _squared(f: Callable[[Tensor], Tensor], X: Tensor, v: Tensor) -> Tensor:
-    """``J^T J v`` for each row of ``v (P, n)``."""
+    """Return ``J^T J v`` for each row of ``v (P, n)``."""
     _, pushed = torch.func.jvp(f, (X,), (v.reshape(X.shape),))  # type: ignore[misc]
     leaf = X.clone().requires_grad_(True)
     with torch.enable_grad():
@@ -74,7 +74,7 @@ def _squared(f: Callable[[Tensor], Tensor], X: Tensor, v: Tensor) -> Tensor:
 
 
 def _lanczos(operator: Callable[[Tensor], Tensor], start: Tensor) -> tuple[Array, Array]:
-    """Diagonals ``(m, P)`` and off-diagonals of the tridiagonal matrices, one for each row."""
+    """Return diagonals ``(m, P)`` and off-diagonals of a tridiagonal matrix for each row."""
     basis, alphas, betas = [start], [], []
     for _ in range(min(STEPS, start.shape[1])):
         w = operator(basis[-1])
@@ -90,7 +90,7 @@ def _lanczos(operator: Callable[[Tensor], Tensor], start: Tensor) -> tuple[Array
 
 
 def _quadrature(alpha: Array, beta: Array, n: int) -> tuple[float, float, float]:
-    """``n sum_k tau_k^2 log(theta_k) / 2`` and the extreme ``sqrt(theta_k)``.
+    """Return ``n sum_k tau_k^2 log(theta_k) / 2`` and the extreme ``sqrt(theta_k)``.
 
     The matrix is cut where an off-diagonal entry has vanished: the Krylov space is complete.
     """

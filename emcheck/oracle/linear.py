@@ -1,4 +1,4 @@
-"""Definitions of linear layers: factors, bias, and the rule their rounding errors obey."""
+"""Definitions of linear layers: factors, bias, and the rule that their rounding errors obey."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LinearDefinition(Definition):
         self.bias = bias[None, :, None, None]
 
     def apply(self, x: Array) -> Array:
-        """``A x`` without the bias."""
+        """Return ``A x`` without the bias."""
         for factor in self.factors:
             x = factor.apply(x)
         return x
@@ -88,15 +88,15 @@ class LinearDefinition(Definition):
 
     @abstractmethod
     def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
-        """Bound on the forward rounding error, entry by entry, for an exact ``x``."""
+        """Bound the forward rounding error, entry by entry, for an exact ``x``."""
 
 
 class Componentwise(LinearDefinition):
     """Sums of products and substitution: rules T1, T2 and T3.
 
-    ``m`` is the most nonzeros in a row, added over the factors; ``roundings`` counts what
-    the layer does to its parameters first (4 for an exponential). The
-    bias is added last and costs one more rounding.
+    ``m`` is the largest number of nonzeros in a row, summed over the factors, plus
+    ``roundings``, those of the parameters themselves (4 for an exponential). The bias is added
+    last and costs one more rounding.
     """
 
     def __init__(

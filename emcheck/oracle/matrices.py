@@ -35,7 +35,7 @@ def tap_is_live(a: int, b: int, o: int, c: int, k: int, mask: MaskName, reverse:
 
 
 def masked(weight: Array, mask: MaskName, reverse: bool) -> Array:
-    """A copy of ``weight (O, C, k, k)`` with every dead tap set to zero, one tap at a time."""
+    """Return a copy of ``weight (O, C, k, k)`` with every dead tap set to zero, one by one."""
     O, C, k, _ = weight.shape
     out = np.zeros_like(as_extended(weight))
     for o, c, a, b in np.ndindex(O, C, k, k):
@@ -57,11 +57,11 @@ class ConvFactor:
     circular: bool = False
 
     def nonzeros(self) -> int:
-        """Most nonzeros that a row of the matrix can have (``m`` of the bounds)."""
+        """Return the most nonzeros that a row of the matrix can have (``m`` of the bounds)."""
         return int((self.weight != 0).sum(axis=(1, 2, 3)).max())
 
     def absolute(self) -> ConvFactor:
-        """The same map with every weight replaced by its absolute value."""
+        """Return the same map with every weight replaced by its absolute value."""
         return ConvFactor(np.abs(self.weight), self.dilation, self.circular)
 
     def apply(self, x: Array) -> Array:
@@ -89,7 +89,7 @@ class ConvFactor:
         return z
 
     def matrix(self, event: Event) -> Array:
-        """The dense matrix ``M[(o,i,j),(c,i',j')]``, entry by entry from the definition."""
+        """Return the dense matrix ``M[(o,i,j),(c,i',j')]``, entry by entry from the definition."""
         C, H, W = event
         O, k, D = self.weight.shape[0], self.weight.shape[-1], self.dilation
         M = np.zeros((O, H, W, C, H, W), dtype=self.weight.dtype)
@@ -110,7 +110,7 @@ def _mix_channels(w: Array, x: Array) -> Array:
 
 
 def pointwise(matrix: Array) -> ConvFactor:
-    """The 1x1 convolution with ``matrix (O, C)``."""
+    """Return the 1x1 convolution with ``matrix (O, C)``."""
     return ConvFactor(as_extended(matrix)[:, :, None, None])
 
 
@@ -126,7 +126,7 @@ def householder(vectors: Array) -> Array:
 
 
 def squeeze_index(event: Event, factor: int) -> Array:
-    """Source index of every output entry of squeeze, flat over ``(f^2 C, H/f, W/f)``.
+    """Return the source index of every output entry of squeeze, flat over ``(f^2 C, H/f, W/f)``.
 
     Output channel ``c f^2 + a f + b`` at ``(i, j)`` takes input channel ``c`` at
     ``(i f + a, j f + b)``.
@@ -143,7 +143,7 @@ def frequency_matrices(weight: Array, height: int, width: int) -> Array:
     """``W^_uv = sum_a w_a exp(+2 pi i (u a_y / H + v a_x / W))`` for all ``(H W, O, C)``.
 
     Offsets ``a`` count from the centre tap; the phase is taken modulo one turn, so large
-    kernels lose no digits. A direct sum over taps, not an FFT.
+    kernels lose no digits. It is a direct sum over taps, not an FFT.
     """
     O, C, k, _ = weight.shape
     u, v = np.arange(height), np.arange(width)

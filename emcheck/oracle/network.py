@@ -22,7 +22,7 @@ class Network:
     biases: tuple[Array, ...]
 
     def running(self, x: Array, error: Array, arithmetic: Arithmetic) -> tuple[Array, Array]:
-        """Value and error bound: ``e <- |W| (e + g |a|) + g |b|``, ReLU keeps it.
+        """Return value and error bound: ``e <- |W| (e + g |a|) + g |b|``; ReLU does not change it.
 
         ``g = gamma_{m+1}`` for sums of ``m`` products and a bias.
         """
@@ -36,7 +36,7 @@ class Network:
         return x, error
 
     def tangent(self, x: Array, v: Array) -> Array:
-        """The derivative at one sample ``x (1, C, H, W)`` along ``v (K, C, H, W)``."""
+        """Return the derivative at one sample ``x (1, C, H, W)`` along ``v (K, C, H, W)``."""
         for l, (factor, bias) in enumerate(zip(self.factors, self.biases, strict=True)):
             if l:
                 v, x = v * (x > 0), np.maximum(x, 0)
@@ -56,14 +56,14 @@ def log_sigmoid(h: Array) -> Array:
 
 
 def gate_error(h: Array, error: Array) -> Array:
-    """Largest change of ``sigmoid(h)`` while ``h`` moves by at most ``error``; no first order."""
+    """Return the largest change of ``sigmoid(h)`` while ``h`` moves by ``error``, to all orders."""
     g = sigmoid(h)
     moved = np.maximum(sigmoid(h + error) - g, g - sigmoid(h - error))
     return np.maximum(moved, g * (1 - g) * np.minimum(error, 1))
 
 
 def log_gate_error(h: Array, error: Array) -> Array:
-    """Largest change of ``log sigmoid(h)``, which is concave: downwards."""
+    """Return the largest change of ``log sigmoid(h)``: downwards, as it is concave."""
     moved = log_sigmoid(h) - log_sigmoid(h - error)
     return np.maximum(moved, (1 - sigmoid(h)) * np.minimum(error, 1))
 
@@ -73,7 +73,7 @@ class Gate:
     """A positive function ``g(h)`` of the network's second half, with its errors.
 
     ``value_error(h, e)`` and ``log_error(h, e)`` bound the change of ``g`` and ``log g`` while
-    ``h`` moves by at most ``e``; ``roundings`` is what a computed ``log g`` errs by, in ``u``.
+    ``h`` moves by at most ``e``; ``roundings`` is the error of a computed ``log g``, in ``u``.
     """
 
     offset: float
@@ -102,9 +102,9 @@ EXPONENTIAL = Gate(
 
 @dataclass(frozen=True)
 class Gated:
-    """What the network gives at one input: shift ``t``, gate ``g`` and bounds of their errors.
+    """The network's output at one input: shift ``t``, gate ``g`` and bounds of their errors.
 
-    ``h`` is the gate's argument; of an additive coupling it is infinite and ``g = 1`` exactly.
+    ``h`` is the gate's argument; for an additive coupling it is infinite and ``g = 1`` exactly.
     """
 
     t: Array
@@ -118,7 +118,7 @@ class Gated:
 class CouplingDefinition(Definition):
     """``z1 = x1``, ``z2 = (x2 + t(x1)) g(x1)`` with a gate of the network, or ``g = 1``.
 
-    Networks with a gate give ``(t, h)`` stacked over channels, those without ``t`` alone.
+    Networks with a gate return ``(t, h)`` stacked over channels, those without one ``t`` alone.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class CouplingDefinition(Definition):
         return x[:, : self.split], x[:, self.split :]
 
     def _gated(self, x1: Array, e1: Array, arithmetic: Arithmetic) -> Gated:
-        """Shift and gate at ``x1`` with error ``e1``."""
+        """Return shift and gate at ``x1`` with error ``e1``."""
         t, t_error = self.network.running(x1, e1, arithmetic)
         if self.gate is None:
             zero, one = np.zeros_like(t), np.ones_like(t)
@@ -149,7 +149,7 @@ class CouplingDefinition(Definition):
         return Gated(t[:, :n], t_error[:, :n], h, h_error, g, g_error)
 
     def _exactly_gated(self, x: Array, arithmetic: Arithmetic) -> Gated:
-        """Shift and gate at an ``x`` without error."""
+        """Return shift and gate at an ``x`` without error."""
         x1, _ = self._halves(x)
         return self._gated(x1, np.zeros_like(x1), arithmetic)
 
@@ -213,7 +213,7 @@ class CouplingDefinition(Definition):
         return _measure(zh, z, bound, at, arithmetic)
 
     def _both_ways(self, x: Array, arithmetic: Arithmetic) -> tuple[Array, Gated]:
-        """Errors of forward and inverse at ``x``, both in the latent."""
+        """Return the errors of forward and inverse at ``x``, both in the latent."""
         at = self._exactly_gated(x, arithmetic)
         there = self._running(x, np.zeros_like(x), at, arithmetic).error
         return there + self._residual(x, at, arithmetic), at
@@ -222,7 +222,7 @@ class CouplingDefinition(Definition):
 def _measure(
     got: Array, expected: Array, bound: Array, at: Gated, arithmetic: Arithmetic
 ) -> Measure:
-    """A small gate divides: its reciprocal is the condition number."""
+    """Compare; the inverse divides by the gate, so the condition number is its reciprocal."""
     with np.errstate(divide="ignore"):
         condition = float((1 / at.g).max(initial=1.0))
     return compare(got, expected, bound, "RUN", condition, too_ill(condition, arithmetic.u))

@@ -16,15 +16,15 @@ from emcheck.oracle.precision import Array
 
 
 class Normwise(LinearDefinition):
-    """Rules that compare norms; a subclass says of what and relative to what."""
+    """A linear map with normwise rules; a subclass defines the norm and the size of errors."""
 
     @abstractmethod
     def size(self, x: Array) -> Array:
-        """What one pass of the layer may err by per threshold unit and ``u``."""
+        """Return the error of one pass of the layer, in units of ``u`` and of the threshold."""
 
     @abstractmethod
     def norm(self, x: Array) -> Array:
-        """The norm in which errors are measured, broadcast against ``size``."""
+        """Return the norm in which errors are measured, broadcast against ``size``."""
 
     rule: str
 
@@ -39,7 +39,7 @@ class Normwise(LinearDefinition):
     def _measure(
         self, error: Array, size: Array, arithmetic: Arithmetic, excusable: bool = False
     ) -> Measure:
-        """An error against its bound; only a bound that the condition entered may be excused."""
+        """Compare an error with its bound; only a bound with the condition in it may be excused."""
         bound = arithmetic.u * size + self._floor(arithmetic)
         ill = excusable and too_ill(self.condition, arithmetic.u * self.event[0])
         return compare(self.norm(error), 0.0, bound, self.rule, self.condition, ill)
@@ -66,7 +66,7 @@ class Normwise(LinearDefinition):
 
     @abstractmethod
     def relative_size(self, x: Array) -> Array:
-        """``size(x)`` for a matrix of norm 1."""
+        """Return ``size(x)`` for a matrix of norm 1."""
 
 
 class PointwiseDefinition(Normwise):

@@ -26,14 +26,14 @@ _MOST_MULTIPRECISION = 48
 
 
 def to_numpy(layer: nn.Module, name: str) -> Array:
-    """The parameter or buffer ``name`` (dots allowed) as extended-precision numbers."""
+    """Return the parameter or buffer ``name`` (dots allowed) as extended-precision numbers."""
     owner_name, _, leaf = name.rpartition(".")
     value = getattr(layer.get_submodule(owner_name), leaf)
     return as_extended(value)
 
 
 def as_extended(value: torch.Tensor | Array) -> Array:
-    """A tensor or array in extended precision; conversion from float32/64 is exact."""
+    """Return a tensor or array in extended precision; conversion from float32/64 is exact."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     return np.array(value, dtype=EXTENDED)
@@ -86,12 +86,12 @@ def compensated_matmul(a: Array, b: Array) -> Array:
 
 @cached_by_content
 def slogdet(matrix: Array) -> tuple[float, float]:
-    """``(log|det|, condition)`` of one square matrix, trustworthy at any condition number.
+    """``(log|det|, condition)`` of one square matrix, accurate at any condition number.
 
     LU (``numpy.linalg.slogdet``) and Householder QR (``numpy.linalg.qr``) must agree within the
     bound of rule T9; where the condition number exceeds 1e10, or they disagree, the
-    log-det is computed by mpmath with digits to match (real matrices above 48 rows: by LU
-    in extended precision, whose error is ``2^-11`` of that bound). One matrix at a time:
+    log-det is computed by mpmath with enough digits (real matrices above 48 rows: by LU in
+    extended precision, whose error is ``2^-11`` of that bound). One matrix at a time:
     batched LU in torch is never used.
 
     Cost: ``2 n^3`` flops plus the condition number; extended precision about ``n^3``
@@ -145,7 +145,7 @@ def multiprecision_slogdet(matrix: Array, condition: float = 1e16) -> float:
 
 
 def _exact(entry: Any) -> Any:
-    """A NumPy scalar of any width as an mpmath number without rounding."""
+    """Return a NumPy scalar of any width as an mpmath number without rounding."""
     import mpmath  # a fifth of a second at the start, which most reports do not need
 
     if np.iscomplexobj(entry):

@@ -1,4 +1,4 @@
-"""A definition given as a function: an independent forward, in place of a formula here."""
+"""A definition given as a function: the user's independent forward in place of a formula."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _U64 = Arithmetic.of(torch.float64).u
 
 
 class ReferenceDefinition(Definition):
-    """``z = f(x)`` by somebody's reference code in float64; bounds from its Jacobian.
+    """``z = f(x)`` by the user's reference code in float64; bounds from its Jacobian.
 
-    Nothing is known of the order of operations: the bounds are those of rules T8 and T9,
+    The order of operations is unknown: the bounds are those of rules T8 and T9,
     with the rounding unit of float64 added for the reference's own errors.
 
     Args:
-        function: ``x (B, *event)`` in float64 to ``z``, or to ``(z, logdet)`` whose log-det is
-            not used: it comes from the explicit Jacobian.
+        function: ``x (B, *event)`` in float64 to ``z``, or to ``(z, logdet)``, whose log-det is
+            not used: the log-det comes from the explicit Jacobian.
         event: the shape of one sample.
     """
 

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 T = TypeVar("T")
 
-#: Up to this size the singular values cost less than a second and are computed exactly.
+#: Up to this size singular values take less than a second and are computed exactly.
 _EXACT = 512
 
-#: Up to this size what a function found is kept: many checks look at the same Jacobian.
+#: Results for matrices up to this size are cached: many checks use the same Jacobian.
 _KEPT = 64
 
-#: Steps of power iteration: the largest singular value of a matrix without a gap is then low
-#: by a few per cent, which rounding bounds with a factor n do not notice.
+#: Steps of power iteration: the largest singular value of a matrix without a gap is then too low by
+#: a few per cent, which does not matter to rounding bounds with a factor n.
 _STEPS = 30
 
 
 def cached_by_content(function: Callable[[Array], T]) -> Callable[[Array], T]:
-    """A function of one matrix that finds the same for the same numbers, and so looks once.
+    """Cache a function of one matrix by the numbers in the matrix.
 
-    The last 256 small matrices in float64 are known again by their bytes.
+    The last 256 small matrices in float64 are recognised by their bytes.
     """
 
     @functools.lru_cache(maxsize=256)
@@ -74,7 +74,7 @@ def singular_extremes(J: Array) -> tuple[float, float]:
 
 
 def _largest(square: Callable[[Array], Array], n: int) -> float:
-    """The square root of the largest eigenvalue of a symmetric positive operator."""
+    """Return the square root of the largest eigenvalue of a symmetric positive operator."""
     v = np.random.default_rng(0).standard_normal(n)
     value = 0.0
     for _ in range(_STEPS):
@@ -86,6 +86,6 @@ def _largest(square: Callable[[Array], Array], n: int) -> float:
 
 
 def condition_number(J: Array) -> float:
-    """2-norm condition number; infinite if singular or not finite."""
+    """Return the 2-norm condition number, infinite if singular or not finite."""
     largest, smallest = singular_extremes(J)
     return largest / smallest if smallest > 0 else np.inf

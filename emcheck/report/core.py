@@ -1,4 +1,4 @@
-"""A report: results, explanations and what was looked at."""
+"""A report: results, explanations and scope."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-#: Of the JSON; it grows where an entry changes its meaning or goes.
+#: Version of the JSON; it grows when an entry changes its meaning or is removed.
 FORMAT = 1
 
-#: Verdicts that are told one by one, in this order; the others are counted.
+#: Verdicts that are listed one by one, in this order; the others are counted.
 _TOLD = (
     *(Verdict.FAIL, Verdict.XPASS, Verdict.NOT_RUN, Verdict.XFAIL),
     *(Verdict.ILL_CONDITIONED, Verdict.NOTE),
@@ -33,9 +33,9 @@ class Report:
 
     ``ok`` holds iff nothing spoils it (a FAIL, an XPASS, a value or log-det check with an
     example that did not end) and every applicable value and log-det check passed at least
-    once. ``explanations`` are what fits the failures, best first; ``unexplained`` says why
-    there is none, where the search did not come to its end; ``scope`` says in words what was
-    looked at: shapes, sizes, modes.
+    once. ``explanations`` are the causes that fit the failures, best first; ``unexplained``
+    says why there are none, if the search did not end; ``scope`` says in words what was
+    checked: shapes, sizes, modes.
     """
 
     layer: str
@@ -48,7 +48,7 @@ class Report:
 
     @property
     def failures(self) -> tuple[Result, ...]:
-        """Results that spoil the report."""
+        """The results that spoil the report."""
         return tuple(r for r in self.results if spoils(r.check, r.verdict, r.unfinished))
 
     @property
@@ -65,7 +65,7 @@ class Report:
         return sum(result.examples for result in self.results)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per check and dtype.
+        """Return a data frame with one row per check and dtype.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -77,10 +77,10 @@ class Report:
         return pd.DataFrame(rows)
 
     def to_json(self, made_with: Mapping[str, str] | None = None) -> str:
-        """Everything as JSON; numbers that are not finite are texts.
+        """Return everything as JSON; numbers that are not finite are strings.
 
         Args:
-            made_with: versions and date, for a file that is kept; nothing else depends on the day.
+            made_with: versions and date, for a file that is kept; nothing else depends on the date.
         """
         content: dict[str, Any] = {
             "format": FORMAT,
@@ -108,7 +108,7 @@ class Report:
         return f"{self.layer} on {self.shape}, seed {self.seed}: {verdict}\n{ran}: {counted}"
 
     def _by_dtype(self) -> str:
-        """`` (float32: ok; float64: 4 FAIL)`` where one dtype alone is to blame."""
+        """`` (float32: ok; float64: 4 FAIL)`` if only one dtype is to blame."""
         parts, good = [], 0
         for dtype in dict.fromkeys(result.dtype for result in self.results):
             own = tuple(result for result in self.results if result.dtype == dtype)
@@ -128,20 +128,20 @@ class Report:
         return f"<Report {first}; {second.partition(': ')[2]}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows; :meth:`to_html` is a page of its own."""
+        """Return HTML for a notebook; :meth:`to_html` is a page of its own."""
         from emcheck.report.html import fragment
 
         diagnosis = [*(f"never passed: {name}" for name in self._unexplained), *self._diagnosis()]
         return fragment(self.headline, self.scope, self._findings, diagnosis, self.results, self.ok)
 
     def to_html(self) -> str:
-        """A page with the verdict, every finding and, folded, all results."""
+        """Return a page with the verdict, every finding and, folded, all results."""
         from emcheck.report.html import page
 
         return page(f"{self.layer} on {self.shape}", [self._repr_html_()])
 
     def plot(self) -> Figure:
-        """Error over bound by check, one picture: ``report.plot().savefig("report.svg")``.
+        """Plot error over bound by check: ``report.plot().savefig("report.svg")``.
 
         Raises:
             MissingExtra: matplotlib is not installed.
@@ -182,7 +182,7 @@ def _several(count: int, what: str) -> str:
 
 
 def _groups(results: list[Result]) -> list[list[Result]]:
-    """Results that tell one finding: one check in several dtypes, one exception in many checks."""
+    """Group results of one finding: a check in several dtypes, an exception in many checks."""
     found: dict[tuple[Verdict, str], list[Result]] = {}
     for result in results:
         raised = result.ending is Ending.RAISED and result.verdict is Verdict.FAIL
@@ -192,7 +192,7 @@ def _groups(results: list[Result]) -> list[list[Result]]:
 
 
 def _told(alike: list[Result]) -> list[str]:
-    """A finding in a few lines: what, the numbers, where, and how to see it again."""
+    """Return a finding in a few lines: what, the numbers, where, and how to reproduce it."""
     result = alike[0]
     checks = list(dict.fromkeys(one.check for one in alike))
     dtypes = ", ".join(dict.fromkeys(one.dtype for one in alike))
@@ -211,7 +211,7 @@ def _told(alike: list[Result]) -> list[str]:
 
 
 def numbers_of(result: Result) -> tuple[str, ...]:
-    """Got, expected, bound and ratio, where the check measures more than a yes or no."""
+    """Return got, expected, bound and ratio, if the check measures more than a yes or no."""
     if math.isnan(result.threshold) or result.threshold == 0:
         return ()
     told = f"error / bound = {result.ratio:.3g} (at most {result.threshold:g})"

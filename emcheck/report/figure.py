@@ -14,18 +14,17 @@ from emcheck.result import Result, excess
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: An error below this share of its bound is drawn as if it were as large.
+#: An error below this share of its bound is drawn at this share.
 _LEAST = 1e-8
 
-#: How each dtype is drawn; what spoils the report is red.
+#: The marker of each dtype; results that spoil the report are red.
 _MARKERS = {"float32": "o", "float64": "s"}
 
 
 def figure_of(title: str, results: Sequence[Result]) -> Figure:
-    """Error over bound by check, on a logarithmic scale; right of 1 a check has failed.
+    """Plot error over bound by check, on a logarithmic scale; right of 1 a check has failed.
 
-    A check that answers yes or no is drawn at the right edge where it failed, and left out where
-    it passed.
+    A check that answers yes or no is drawn at the right edge if it failed, else left out.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -67,7 +66,7 @@ def figure_of(title: str, results: Sequence[Result]) -> Figure:
 
 
 def _share(result: Result) -> float:
-    """Error over bound; NaN where the check measures none, infinite where it was never reached."""
+    """Return error over threshold; NaN if the check measures no error."""
     if math.isnan(result.ratio) or result.threshold <= 0:
         return math.nan
     return excess(result.ratio, result.threshold)

@@ -42,13 +42,13 @@ def fragment(
     results: Sequence[Result],
     ok: bool,
 ) -> str:
-    """What a notebook shows: verdict, findings folded out, all results folded in.
+    """Return HTML for a notebook: verdict, findings unfolded, all results folded.
 
     Args:
         headline: the layer and the verdict, and how much ran, in two lines.
-        scope: what was looked at, line by line.
-        findings: of each a title and lines about it.
-        diagnosis: what most likely is wrong, line by line.
+        scope: what was checked, line by line.
+        findings: for each a title and lines about it.
+        diagnosis: what is most likely wrong, line by line.
         results: one for each check and dtype.
         ok: whether nothing spoils the report.
     """
@@ -67,7 +67,7 @@ def fragment(
 
 
 def page(title: str, fragments: Sequence[str]) -> str:
-    """A document of its own; nothing in it is loaded from elsewhere."""
+    """Return a document of its own, which loads nothing from elsewhere."""
     return _PAGE.format(title=escape(title), body="\n<hr>\n".join(fragments))
 
 
@@ -80,7 +80,7 @@ def _folded(title: str, lines: Sequence[str], state: str) -> str:
 
 
 def _table(results: Sequence[Result]) -> str:
-    """A row for each check, as the command line shows it."""
+    """Return a row for each check, as the command line shows it."""
     dtypes = sorted({result.dtype for result in results})
     heads = ["check", *dtypes, "error / bound"]
     lines = ["".join(f'<th style="{_CELL}">{escape(head)}</th>' for head in heads)]

@@ -1,4 +1,4 @@
-"""JUnit XML: what test dashboards read."""
+"""JUnit XML, which test dashboards read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emcheck.result import Verdict
 
 
 def junit_of(reports: Sequence[Report]) -> bytes:
-    """Reports as JUnit XML: a suite for each layer, a case for each check and dtype."""
+    """Return reports as JUnit XML: a suite for each layer, a case for each check and dtype."""
     root = ElementTree.Element("testsuites", name="emcheck")
     for report in reports:
         spoiling = set(map(id, report.failures))

@@ -1,4 +1,4 @@
-"""What a report was made with: versions and the day, for files that are kept."""
+"""What a report was made with: versions and the date, for files that are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import metadata
 
 
 def provenance() -> dict[str, str]:
-    """emcheck, Python, torch, numpy and scipy by version, and the date; torch is not loaded."""
+    """Return versions (emcheck, Python, torch, numpy, scipy) and the date without loading torch."""
     versions = {name: metadata.version(name) for name in ("emcheck", "torch", "numpy", "scipy")}
     python = platform.python_version()
     return {"python": python, **versions, "date": time.strftime("%Y-%m-%d")}

@@ -1,4 +1,4 @@
-"""A report as rows, one for each check: what a terminal and a page show."""
+"""A report as rows, one for each check, as a terminal and a page show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = tuple[str, dict[str, Verdict], str]
 
 
 def rows_of(results: Sequence[Result]) -> Iterator[Row]:
-    """In the order of the results."""
+    """Yield one row for each check, in the order of the results."""
     by_check: dict[str, list[Result]] = {}
     for result in results:
         by_check.setdefault(result.check, []).append(result)
@@ -21,6 +21,6 @@ def rows_of(results: Sequence[Result]) -> Iterator[Row]:
 
 
 def _share(results: Sequence[Result]) -> str:
-    """The largest error over bound, where the check measures one."""
+    """Return the largest error over bound as text, empty if the check measures none."""
     measured = [r for r in results if r.threshold > 0 and not math.isnan(r.ratio)]
     return f"{max(excess(r.ratio, r.threshold) for r in measured):.2g}" if measured else ""

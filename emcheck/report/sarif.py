@@ -16,11 +16,11 @@ from emcheck.result import Result, Verdict
 
 
 def sarif_of(reports: Sequence[Report], targets: Sequence[str], folder: Path) -> bytes:
-    """One run with a result for each failure.
+    """Return one run with a result for each failure.
 
     Args:
         reports: in the order of ``targets``.
-        targets: ``module:name``; the module is looked for below ``folder``, and not imported.
+        targets: ``module:name``; the module is searched below ``folder``, and not imported.
         folder: what the paths are relative to, the root of the user's project.
     """
     rules: dict[str, dict[str, Any]] = {}
@@ -54,7 +54,7 @@ def _result(report: Report, failure: Result, place: dict[str, Any] | None) -> di
     level = "warning" if failure.verdict is Verdict.NOT_RUN else "error"
     result: dict[str, Any] = {
         "ruleId": failure.check, "level": level, "message": {"text": "\n".join(told)},
-        # Code scanning knows a failure again by this, whatever its numbers are next time.
+        # Code scanning recognises a failure by this, whatever its numbers are next time.
         "partialFingerprints": {"emcheck/v1": f"{report.layer} {failure.check} {failure.dtype}"},
     }  # fmt: skip
     if place is not None:
@@ -63,7 +63,7 @@ def _result(report: Report, failure: Result, place: dict[str, Any] | None) -> di
 
 
 def _place(target: str, folder: Path) -> dict[str, Any] | None:
-    """The file and line where a target is defined, None where it is not below the folder."""
+    """Return the file and line where a target is defined, None if it is not below the folder."""
     module, _, name = target.partition(":")
     where: Sequence[str] | None = [str(folder)]
     origin = None
@@ -82,7 +82,7 @@ def _place(target: str, folder: Path) -> dict[str, Any] | None:
 
 
 def _line(path: Path, name: str) -> int:
-    """The line that defines a name of a module, or its first."""
+    """Return the line of a module that defines a name, or its first line."""
     try:
         body = ast.parse(path.read_bytes()).body
     except (OSError, SyntaxError, ValueError):

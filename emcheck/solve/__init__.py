@@ -1,9 +1,8 @@
 """Masked convolutions and their inverses: one algorithm per file, one signature, one choice.
 
-Layers call ``convolve_masked`` in ``forward.py`` and ``invert_masked`` in ``inverse.py``, which
-take a whole chain. ``solve_masked`` inverts one convolution; ``choose.py`` says which algorithm
-it takes. Periodic convolutions have
-``solve_frequencies`` in ``frequencies.py``.
+Layers call ``convolve_masked`` in ``forward.py`` and ``invert_masked`` in ``inverse.py`` for a
+whole chain. ``solve_masked`` inverts one convolution; ``choose.py`` chooses its algorithm.
+Periodic convolutions call ``solve_frequencies`` in ``frequencies.py``.
 """
 
 from emcheck.solve.choose import SOLVERS as SOLVERS

@@ -1,9 +1,9 @@
 """Chains of masked convolutions in vector registers: geometry, buffers, and one call for all.
 
-``LANES`` samples fill the vectors of this CPU, lanes innermost, so small images are as good as
-large ones. A chain stays in one thread's buffers, with zeros around every image: an image is
+``LANES`` samples fill the vectors of this CPU, lanes innermost, so small images are as
+efficient as large ones. A chain stays in one thread's buffers, with zeros around every image: an image is
 read once and written once, however many convolutions there are. torch would start dozens of
-operations for what is a few hundred thousand products.
+operations for a few hundred thousand products.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from emcheck.solve.vector import LANES, transpose_in, transpose_out
 #: here, 0.9 to 1.8 beyond.
 _CACHE = 1 << 22
 
-#: Numbers in a batch that pay for one more thread.
+#: Numbers in a batch that are worth one more thread.
 _WORTH_A_THREAD = 1 << 14
 
-#: A task is one block of integers for every thread: the next group; B, C, H, W, zeros around
+#: A task is one block of integers that all threads share: the next group; B, C, H, W, zeros around
 #: an image, links of the chain, taps of a link, groups, a choice of the function's own; then the
 #: addresses of the taps and of whatever the task reads and writes.
 FIELDS, ADDRESSES = 20, 10
 
-#: A tap of a link: where it looks, ``(di, dj)``, its place in the kernel, whether the centre.
+#: A tap of a link: its offset ``(di, dj)``, its place in the kernel, whether it is the centre.
 TAP = 5
 
 
@@ -117,7 +117,7 @@ def plan(
     links: tuple[Link, ...],
     buffers: int,
 ) -> Plan | None:
-    """The plan for ``x`` of a shape and an item size in bytes, None where other ways are faster.
+    """Return the plan for ``x`` of a shape and an item size in bytes, None where other ways are faster.
 
     They are if under half of the lanes hold a sample, or if so many buffers of a thread do not
     fit its cache.

@@ -1,4 +1,4 @@
-"""Which solver inverts a masked convolution: the one place that decides.
+"""The choice of the solver that inverts a masked convolution.
 
 | where                                             | solver   | because                          |
 |---------------------------------------------------|----------|----------------------------------|
@@ -7,10 +7,10 @@
 | by name alone (`SOLVERS["scalar"]`)               | `scalar` | the reference, and the baseline  |
 
 All have one signature, ``substitute(weight, z, mask, reverse, dilation) -> x``, and obey the
-same rounding rule (T2). Three other tasks have compiled code beside plain torch, which
+same rounding rule (T2). Three other tasks have compiled code besides plain torch, which
 ``runs_compiled`` allows: the systems of a periodic convolution (``frequencies.py``), those of a
 1x1 convolution (``pixels.py``), and small products of Householder reflections
-(``layers/conv1x1_qr.py``); the way forward has its own choice in ``forward.py``.
+(``layers/conv1x1_qr.py``). For the forward direction ``forward.py`` chooses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 
 
 def choose(z: Tensor) -> Solver:
-    """The fastest solver for a latent of this device and dtype."""
+    """Return the fastest solver for a latent of this device and dtype."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
         lanes = compiled_on_cpu("lanes")
         if lanes is not None:
@@ -45,7 +45,7 @@ def choose(z: Tensor) -> Solver:
 
 
 def runs_compiled(name: str, *tensors: Tensor) -> bool:
-    """Whether compiled code that torch does not know may work on these."""
+    """Whether compiled code that torch does not know may work on these tensors."""
     known = {torch.float32, torch.float64, torch.complex64, torch.complex128}
     return (
         all(tensor.device.type == "cpu" and tensor.dtype in known for tensor in tensors)
@@ -56,9 +56,9 @@ def runs_compiled(name: str, *tensors: Tensor) -> bool:
 
 @functools.cache
 def compiled_on_cpu(name: str) -> ModuleType | None:
-    """A module of compiled code, or None where it cannot be had: one warning for each reason.
+    """Return a module of compiled code, or None if it cannot load; warn once for each reason.
 
-    Raises nothing: whatever goes wrong, plain torch can do the work.
+    It raises nothing: whatever goes wrong, plain torch can do the work.
     """
     try:
         return importlib.import_module(f"emcheck.solve.{name}")
@@ -77,7 +77,7 @@ def _tell(reason: str) -> None:
 
 
 def _by(name: str) -> Solver:
-    """A solver of a module that imports Numba, which takes a third of a second, when it is used."""
+    """Return a solver that imports its module, and Numba for a third of a second, when called."""
 
     def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
         module = importlib.import_module(f"emcheck.solve.{name}")

@@ -1,4 +1,4 @@
-"""Numba's compiler where it is installed, and whether it may keep what it compiles on disk."""
+"""Numba's compiler, if it is installed, and whether it can cache compiled code on disk."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def subtract_products(
 def divide_complex(typing: Any, target: Any, at: Any, count: Any, by: Any, first: Any) -> Any:
     """``target[at, m] /= p`` for m < count, with ``by[first]`` = ``s, Re 1/(p s), Im 1/(p s)``.
 
-    The factor ``s`` near ``1/|p|`` comes first, so that nothing leaves the range early.
+    The factor ``s`` near ``1/|p|`` comes first, so that no product leaves the range.
     """
     i64 = types.int64
     signature = types.void(target, i64, i64, by, i64)
@@ -97,7 +97,7 @@ def divide_complex(typing: Any, target: Any, at: Any, count: Any, by: Any, first
 
 
 def _reordered(source: Any, target: Any, order: Callable[[int], list[int]]) -> Any:
-    """``(source, from, target, to)``: two vectors, their numbers in the order of ``order(L)``."""
+    """Build ``(source, from, target, to)``, which copies two vectors in the order ``order(L)``."""
     signature = types.void(source, types.int64, target, types.int64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -116,7 +116,7 @@ def _reordered(source: Any, target: Any, order: Callable[[int], list[int]]) -> A
 
 @intrinsic
 def take_complex(typing: Any, source: Any, index: Any, target: Any, at: Any) -> Any:
-    """One vector of complex numbers from ``source[index:]`` in pairs to ``target[at:]``."""
+    """Move one vector of complex numbers from ``source[index:]`` in pairs to ``target[at:]``."""
     return _reordered(
         source, target, lambda L: [2 * l + part for part in range(2) for l in range(L)]
     )
@@ -124,5 +124,5 @@ def take_complex(typing: Any, source: Any, index: Any, target: Any, at: Any) -> 
 
 @intrinsic
 def put_complex(typing: Any, source: Any, at: Any, target: Any, index: Any) -> Any:
-    """One vector of complex numbers from ``source[at:]`` to ``target[index:]`` in pairs."""
+    """Move one vector of complex numbers from ``source[at:]`` to ``target[index:]`` in pairs."""
     return _reordered(source, target, lambda L: [l // 2 + L * (l % 2) for l in range(2 * L)])

@@ -1,4 +1,4 @@
-"""Masked convolutions forward: which code runs a chain of them, and its gradients.
+"""The forward direction of masked convolutions: which code runs a chain, and its gradients.
 
 | where                                                    | code                               |
 |----------------------------------------------------------|------------------------------------|
@@ -32,13 +32,13 @@ from emcheck.solve.transforms import (
 def convolve_masked(
     x: Tensor, weights: Sequence[Tensor], links: tuple[Link, ...], bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """``z (B, C, H, W)`` by convolutions in a row, plus ``bias (C,)``, and their log-det per pixel.
+    """Convolve in a row, add ``bias (C,)``, and return ``z (B, C, H, W)`` and log-det per pixel.
 
     The latter is ``sum log|w[c,c,r,r]|`` over channels and links. Differentiable with respect
     to everything, any number of times. Dead taps of the weights ``(C, C, k, k)`` are not used.
 
-    Cost: ``B H W C^2`` times the live taps of all links; the gradients twice that, and what
-    leads to the last link once more.
+    Cost: ``B H W C^2`` times the live taps of all links; the gradients twice that, and all
+    links but the last once more.
     """
     inputs = (x, *weights) if bias is None else (x, *weights, bias)
     wanted = differentiated(*inputs)
@@ -62,7 +62,7 @@ def plan_of(
     links: tuple[Link, ...],
     buffers: int,
 ) -> Any:
-    """That of compiled code with so many buffers, None where torch has to do the work."""
+    """Return the plan of compiled code with so many buffers, None if torch has to do the work."""
     dtype = x.dtype
     if (dtype != torch.float32 and dtype != torch.float64) or transformed():
         return None
@@ -76,7 +76,7 @@ def plan_of(
 
 
 class _Chain(torch.autograd.Function):
-    """Without ``setup_context``, which would cost as much as a small convolution."""
+    """The compiled chain, without ``setup_context``, which costs as much as a small convolution."""
 
     @staticmethod
     def forward(
@@ -125,7 +125,7 @@ def _one_by_conv2d(x: Tensor, weight: Tensor, link: Link, bias: Tensor | None) -
 
 
 def _live(channels: int, kernel_size: int, mask: Mask, reverse: bool) -> Tensor:
-    """In numbers: a product with booleans takes four times as long."""
+    """Return the live taps as floats: a product with booleans takes four times as long."""
     return live_taps(channels, kernel_size, mask, reverse).float()
 
 
@@ -138,19 +138,19 @@ def _live_as(weight: Tensor, link: Link) -> Tensor:
 
 
 def live_weight(weight: Tensor, link: Link) -> Tensor:
-    """``weight (C, C, k, k)`` with zeros at the dead taps of a link."""
+    """Return ``weight (C, C, k, k)`` with zeros at the dead taps of a link."""
     return weight * _live_as(weight, link)
 
 
-#: Channels and numbers from which a float32 convolution on the CPU is faster channels last, its
-#: conversion included: 0.64 to 0.9 of the time from 12 channels on, 1.4 with 3 or batch 1.
+#: From this many channels and numbers on, a float32 convolution on the CPU is faster channels last,
+#: its conversion included: 0.64 to 0.9 of the time from 12 channels on, 1.4 with 3 or batch 1.
 _WIDE, _MANY = 8, 2**14
 
 
 def for_convolution(x: Tensor, lead: int = 0, trail: int = 0) -> Tensor:
-    """``x (B, C, H, W)`` with zeros around it, in the layout in which ``conv2d`` is fastest.
+    """Pad ``x (B, C, H, W)`` with zeros, in the layout in which ``conv2d`` is fastest.
 
-    oneDNN turns other layouts round in every pass, forward and backward.
+    oneDNN converts other layouts in every pass, forward and backward.
 
     Args:
         x: images.
@@ -163,6 +163,6 @@ def for_convolution(x: Tensor, lead: int = 0, trail: int = 0) -> Tensor:
         return F.pad(x, padding) if lead or trail else x
     # Not contiguous(memory_format=...), which vmap does not know.
     turned = x.permute(0, 2, 3, 1)
-    # The padded copy is in the order of its axes: one copy both turns round and pads.
+    # The padded copy is in the order of its axes: one copy both converts and pads.
     turned = F.pad(turned, (0, 0, *padding)) if lead or trail else turned.contiguous()
     return turned.permute(0, 3, 1, 2)

@@ -61,7 +61,10 @@ def pack(weight, taps, reverse, packed):
 
 @njit(nogil=True, cache=KEEP, error_model="numpy")
 def collect(totals, sign, taps, reverse, weight, slope, gradient):
-    """``sign`` times the sums of all groups, in one order; ``slope`` is that of the log-det."""
+    """Put ``sign`` times the sums of all groups, in one order, into ``gradient``.
+
+    ``slope`` is the gradient of the log-det.
+    """
     G, T, C = totals.shape[:3]
     for t in range(T):
         a, b, centre = taps[t, 2], taps[t, 3], taps[t, 4] != 0
@@ -79,7 +82,7 @@ def collect(totals, sign, taps, reverse, weight, slope, gradient):
 
 @njit(nogil=True, cache=KEEP)
 def convolve_link(buffer, out, H, W, length, margin, offsets, weights, bias, C, L):
-    """One link: from the inside of ``buffer`` to that of ``out``, both with zeros around."""
+    """Apply one link from the inside of ``buffer`` to that of ``out``, both with zeros around."""
     T, pixel = len(offsets), C * L
     for i in range(H):
         for j in range(0, W, 2):
@@ -94,7 +97,7 @@ def convolve_link(buffer, out, H, W, length, margin, offsets, weights, bias, C, 
 
 @njit(nogil=True, cache=KEEP)
 def correlate_link(left, right, H, W, length, margin, offsets, total, C, L):
-    """``total[(t C + c) C + o]`` plus the products of input ``c`` at tap ``t`` and output ``o``."""
+    """Add products of input ``c`` at tap ``t`` and output ``o`` to ``total[(t C + c) C + o]``."""
     pixel = C * L
     base = (margin * length + margin) * pixel
     for t in range(len(offsets)):
@@ -114,7 +117,7 @@ def correlate_link(left, right, H, W, length, margin, offsets, total, C, L):
 
 @functools.cache
 def _thread_of(gradient: bool, size: int):
-    """The C function that takes groups of a task, numbers of ``size`` bytes, until none is left."""
+    """Return the C function that works on a task's groups until none is left."""
     dtype = np.float32 if size == 4 else np.float64
     L = LANES[size]
 
@@ -198,7 +201,7 @@ def _thread_of(gradient: bool, size: int):
 def forward(
     plan: Plan, x: Tensor, weights: Sequence[Tensor], bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """``z (B, C, H, W)``, plus ``bias (C,)``, and ``sum log|diagonal|`` of all centre taps."""
+    """``z (B, C, H, W)``, with ``bias (C,)``, and ``sum log|diagonal|`` of all centre taps."""
     x, packed, logabsdet = plain(x), *packed_weights(plan, weights)
     add = x.new_zeros(x.shape[1]) if bias is None else plain(bias)
     z = torch.empty_like(x)
@@ -209,7 +212,7 @@ def forward(
 def backward(
     plan: Plan, x: Tensor, weights: Sequence[Tensor], g: Tensor, slope: float, wanted: bool
 ) -> tuple[Tensor | None, list[Tensor]]:
-    """Gradients of x, if ``wanted``, and of the weights, zero at dead taps.
+    """Return the gradients of x, if ``wanted``, and of the weights, zero at dead taps.
 
     ``g`` is the gradient of z and ``slope`` that of the sum of logarithms.
     """

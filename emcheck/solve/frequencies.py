@@ -6,7 +6,7 @@
 | otherwise, below `BATCHED_LU_LIMIT` channels  | torch's batched LU | any device, any derivative |
 | otherwise                                     | one by one         | a fault of the batched LU  |
 
-All factorise with partial pivoting. Where a derivative is asked for, torch answers.
+All factorise with partial pivoting. If a derivative is needed, torch does the work.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from emcheck.solve.choose import runs_compiled
 
-#: Measured to here: batch 32, 144 frequencies, 2 to 4 times as fast from 12 channels to 128.
+#: Measured to this size: batch 32, 144 frequencies, 2 to 4 times as fast from 12 channels on.
 LARGEST_IN_LANES = 128
 
 #: From this size on, batched LU in torch can be silently wrong on the CPU (pytorch issues
@@ -39,7 +39,7 @@ def slogdet_frequencies(spectrum: Tensor) -> Tensor:
 
 
 def solve_frequencies(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """``x (B, C, F)`` with ``spectrum (C, C, F) x = right (B, C, F)``, and ``log|det| (F,)``.
+    """Solve ``spectrum (C, C, F) x = right (B, C, F)``; return ``x`` and ``log|det| (F,)``.
 
     Cost: ``F (C^3 / 3 + B C^2)`` complex products.
 

@@ -1,7 +1,7 @@
 """Complex LU and substitution in vector registers: the lanes are frequencies.
 
-The half spectrum of an FFT has the frequencies innermost, so a vector is read as it lies, and
-every lane factorises its own matrix with its own pivots. Factors of a few blocks of
+The half spectrum of an FFT has the frequencies innermost, so a vector is read contiguously,
+and every lane factorises its own matrix with its own pivots. Factors of a few blocks of
 frequencies stay in the cache while all samples pass, ``WIDTH`` at a time.
 """
 
@@ -28,20 +28,20 @@ from emcheck.solve.vector import LANES, as_pointer, take_next
 #: Bytes of the factors that one thread works with: half of a usual second-level cache.
 _CACHE = 1 << 19
 
-#: Blocks of frequencies at a time: with four, a thread reads 512 bytes on end.
+#: Blocks of frequencies at a time: with four, a thread reads 512 contiguous bytes.
 _BLOCKS = 4
 
 #: A task: the next group; F, B, C, lanes, blocks in a group; then the addresses of the
 #: spectrum, the right-hand sides, the solutions and the pivots.
 _FIELDS, _ADDRESSES = 10, 6
 
-#: Complex products that pay for one more thread.
+#: Complex products that are worth one more thread.
 _WORTH_A_THREAD = 1 << 16
 
 
 @njit(nogil=True, cache=KEEP)
 def _pivot(factors, k, row, C, L, best, where):
-    """In every lane, the row from ``k`` on with the largest entry of column ``k``."""
+    """Find, in every lane, the row from ``k`` on with the largest entry of column ``k``."""
     for l in range(L):
         best[l], where[l] = -1, k
     for i in range(k, C):
@@ -54,7 +54,7 @@ def _pivot(factors, k, row, C, L, best, where):
 
 @njit(nogil=True, cache=KEEP)
 def _factorise(spectrum, begin, F, C, L, factors, order, divisors, pivots, best, where):
-    """LU with partial pivoting of ``L`` matrices from frequency ``begin`` on.
+    """Factorise ``L`` matrices from frequency ``begin`` on by LU with partial pivoting.
 
     ``order (C, L)`` becomes the rows in the order of the pivots, ``divisors (C, 3, L)`` what
     ``divide_complex`` takes.
@@ -83,7 +83,7 @@ def _factorise(spectrum, begin, F, C, L, factors, order, divisors, pivots, best,
             c, d = re * s, im * s
             square = c * c + d * d
             if square == 0:
-                square += 1  # singular: the pivot 0 tells
+                square += 1  # singular: the pivot 0 shows it
             divisors[3 * k * L + l] = s
             divisors[(3 * k + 1) * L + l] = c / square
             divisors[(3 * k + 2) * L + l] = -d / square
@@ -98,7 +98,7 @@ def _factorise(spectrum, begin, F, C, L, factors, order, divisors, pivots, best,
 
 @njit(nogil=True, cache=KEEP)
 def _substitute(right, x, first, B, begin, F, C, L, factors, order, divisors, raw, y):
-    """Samples ``first`` to ``first + WIDTH - 1`` of ``L`` frequencies; the last one repeats."""
+    """Solve samples ``first`` to ``first + WIDTH - 1`` of ``L`` frequencies; the last repeats."""
     row, pixel = (C + WIDTH - 1) * 2 * L, WIDTH * 2 * L
     for m in range(WIDTH):
         b = min(first + m, B - 1)
@@ -124,7 +124,7 @@ def _substitute(right, x, first, B, begin, F, C, L, factors, order, divisors, ra
 
 @functools.cache
 def _thread_of(size: int):
-    """The C function that takes groups of a task, parts of ``size`` bytes, until none is left."""
+    """Return the C function that works on a task's groups until none is left."""
     dtype = np.float32 if size == 4 else np.float64
 
     def work(address):
@@ -160,10 +160,10 @@ def _thread_of(size: int):
 
 
 def solve(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """``x (B, C, F)`` with ``spectrum (C, C, F) x = right (B, C, F)``, and the pivots ``(C, F)``.
+    """Solve ``spectrum (C, C, F) x = right (B, C, F)``; return ``x`` and the pivots ``(C, F)``.
 
-    A zero pivot tells of a singular matrix; its ``x`` means nothing. Memory: the results and,
-    for each thread, half a megabyte or one block of factors.
+    A zero pivot shows a singular matrix, whose ``x`` means nothing. Memory: the results and, for
+    each thread, half a megabyte or one block of factors.
     """
     B, C, F = right.shape
     L = LANES[spectrum.element_size() // 2]

@@ -18,13 +18,13 @@ from emcheck.solve.choose import choose
 from emcheck.solve.masks import Mask, validate_mask
 from emcheck.solve.transforms import watched
 
-#: In words, since torch 2.4 cannot read annotations that are strings.
+#: Written out, since torch 2.4 cannot read annotations that are strings.
 _SCHEMA = "(Tensor weight, Tensor z, str mask, bool reverse, int dilation) -> Tensor"
 
 
 @torch.library.custom_op("emcheck::substitute", mutates_args=(), schema=_SCHEMA)
 def _opaque(weight: Tensor, z: Tensor, mask: str, reverse: bool, dilation: int) -> Tensor:
-    """The chosen solver as one operation that ``torch.compile`` does not look into."""
+    """Call the chosen solver as one operation, which ``torch.compile`` does not look into."""
     return choose(z)(weight, z, validate_mask(mask), reverse, dilation)
 
 
@@ -95,7 +95,7 @@ class MaskedSolve(torch.autograd.Function):
 def _weight_gradient(
     x: Tensor, g: Tensor, kernel_size: int, mask: Mask, reverse: bool, dilation: int
 ) -> Tensor:
-    """``d<g, conv(w, x)>/dw (C, C, k, k)`` at the taps that may be live, zero elsewhere."""
+    """Return ``d<g, conv(w, x)>/dw (C, C, k, k)`` at taps that may be live, zero elsewhere."""
     C, r = x.shape[1], kernel_size // 2
     if mask == "raster":
         size, padding = (C, C, kernel_size, kernel_size), r * dilation
@@ -108,10 +108,10 @@ def _weight_gradient(
 
 
 def solve_masked(weight: Tensor, z: Tensor, *, mask: Mask, reverse: bool, dilation: int) -> Tensor:
-    """The ``x (B, C, H, W)`` with ``conv(weight, x) = z`` for a masked convolution.
+    """Return the ``x (B, C, H, W)`` with ``conv(weight, x) = z`` for a masked convolution.
 
-    ``weight (C, C, k, k)`` has its dead taps set to zero and a nonzero diagonal in its centre
-    tap. Differentiable with respect to ``weight`` and ``z``.
+    ``weight (C, C, k, k)`` has its dead taps set to zero and a nonzero diagonal in its centre tap.
+    Differentiable with respect to ``weight`` and ``z``.
 
     Raises:
         ValueError: dtypes that differ: the compiled kernels read the memory as one of them.

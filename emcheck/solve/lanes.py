@@ -1,15 +1,15 @@
-"""Substitution in vector registers on the CPU, compiled by Numba without a compiler.
+"""Substitution in vector registers on the CPU, compiled by Numba without a C compiler.
 
 Every lane of a vector runs its own substitution, so no lane waits for another and the work
-is that of a matrix product. What the lanes are is chosen by the cost of either:
+is that of a matrix product. The cheaper of two kinds of lanes is chosen:
 
 - *samples*: ``LANES`` samples side by side; pixels follow in raster order;
 - *rows*: ``LANES`` rows of one sample, each ``s`` columns behind the row above (``s = 1`` for a
   square mask, ``r + 1`` for a raster mask), so that what a pixel needs is always there.
 
-Both hand a padded buffer with lanes innermost to the same inner loop, which substitutes
+Both pass a padded buffer with lanes innermost to the same inner loop, which substitutes
 through the triangular centre tap. Rows are packed and unpacked a few at a time by transposes
-in registers, while they are in the cache. ``reverse`` turns the order of reading around.
+in registers, while they are in the cache. ``reverse`` reverses the order of reading.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from emcheck.solve.vector import (
 #: Bytes of one thread's buffer of rows: half of a usual second-level cache.
 _CACHE = 1 << 18
 
-#: A diagonal outside of this range is divided by; a reciprocal could leave the range.
+#: A diagonal outside this range is divided by, since its reciprocal could over- or underflow.
 _SAFE = 2.0**100
 
-#: A task is one block of integers for every thread: the next group; B, C, H, W; whether to
-#: divide, whether reversed, slope, lanes, groups, blocks between two looks at the band above;
-#: then address and size of the packed weights, addresses of z and x, address and length of
-#: what the taps reach, address of the progress of the groups.
+#: A task is one block of integers that all threads share: the next group; B, C, H, W; whether to
+#: divide, whether reversed, slope, lanes, groups, blocks between two looks at the band above; then
+#: address and size of the packed weights, addresses of z and x, address and length of the offsets
+#: of the taps, address of the progress of the groups.
 _FIELDS, _GROUPS, _ADDRESSES = 18, 9, 11
 
-#: Numbers in a latent that pay for one more thread.
+#: Numbers in a latent that are worth one more thread.
 _WORTH_A_THREAD = 1 << 14
 
-#: Products that take as long as skewing one number of a vector of rows, measured at 12 and at
-#: 48 channels: rows cost 2.5 and 1.4 times as much for a vector as samples.
+#: Products that take as long as skewing one number of a vector of rows, measured at 12 and at 48
+#: channels: for a vector, rows cost 2.5 and 1.4 times as much as samples.
 _SKEW = 72
 
 
@@ -111,7 +111,7 @@ def substitute_pixels(buffer, base, stride, offsets, first, weights, C, divide, 
 
 @njit(nogil=True, cache=KEEP)
 def _solve_samples(z, x, C, H, W, weights, divide, reach, reverse, starts):
-    """``LANES`` samples that begin at ``starts``; ``reach (T, 2)`` holds ``(di, dj)`` of taps."""
+    """Solve ``LANES`` samples that begin at ``starts``; ``reach (T, 2)`` holds taps' offsets."""
     L, T = len(starts), len(reach)
     HW, halo, lead, trail = H * W, 0, 0, 0
     for t in range(T):
@@ -168,11 +168,11 @@ def _solve_samples(z, x, C, H, W, weights, divide, reach, reverse, starts):
 
 @njit(nogil=True, cache=KEEP)
 def _solve_bands(task, z, x, weights, reach, progress):
-    """Bands of ``L`` rows until none is left; lane ``l`` is at column ``t - slope l``.
+    """Solve bands of ``L`` rows until none is left; lane ``l`` is at column ``t - slope l``.
 
-    A band follows the one above it ``chunk`` blocks of ``L`` steps at a time; ``progress``
-    tells how many columns of each are done. Bands are taken in order, so that somebody works
-    on whatever is waited for.
+    A band follows the one above it ``chunk`` blocks of ``L`` steps at a time; ``progress`` holds
+    how many columns of each are done. Bands are taken in order, so that one that others wait for is
+    always being worked on.
     """
     B, C, H, W, divide, reverse, slope, L, groups, chunk = task[1:_ADDRESSES]
     T = len(reach)
@@ -266,7 +266,7 @@ def _solve_bands(task, z, x, weights, reach, progress):
 
 @njit(nogil=True, cache=KEEP)
 def _arrays(task, dtype):
-    """What a task's addresses point to: packed weights, latent, result, reach, progress."""
+    """Return the arrays at a task's addresses: packed weights, latent, result, reach, progress."""
     B, C, H, W = task[1:5]
     packed, size, z, x, reach, taps, progress = task[_ADDRESSES:]
     return (
@@ -280,9 +280,9 @@ def _arrays(task, dtype):
 
 @functools.cache
 def _thread_of(samples: bool, size: int):
-    """The C function that takes groups of a task, numbers of ``size`` bytes, until none is left.
+    """Return the C function that works on a task's groups until none is left.
 
-    Compiled when asked for: a call compiles only the kind of lanes and the dtype that it needs.
+    It is compiled on demand: a call compiles only the kind of lanes and the dtype that it needs.
     """
     dtype = np.float32 if size == 4 else np.float64
 
@@ -321,9 +321,8 @@ def _geometry(
 def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
     """The ``x (B, C, H, W)`` with ``conv(weight, x) = z``, for masked ``weight (C, C, k, k)``.
 
-    As many threads as torch may use share the groups. Cost: ``B H W C^2`` times the number of
-    live taps; memory: the result and, for each thread, a quarter of a megabyte or one
-    band of rows.
+    As many threads as torch may use share the groups. Cost: ``B H W C^2`` times the number of live
+    taps; memory: the result and, for each thread, a quarter of a megabyte or one band of rows.
     """
     B, C, H, W = z.shape
     x = torch.empty_like(z, memory_format=torch.contiguous_format)
@@ -352,9 +351,9 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
 def samples_are_cheaper(
     shape: tuple[int, int, int, int], taps: int, slope: int, lanes: int, threads: int
 ) -> bool:
-    """Which takes less time: lanes of samples (the last ones idle) or of rows (a ramp, skewed).
+    """Whether lanes of samples (the last ones idle) take less time than rows (a ramp, skewed).
 
-    Groups of samples are few, bands of rows are many: only the latter keep many threads busy.
+    Groups of samples are few, bands of rows are many: only bands keep many threads busy.
     """
     B, C, H, W = shape
     groups, bands = -(-B // lanes), B * -(-H // lanes)

@@ -16,7 +16,7 @@ Mask = Literal["square", "raster"]
 
 @dataclass(frozen=True)
 class Link:
-    """A masked convolution, all but its weight."""
+    """A masked convolution without its weight."""
 
     mask: Mask
     reverse: bool
@@ -32,11 +32,11 @@ def validate_mask(mask: str) -> Mask:
 
 
 def live_taps(channels: int, kernel_size: int, mask: Mask, reverse: bool) -> Tensor:
-    """Which entries of ``w (C, C, k, k)`` are live, as a boolean tensor.
+    """Return which entries of ``w (C, C, k, k)`` are live, as a boolean tensor.
 
-    Square: taps with ``a <= r`` and ``b <= r``. Raster: taps before the centre in raster
-    order. The centre tap is lower-triangular over channels in both. ``reverse`` flips the
-    mask on both space axes and both channel axes.
+    Square: taps with ``a <= r`` and ``b <= r``. Raster: taps before the centre in raster order. The
+    centre tap is lower-triangular over channels in both. ``reverse`` flips the mask on both space
+    axes and both channel axes.
     """
     r = kernel_size // 2
     live = torch.zeros(channels, channels, kernel_size, kernel_size, dtype=torch.bool)
@@ -53,7 +53,7 @@ def live_taps(channels: int, kernel_size: int, mask: Mask, reverse: bool) -> Ten
 def live_offsets(
     kernel_size: int, mask: Mask, dilation: int, H: int, W: int
 ) -> Mapping[tuple[int, int], tuple[int, int]]:
-    """Where the live taps ``(a, b)`` before the centre look, ``(di, dj)``, in raster order.
+    """Return the offsets ``(di, dj)`` of live taps ``(a, b)`` before the centre, in raster order.
 
     Not reversed; taps that never reach into an image of ``H x W`` are left out.
     """

@@ -1,7 +1,7 @@
 """One system for every pixel, ``L U x = y`` over channels, in vector registers: pixels are lanes.
 
-An image ``(C, H, W)`` has its pixels innermost, so a vector of them is read as it lies. A tile of
-pixels, of several images where these are small, is copied into the first-level cache, its rows in
+An image ``(C, H, W)`` has its pixels innermost, so a vector of them is read contiguously. A tile
+of pixels, of several images if these are small, is copied into the first-level cache, its rows in
 the order of the pivots; both triangles are substituted there, and the solution is written back:
 one pass, as many products as ``W x``.
 """
@@ -23,10 +23,10 @@ from emcheck.solve.vector import BLOCK, LANES, as_pointer, copy_run, substitute_
 #: Bytes of one thread's tile: half of a usual first-level cache.
 _CACHE = 1 << 14
 
-#: Pairs of vectors in a tile at most: a row is then read 512 bytes on end.
+#: Most pairs of vectors in a tile: 512 contiguous bytes of a row are then read.
 _MOST = 4
 
-#: A diagonal outside of this range is divided by; a reciprocal could leave the range.
+#: A diagonal outside this range is divided by, since its reciprocal could over- or underflow.
 _SAFE = 2.0**100
 
 #: A task: the next tile; B, C, pixels of an image and of a tile, whether to divide by the
@@ -34,16 +34,16 @@ _SAFE = 2.0**100
 #: the rows, of z and of x.
 _FIELDS, _ADDRESSES = 11, 7
 
-#: Products that pay for one more thread.
+#: Products that are worth one more thread.
 _WORTH_A_THREAD = 1 << 18
 
 
 @njit(nogil=True, cache=KEEP)
 def _pack(factors, packed):
-    """Both triangles of ``factors (C, C)``, as ``substitute_pair`` reads them.
+    """Pack both triangles of ``factors (C, C)`` as ``substitute_pair`` reads them.
 
-    The upper one is turned around, so that it is lower too. Returns whether to divide by its
-    diagonal, because an entry is out of range for its reciprocal.
+    The upper one is turned around, so that it is lower too. Return whether to divide by its
+    diagonal, because the reciprocal of an entry is out of range.
     """
     C, at, outside = len(factors), 0, 0
     for c in range(C):
@@ -69,7 +69,7 @@ def _pack(factors, packed):
 
 @njit(nogil=True, cache=KEEP, inline="always")
 def _triangle(tile, base, stride, none, packed, C, divide, L):
-    """Forward substitution in two vectors of pixels, block by block."""
+    """Substitute forward in two vectors of pixels, block by block."""
     at = 0
     for o in range(0, C, BLOCK):
         K = min(BLOCK, C - o)
@@ -79,7 +79,7 @@ def _triangle(tile, base, stride, none, packed, C, divide, L):
 
 @functools.cache
 def _thread_of(size: int):
-    """The C function that takes tiles of a task, numbers of ``size`` bytes, until none is left."""
+    """Return the C function that works on a task's tiles until none is left."""
     dtype = np.float32 if size == 4 else np.float64
     L = LANES[size]
 
@@ -119,7 +119,7 @@ def _thread_of(size: int):
 
 
 def solve(factors: Tensor, order: Sequence[int], z: Tensor) -> Tensor:
-    """The ``x (B, C, H, W)`` with ``L U x = z[:, order]`` in every pixel.
+    """Return the ``x (B, C, H, W)`` with ``L U x = z[:, order]`` in every pixel.
 
     ``factors (C, C)`` holds ``U`` with its diagonal, which has no zero, and below it the strict
     part of the unit triangle ``L``, as ``torch.linalg.lu_factor`` returns them.
@@ -147,5 +147,5 @@ def solve(factors: Tensor, order: Sequence[int], z: Tensor) -> Tensor:
 
 
 def _length(C: int) -> int:
-    """Numbers of one packed triangle."""
+    """Return the number of entries of one packed triangle."""
     return sum(min(BLOCK, C - o) * (o + min(BLOCK, C - o) + 1) for o in range(0, C, BLOCK))

@@ -1,7 +1,7 @@
 """The product of Householder reflections and a triangle, compiled for small matrices.
 
-In compact (WY) form it takes a dozen operations of torch, each dearer than the few thousand
-products of a small matrix.
+In compact (WY) form it takes a dozen operations of torch, each more expensive than the few
+thousand products of a small matrix.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _product(vectors, upper, scale, W):
             return i
         square = W.dtype.type(0)
         for c in range(C):
-            v[c] = vectors[i, c] / largest  # so that no length can leave the range
+            v[c] = vectors[i, c] / largest  # so that no squared length over- or underflows
             square += v[c] * v[c]
         row[:] = 0
         for c in range(C):

@@ -1,7 +1,7 @@
 """Substitution one number at a time: the algorithm of the paper's own code.
 
-The slowest exact solver, and the one that leaves the least to go wrong. Compiled where Numba
-is present; the same loops run in the interpreter where it is not.
+It is the slowest exact solver, and the simplest. It is compiled if Numba is installed;
+otherwise the same loops run in the interpreter.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A team of threads for compiled code: torch's own where it can be had.
+"""A team of threads for compiled code: torch's own threads if they can be used.
 
-Torch's OpenMP threads wait for work by spinning. Threads of one's own would compete with
-them for the cores, so that two run no faster than one; a parallel region of the same OpenMP
-library uses the threads that are there.
+Torch's OpenMP threads wait for work by spinning. Other threads would compete with them for
+the cores, so that two run no faster than one; a parallel region of the same OpenMP library
+uses the threads that are there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 def run_team(function: int, argument: int, threads: int) -> None:
-    """Run the C function ``void f(void *)`` at an address in ``threads`` threads; wait."""
+    """Run the C function ``void f(void *)`` at an address in ``threads`` threads, and wait."""
     if threads == 1:
         _FUNCTION(function)(argument)
     else:
@@ -30,7 +30,7 @@ def run_team(function: int, argument: int, threads: int) -> None:
 
 @functools.cache
 def torch_team() -> Team:
-    """That of torch's OpenMP library, or ``python_team`` where it has none."""
+    """Return the team of torch's OpenMP library, or ``python_team`` if it has none."""
     folder = Path(torch.__file__).parent
     for path in [*folder.glob("lib/libgomp*"), *folder.parent.glob("torch.libs/libgomp*")]:
         try:
@@ -44,7 +44,7 @@ def torch_team() -> Team:
 
 
 def python_team(function: int, argument: int, threads: int) -> None:
-    """The same by a pool of Python's threads; ctypes lets go of Python's lock."""
+    """Run the function in a pool of Python's threads; ctypes releases Python's lock."""
     call = _FUNCTION(function)
     for done in [_pool(threads).submit(call, argument) for _ in range(threads)]:
         done.result()

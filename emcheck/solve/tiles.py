@@ -1,8 +1,8 @@
 """Tiled wavefront in plain torch: exact substitution on any device, one diagonal at a time.
 
-The image is cut into tiles of ``h x w`` pixels. What flows into a tile is a border of earlier
-pixels; inside, the inverse is one triangular matrix, the same for every tile. All tiles with
-the same time are independent: ``t = I + J`` for a square mask, and for a raster mask, whose
+The image is cut into tiles of ``h x w`` pixels. A tile depends on a border of earlier pixels;
+inside, the system is one triangular matrix, the same for every tile. All tiles with the
+same time are independent: ``t = I + J`` for a square mask, and for a raster mask, whose
 taps reach to the right in earlier rows, tiles of height 1 with ``t = s I + J``. A step is one
 gather, one matrix product and one triangular solve, so the componentwise backward error of
 rule T2 is that of plain substitution.
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from emcheck.solve.masks import Mask, live_offsets
 
-#: Unknowns of a tile. A larger one takes fewer steps and spends more on what is zero; with
-#: batches of 32 on a CPU the times are flat from 24 to 100.
+#: Unknowns of a tile. A larger tile takes fewer steps and spends more on zeros; with batches of 32
+#: on a CPU the times are flat from 24 to 100.
 _UNKNOWNS = 48
 
 
@@ -55,19 +55,19 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
 
 
 def _matrix(taps: Tensor, index: Tensor) -> Tensor:
-    """``(p C, q C)`` from the taps ``(C, C, k k + 1)`` between pixels ``index (p, q)``."""
+    """Return ``(p C, q C)`` from taps ``(C, C, k k + 1)`` between pixels ``index (p, q)``."""
     C = taps.shape[0]
     return taps[:, :, index].permute(2, 0, 3, 1).reshape(index.shape[0] * C, index.shape[1] * C)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Geometry alone, nothing of the weights: it cannot go stale.
+    """The geometry of the tiles, without the weights, so that it cannot go stale.
 
     ``inner (p, p)`` and ``border (p, q)`` number the tap between two pixels. ``order`` are the
     numbers of a sample by (pixel of a tile, channel, tile), tiles in the order of their steps,
-    and then one zero; ``back`` is the way back. Every step has its first tile, the tile after
-    its last, and the rows ``(q C n,)`` of what flows into its ``n`` tiles.
+    and then one zero; ``back`` is the inverse of ``order``. Every step has its first tile, the
+    tile after its last, and the rows ``(q C n,)`` that its ``n`` tiles depend on.
     """
 
     inner: Tensor
@@ -103,13 +103,13 @@ def _plan(
     pixels = _pixels(inside, corners, H, W)  # (p, tiles)
     channels = torch.arange(C)[:, None]
     numbers = torch.where(pixels[:, None] < H * W, channels * H * W + pixels[:, None], C * H * W)
-    if reverse:  # flips of rows, columns and channels turn the order of the numbers around
+    if reverse:  # flips of rows, columns and channels reverse the order of the numbers
         numbers = torch.where(numbers < C * H * W, C * H * W - 1 - numbers, numbers)
     order = torch.cat([numbers.reshape(-1), torch.tensor([C * H * W])])
     back = torch.empty(C * H * W + 1, dtype=torch.long)
     back[order] = torch.arange(len(order))
 
-    # The row of (pixel, channel): where the numbers of that pixel stand in the new order.
+    # The row of (pixel, channel): the place of the numbers of that pixel in the new order.
     rows = torch.full((C, H * W + 1), len(order) - 1)
     row = torch.arange(len(order) - 1).reshape(numbers.shape).transpose(0, 1)  # (C, p, tiles)
     rows[:, pixels] = row
@@ -128,7 +128,7 @@ def _plan(
 
 
 def _tile(C: int, H: int, W: int, mask: Mask) -> tuple[int, int]:
-    """As high as wide or one row (raster), of about ``_UNKNOWNS`` unknowns."""
+    """Return a tile, square or one row (raster), of about ``_UNKNOWNS`` unknowns."""
     pixels = max(1, _UNKNOWNS // C)
     if mask == "raster":
         return 1, min(W, pixels)
@@ -137,7 +137,7 @@ def _tile(C: int, H: int, W: int, mask: Mask) -> tuple[int, int]:
 
 
 def _pixels(inside: list[tuple[int, int]], corners: Tensor, H: int, W: int) -> Tensor:
-    """Flat pixels ``(len(inside), tiles)``; ``H W`` outside the image."""
+    """Return flat pixels ``(len(inside), tiles)``; ``H W`` outside the image."""
     P = torch.tensor(inside, dtype=torch.long).reshape(-1, 1, 2)
     i, j = (corners + P).unbind(-1)
     known = (i >= 0) & (i < H) & (j >= 0) & (j < W)

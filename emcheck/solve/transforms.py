@@ -10,21 +10,20 @@ from torch.autograd import forward_ad
 
 
 def watched(*tensors: Tensor) -> bool:
-    """Whether an operation on these must be one that torch knows.
+    """Whether torch must know the operation on these tensors.
 
-    If not, compiled code is called directly: ``autograd.Function`` costs as much as inverting
-    a small image.
+    If not, compiled code is called: ``autograd.Function`` costs as much as inverting a small image.
     """
     return differentiated(*tensors) or transformed()
 
 
 def differentiated(*tensors: Tensor) -> bool:
-    """Whether the result needs a way back for gradients."""
+    """Whether the result needs a backward pass for gradients."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def transformed() -> bool:
-    """Whether ``torch.func``, forward-mode derivatives or the compiler are at work."""
+    """Whether ``torch.func``, forward-mode derivatives or the compiler are active."""
     return (
         torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0

@@ -1,8 +1,8 @@
-"""Vector instructions for Numba: what its loops cannot say is emitted as LLVM IR.
+"""Vector instructions for Numba: what its loops cannot express is emitted as LLVM IR.
 
-``LANES`` numbers of one dtype fill a vector register. Three intrinsics, each compiled into
-the loop that calls it: one block of output channels of one step of the substitution, and
-square transposes of ``LANES x LANES`` numbers from and to separate rows.
+``LANES`` numbers of one dtype fill a vector register. Every intrinsic is compiled into the
+loop that calls it: blocks of channels of substitution, convolution and correlation, square
+transposes of ``LANES x LANES`` numbers from and to separate rows, copies and atomics.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCK = 6
 
 
 def _register_bytes() -> int:
-    """The widest vector register of this CPU, in bytes."""
+    """Return the size of the widest vector register of this CPU, in bytes."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
         return 64
@@ -35,7 +35,7 @@ LANES = {4: _register_bytes() // 4, 8: _register_bytes() // 8}
 
 
 class Memory:
-    """Unaligned vectors and scalars of an array by index of its first element."""
+    """Access to unaligned vectors and scalars of an array, by index of the first element."""
 
     def __init__(self, context: Any, builder: Any, kind: types.Array, value: Any) -> None:
         self.builder = builder
@@ -60,7 +60,7 @@ class Memory:
         self.builder.store(value, pointer, align=self.size)
 
     def splat(self, index: Any) -> Any:
-        """One number in every lane."""
+        """Return one number in every lane."""
         return _spread(self.builder, self.load(index), self.lanes)
 
 
@@ -72,12 +72,12 @@ def _spread(builder: Any, value: Any, lanes: int) -> Any:
 
 
 def places(lanes: list[int]) -> ir.Constant:
-    """The third operand of a shuffle."""
+    """Return the third operand of a shuffle."""
     return ir.Constant(ir.VectorType(_I32, len(lanes)), [_I32(lane) for lane in lanes])
 
 
 def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a b + c`` with one rounding, for vectors (the builder's own takes scalars alone)."""
+    """Return ``a b + c`` with one rounding, for vectors (the builder's own takes only scalars)."""
     name = f"llvm.fma.v{a.type.count}{'f32' if a.type.element == ir.FloatType() else 'f64'}"
     kind = ir.FunctionType(a.type, [a.type] * 3)
     function = cgutils.get_or_insert_function(builder.module, kind, name)
@@ -85,7 +85,7 @@ def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _substitution(vectors: int) -> Any:
-    """The intrinsic that substitutes in so many adjacent vectors of pixels at once."""
+    """Return the intrinsic that substitutes in so many adjacent vectors of pixels at once."""
 
     def substitute(
         typing: Any,
@@ -210,12 +210,12 @@ def convolve_block(
     place: Any,
     apart: Any,
 ) -> Any:
-    """``count <= BLOCK`` output channels, from ``done`` on, of two vectors of pixels.
+    """Convolve ``count <= BLOCK`` output channels, from ``done`` on, of two vectors of pixels.
 
     ``target[place + o stride] = bias[o] + sum w x[c]`` over the taps and inputs ``c``, where
-    ``buffer[base + offsets[tap] + c stride]`` holds ``x[c]`` and ``weights[at:]`` are ordered
-    (tap, input, output); the second pixel lies ``apart`` from the first in both. One pixel
-    alone could not keep the multipliers busy: it has fewer sums than a product takes cycles.
+    ``buffer[base + offsets[tap] + c stride]`` holds ``x[c]`` and ``weights[at:]`` are ordered (tap,
+    input, output); the second pixel lies ``apart`` from the first in both. One pixel alone could
+    not keep the multipliers busy: it has fewer sums than a product takes cycles.
     """
     i64 = types.int64
     signature = types.void(
@@ -264,7 +264,7 @@ def convolve_block(
 
 @intrinsic
 def copy_run(typing: Any, source: Any, at: Any, target: Any, place: Any, count: Any) -> Any:
-    """``target[place:place + count] = source[at:at + count]``, which a loop would do one by one."""
+    """Copy ``source[at:at + count]`` to ``target[place:place + count]``, faster than a loop."""
     i64 = types.int64
     signature = types.void(source, i64, target, i64, i64)
 
@@ -314,11 +314,11 @@ def correlate_block(
     first: Any,
     width: Any,
 ) -> Any:
-    """Sums over lanes, ``H`` rows and ``W`` pixels of products of two blocks of channels.
+    """Sum, over lanes, ``H`` rows and ``W`` pixels, products of two blocks of channels.
 
-    ``total[first + c width + o] += sum left[at + p + c stride] right[place + p + o stride]``
-    for ``c < inputs``, 1 or ``INPUTS``, and ``o < outputs``, 1 or ``OUTPUTS``; pixels lie
-    ``pixel`` and rows ``row`` apart.
+    ``total[first + c width + o] += sum left[at + p + c stride] right[place + p + o stride]`` for
+    ``c < inputs``, 1 or ``INPUTS``, and ``o < outputs``, 1 or ``OUTPUTS``; pixels lie ``pixel`` and
+    rows ``row`` apart.
     """
     i64 = types.int64
     signature = types.void(
@@ -368,7 +368,7 @@ def correlate_block(
 
 
 def _added(builder: Any, vector: Any, lanes: int) -> Any:
-    """The sum of all lanes, halves first."""
+    """Return the sum of all lanes, halves first."""
     while lanes > 1:
         lanes //= 2
         undefined = ir.Constant(vector.type, ir.Undefined)
@@ -379,7 +379,7 @@ def _added(builder: Any, vector: Any, lanes: int) -> Any:
 
 
 def _transposed(builder: Any, rows: list[Any], lanes: int) -> list[Any]:
-    """Eklundh's transpose: log2(lanes) rounds that exchange blocks of two rows."""
+    """Transpose by Eklundh's method: log2(lanes) rounds that exchange blocks of two rows."""
     distance = 1
     while distance < lanes:
         upper = [j if not j & distance else lanes + j - distance for j in range(lanes)]
@@ -440,7 +440,7 @@ def transpose_out(
 
 @intrinsic
 def take_next(typing: Any, counter: Any) -> Any:
-    """``counter[0]``, which goes up by one; threads may race for it."""
+    """Return ``counter[0]`` and increase it by one, atomically."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
@@ -451,7 +451,7 @@ def take_next(typing: Any, counter: Any) -> Any:
 
 @intrinsic
 def publish(typing: Any, progress: Any, index: Any, value: Any) -> Any:
-    """``progress[index] = value``, seen by others after everything written before."""
+    """Set ``progress[index] = value``; who sees it also sees everything written before."""
     signature = types.void(progress, types.int64, types.int64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -464,7 +464,7 @@ def publish(typing: Any, progress: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def wait_for(typing: Any, progress: Any, index: Any, value: Any) -> Any:
-    """Wait until ``progress[index] >= value``; then what its publisher wrote can be read."""
+    """Wait until ``progress[index] >= value``; what was written before that can then be read."""
     signature = types.void(progress, types.int64, types.int64)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -483,7 +483,7 @@ def wait_for(typing: Any, progress: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def as_pointer(typing: Any, address: Any) -> Any:
-    """An address as a pointer to nothing in particular."""
+    """Return an address as a void pointer."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], cgutils.voidptr_t)

@@ -1,4 +1,4 @@
-"""How each layer is built, what it means and how it moves: one module for each layer.
+"""How each layer is built and defined and how its parameters move: one module for each layer.
 
 Every module of this folder is imported here; it adds its spec to :data:`SPECS`.
 """

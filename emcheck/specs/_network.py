@@ -12,13 +12,13 @@ from emcheck.specs.parameter_styles import normal, set_parameter
 
 
 def network_parameters(layer: nn.Module) -> list[tuple[Array, Array]]:
-    """Weights and biases of ``layer.network`` for the oracle."""
+    """Return the weights and biases of ``layer.network`` for the oracle."""
     names = [(f"network.weights.{l}", f"network.biases.{l}") for l in range(len(_SIZES))]
     return [(to_numpy(layer, weight), to_numpy(layer, bias)) for weight, bias in names]
 
 
 def move_network(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Random weights of unit gain; the last layer's gain follows the style."""
+    """Set random weights of unit gain; the last layer's gain follows the style."""
     gain = {"trained": 0.3, "mixed": 0.8, "ill": 2.0}[style]
     for l in range(len(_SIZES)):
         weight = layer.get_parameter(f"network.weights.{l}")

@@ -1,4 +1,4 @@
-"""What ``ActNorm2d`` means, how it is built and how its parameters move."""
+"""How ``ActNorm2d`` is built and defined and how its parameters move."""
 
 from __future__ import annotations
 

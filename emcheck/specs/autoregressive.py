@@ -1,4 +1,4 @@
-"""What ``AutoregressiveConv2d`` means, how it is built and how its parameters move."""
+"""How ``AutoregressiveConv2d`` is built and defined and how its parameters move."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from emcheck.specs.parameter_styles import (
 
 
 def masked_weight(layer: nn.Module, name: str, mask: Mask, reverse: bool) -> Array:
-    """The live weights of the parameter ``name``, masked by the oracle's own rule."""
+    """Return the parameter ``name``, masked by the oracle's own rule."""
     return masked(to_numpy(layer, name), mask, reverse)
 
 
 def log_diagonal(weight: Array) -> Array:
-    """``log|w[c,c,r,r]|``, ``(C,)``."""
+    """Return ``log|w[c,c,r,r]|``, ``(C,)``."""
     r = weight.shape[-1] // 2
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(np.abs(np.diagonal(weight[:, :, r, r]))))
@@ -39,10 +39,10 @@ def log_diagonal(weight: Array) -> Array:
 def move_masked(
     layer: nn.Module, name: str, live: int, style: str, generator: torch.Generator
 ) -> None:
-    """Set a masked weight: entries off the diagonal sized by the number of live ones.
+    """Set a masked weight: entries off the diagonal sized by the number of live taps.
 
-    Substitution amplifies by the ratio of the two at every pixel, so an ill-conditioned
-    convolution needs no unequal diagonal.
+    Substitution amplifies by the ratio of off-diagonal to diagonal entries at every pixel, so an
+    ill-conditioned convolution needs no unequal diagonal.
     """
     weight = layer.get_parameter(name)
     C, r = weight.shape[0], weight.shape[-1] // 2
@@ -66,7 +66,7 @@ def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
 
 
 def _order(layer: nn.Module, event: Event) -> Array:
-    """Pixels in raster order, channels inside; the other way round if reversed."""
+    """Return pixels in raster order, channels inside; the other way round if reversed."""
     C, H, W = event
     index = np.arange(C * H * W).reshape(C, H, W).transpose(1, 2, 0).reshape(-1)
     return index[::-1].copy() if layer.reverse else index

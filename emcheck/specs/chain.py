@@ -1,4 +1,4 @@
-"""What ``Chain`` means, how it is built and how its parameters move."""
+"""How ``Chain`` is built and defined and how its parameters move."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _define(layer: nn.Module, event: Event) -> Definition:
 
 
 def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Only the first part is made ill-conditioned: conditions multiply along the chain."""
+    """Make only the first part ill-conditioned: condition numbers multiply along the chain."""
     for l, part in enumerate(layer.get_submodule("layers").children()):
         move_parameters(part, "mixed" if style == "ill" and l else style, generator)
 

@@ -1,4 +1,4 @@
-"""What ``Conv1x1PLU`` means, how it is built and how its parameters move."""
+"""How ``Conv1x1PLU`` is built and defined and how its parameters move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the suite must know of a layer: how to build it, what it means, how to stress it."""
+"""What the suite must know about a layer: how to build it, define it and stress it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emcheck.oracle.precision import Array
 
 
 class Trait(Enum):
-    """Properties that switch on the checks which need them."""
+    """Properties of a layer that switch on the checks that need them."""
 
     LINEAR = "z is affine in x and the log-det does not depend on x"
     ZERO_PADDED = "the log-det is H W times a number that depends on the parameters alone"
@@ -37,14 +37,14 @@ class LayerSpec:
 
     Args:
         build: ``build(channels, **options, generator=...)`` returns a new layer.
-        define: the definition at the layer's present parameters, for an event ``(C, H, W)``;
-            it reads parameters by name, so a faulty twin with the same names shares it.
+        define: returns the definition at the layer's present parameters, for ``(C, H, W)``; it
+            reads parameters by name, so a faulty twin with the same names shares it.
         options: constructor keywords and the values that are tried.
         traits: which optional checks apply.
         min_channels: smallest channel count.
-        move: sets parameters to a style of :mod:`emcheck.checks.parameters`; None moves
-            every parameter by a small random step.
-        order: indices of the flattened event in which the Jacobian is lower triangular.
+        move: sets parameters to a style of :mod:`emcheck.specs.parameter_styles`; None moves
+            every parameter by a random step.
+        order: returns an order of the flattened event that makes the Jacobian lower triangular.
         rescale: multiplies the linear part of the map by a power of two, in place.
         make_singular: makes the layer structurally singular in place, if that is possible.
     """
@@ -60,7 +60,7 @@ class LayerSpec:
     rescale: Callable[[nn.Module, float], None] | None = None
 
     def multiple(self, options: Mapping[str, Any]) -> int:
-        """What H and W must be divisible by: the option ``factor`` (default: its first), or 1."""
+        """Return what must divide H and W: the option ``factor`` (default: its first), or 1."""
         (default, *_) = self.options.get("factor", (1,))
         return int(options.get("factor", default))
 
@@ -70,12 +70,12 @@ SPECS: dict[type[InvertibleLayer], LayerSpec] = {}
 
 
 def spec_of(layer: nn.Module) -> LayerSpec | None:
-    """The spec of a layer's class or of the class it derives from; None for an unknown make."""
+    """Return the spec of a layer's class or of the class it derives from; None if there is none."""
     return next((SPECS[cls] for cls in type(layer).__mro__ if cls in SPECS), None)
 
 
 def spec_for(cls: type[InvertibleLayer]) -> LayerSpec:
-    """The spec of a class, or of the one it derives from.
+    """Return the spec of a class, or of the one it derives from.
 
     Raises:
         KeyError: there is none.
@@ -87,7 +87,7 @@ def spec_for(cls: type[InvertibleLayer]) -> LayerSpec:
 
 
 def options_of(layer: nn.Module) -> dict[str, Any]:
-    """The values of the spec's options that a built layer carries as attributes."""
+    """Return the values of the spec's options that a built layer carries as attributes."""
     spec = spec_of(layer)
     names = spec.options if spec is not None else {}
     return {name: getattr(layer, name) for name in names if hasattr(layer, name)}

@@ -1,4 +1,4 @@
-"""What the coupling layers mean, how they are built and how their parameters move."""
+"""How the coupling layers are built and defined and how their parameters move."""
 
 from __future__ import annotations
 

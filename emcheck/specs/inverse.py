@@ -1,4 +1,4 @@
-"""What ``Inverse`` means, how it is built and how its parameters move."""
+"""How ``Inverse`` is built and defined and how its parameters move."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ STYLES = ("initial", "trained", "mixed", "ill", "optimised")
 #: Half-width in log10 of the singular values, by style.
 _SPREAD = {"trained": 0.15, "mixed": 0.4, "ill": 4.0}
 
-#: Size of entries off the diagonal relative to what keeps substitution from growing.
+#: Size of off-diagonal entries, relative to the size up to which substitution does not grow.
 _COUPLING = {"trained": 0.25, "mixed": 0.5, "ill": 6.0}
 
 
@@ -35,7 +35,7 @@ def set_parameter(layer: nn.Module, name: str, value: Tensor) -> None:
 
 
 def scale_parameters(*names: str) -> Callable[[nn.Module, float], None]:
-    """A rescaling for a spec: the named parameters times the factor."""
+    """Return a rescaling for a spec, which multiplies the named parameters by the factor."""
 
     def rescale(layer: nn.Module, factor: float) -> None:
         for name in names:
@@ -45,42 +45,42 @@ def scale_parameters(*names: str) -> Callable[[nn.Module, float], None]:
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal numbers in the shape of ``like``, float64 on the generator's device."""
+    """Draw standard normal numbers in the shape of ``like``, in float64."""
     return torch.randn(like.shape, generator=generator, dtype=torch.float64)
 
 
 def random_signs(n: int, style: str, generator: torch.Generator) -> Tensor:
-    """``(n,)`` of +-1; all +1 unless the style is mixed or ill."""
+    """Draw ``(n,)`` of +-1; all +1 unless the style is mixed or ill."""
     signs = torch.randint(0, 2, (n,), generator=generator).double() * 2 - 1
     return signs if style in ("mixed", "ill") else torch.ones(n, dtype=torch.float64)
 
 
 def random_log_sizes(n: int, style: str, generator: torch.Generator) -> Tensor:
-    """Natural logarithms ``(n,)`` of sizes spread evenly over the style's range."""
+    """Draw natural logarithms ``(n,)`` of sizes, evenly over the style's range."""
     width = _SPREAD[style] * 2.302585092994046
     return (2 * torch.rand(n, generator=generator, dtype=torch.float64) - 1) * width
 
 
 def random_diagonal(n: int, style: str, generator: torch.Generator) -> Tensor:
-    """A diagonal ``(n,)`` with the signs and sizes of the style."""
+    """Draw a diagonal ``(n,)`` with the signs and sizes of the style."""
     signs = random_signs(n, style, generator)
     return signs * random_log_sizes(n, style, generator).exp()
 
 
 def off_diagonal(like: Tensor, terms: int, style: str, generator: torch.Generator) -> Tensor:
-    """Entries in the shape of ``like`` whose absolute sum over ``terms`` is about the style's."""
+    """Draw entries shaped like ``like`` whose absolute sum over ``terms`` is about the style's."""
     return normal(like, generator) * (_COUPLING[style] / max(terms, 1))
 
 
 def random_matrix(like: Tensor, style: str, generator: torch.Generator) -> Tensor:
-    """A matrix ``(n, n)`` with random singular vectors and the style's singular values."""
+    """Draw a matrix ``(n, n)`` with random singular vectors and the style's singular values."""
     n = like.shape[-1]
     left, right = (torch.linalg.qr(normal(like, generator)).Q for _ in range(2))
     return left * random_diagonal(n, style, generator) @ right
 
 
 def move_parameters(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Move a layer to a style: by its spec, or, where that does not say how, by a random step."""
+    """Move a layer to a style by its spec, or by a random step if the spec does not say how."""
     if style == "initial":
         return
     spec = spec_of(layer)
@@ -91,12 +91,12 @@ def move_parameters(layer: nn.Module, style: str, generator: torch.Generator) ->
 
 
 def step_parameters(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """A random step of every trainable parameter; buffers are left alone.
+    """Move every trainable parameter by a random step; buffers stay as they are.
 
-    It is an eighth (trained) of the parameter's own size (root mean square, at least 0.8):
+    The step is an eighth (trained) of the parameter's own size (root mean square, at least 0.8):
     far enough from initial values to show what hides there, near enough to stay invertible.
-    ``mixed`` and ``ill`` step further, and first give every entry a random sign: nothing keeps
-    a parameter without a constraint on its side of zero.
+    ``mixed`` and ``ill`` step further, and first give every entry a random sign, because nothing
+    keeps an unconstrained parameter on its side of zero.
     """
     for parameter in layer.parameters():
         if not (parameter.requires_grad and parameter.is_floating_point() and parameter.numel()):
@@ -116,15 +116,15 @@ _STEPS, _RATE, _DECAY = 4, 0.02, 0.1
 def optimise(
     layer: nn.Module, forward: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]], x: Tensor
 ) -> None:
-    """A few steps of maximum likelihood with weight decay, in place, buffers left alone.
+    """Take a few steps of maximum likelihood with weight decay, in place; buffers stay as they are.
 
     ``p <- (1 - rate decay) p - rate g / rms(g)`` for the loss ``sum(z^2) / 2 - logdet``. A
-    parameter whose gradient is missing or not finite only decays, as with any optimiser. The
-    steps are taken on a copy, so that ``layer`` has only new parameters and no new caches; a
-    layer that cannot be differentiated decays, and the checks on gradients say why.
+    parameter whose gradient is missing or not finite only decays, as with any optimiser. The steps
+    are taken on a copy, so that ``layer`` has only new parameters and no new caches; a layer that
+    cannot be differentiated only decays, and the checks on gradients say why.
 
     Args:
-        layer: whose parameters are moved.
+        layer: the layer whose parameters are moved.
         forward: ``(layer, x (B, *event))`` to ``(z, logdet (B,))``, with gradients.
         x: the data.
     """
@@ -149,7 +149,7 @@ def _likelihood_gradients(
     x: Tensor,
     parameters: list[nn.Parameter],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of ``sum(z^2) / 2 - logdet``, None where there is none."""
+    """Return gradients of ``sum(z^2) / 2 - logdet``, None where there is none."""
     nothing = (None,) * len(parameters)
     try:
         z, logdet = forward(layer, x)

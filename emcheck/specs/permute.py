@@ -1,4 +1,4 @@
-"""What ``PermuteChannels`` means, how it is built and how its parameters move."""
+"""How ``PermuteChannels`` is built and defined."""
 
 from __future__ import annotations
 

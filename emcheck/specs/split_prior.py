@@ -1,4 +1,4 @@
-"""What ``SplitPrior2d`` means, how it is built and how its parameters move."""
+"""How ``SplitPrior2d`` is built and defined and how its parameters move."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _define(layer: nn.Module, event: Event) -> CouplingDefinition:
 
 
 def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
-    """Random weights whose output has the style's size."""
+    """Set random weights whose output has the style's size."""
     gain = {"trained": 0.3, "mixed": 0.8, "ill": 2.0}[style]
     weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
     size = gain / weight[0].numel() ** 0.5

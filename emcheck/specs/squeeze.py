@@ -1,4 +1,4 @@
-"""What ``Squeeze2d`` means, how it is built and how its parameters move."""
+"""How ``Squeeze2d`` is built and defined."""
 
 from __future__ import annotations
 

@@ -28,17 +28,17 @@ from emcheck.adapters.conventions.layer import unusual as unusual
 
 
 def by_signature(module: nn.Module) -> Conventional:
-    """A module under the first convention that it offers, without a trial."""
+    """Return a module under the first convention that it offers, without a trial call."""
     return Conventional(module, Taken(next(conventions_of(module))))
 
 
 def carried_argument(module: nn.Module) -> str:
-    """The argument to which a module adds its log-det, empty if it has none."""
+    """Return the argument to which a module adds its log-det, empty if it has none."""
     return next((one.carried for one in conventions_of(module) if one.carried), "")
 
 
 def conventions_of(module: nn.Module) -> Iterator[Convention]:
-    """What a module offers, the most likely first; forward alone comes last."""
+    """Yield the conventions that a module offers, the likeliest first and forward alone last."""
     known = False
     for name, reader in convention.readers.items():
         for forward, inverse in reader(module):

@@ -17,12 +17,12 @@ ContextLike = Sequence[int] | Callable[[int, torch.Generator], Tensor]
 class Context:
     """The condition of a sample, kept as the last entries of the sample.
 
-    So a conditional layer becomes ``(x, c) -> (z, c)``, whose log-det is that of ``x -> z``, and
+    A conditional layer thus becomes ``(x, c) -> (z, c)``, whose log-det is that of ``x -> z``, and
     every check of rows, gradients and round trips covers the context.
 
     Args:
-        shape: of one context.
-        dtype: of contexts that are no floating-point numbers (labels); None for those that are.
+        shape: the shape of one context.
+        dtype: the dtype of contexts that are no floating-point numbers (labels), else None.
         given: the user's function; None draws standard normal numbers.
     """
 
@@ -32,10 +32,10 @@ class Context:
 
     @classmethod
     def of(cls, given: ContextLike) -> Context:
-        """A context from what a user gives.
+        """Return a context from what a user gives.
 
         Raises:
-            ValueError: neither a shape nor a function that returns ``(batch, ...)``.
+            ValueError: it is neither a shape nor a function that returns ``(batch, ...)``.
         """
         if callable(given):
             drawn = given(3, torch.Generator().manual_seed(0))
@@ -59,7 +59,7 @@ class Context:
         return math.prod(self.shape)
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """``(batch, size)`` in float64."""
+        """Draw ``(batch, size)`` in float64."""
         if self.given is None:
             return torch.randn((batch, self.size), generator=generator, dtype=torch.float64)
         drawn = self.given(batch, generator)
@@ -69,6 +69,6 @@ class Context:
         return drawn.double().reshape(batch, self.size)
 
     def restored(self, entries: Tensor) -> Tensor:
-        """``(batch, *shape)`` as the layer takes it, from the last entries of the samples."""
+        """Return ``(batch, *shape)`` for the layer, from the last entries of the samples."""
         found = entries.reshape(len(entries), *self.shape)
         return found if self.dtype is None else found.nan_to_num().round().to(self.dtype)

@@ -1,4 +1,4 @@
-"""How one direction of somebody's module is called, read from signatures and names."""
+"""How one direction of a module is called, read from signatures and names."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Route:
         keywords: fixed arguments, in order.
         carried: the argument to which the log-det is added, empty if there is none.
         context: the argument that takes the condition, empty if there is none.
-        needs_context: whether it must be given.
-        missing: required arguments that nothing here knows.
+        needs_context: whether the condition must be given.
+        missing: required arguments of unknown meaning.
     """
 
     method: str
@@ -32,7 +32,7 @@ class Route:
     missing: tuple[str, ...] = ()
 
     def written(self, letter: str, context: bool = False) -> str:
-        """As somebody would write the call: ``forward(x, reverse=True)``."""
+        """Return the call as one would write it: ``forward(x, reverse=True)``."""
         words = [letter, *([self.carried] if self.carried else [])]
         words += [self.context] if self.context and (context or self.needs_context) else []
         words += [f"{name}={value!r}" for name, value in self.keywords]
@@ -44,9 +44,9 @@ class Convention:
     """Both directions of a module.
 
     Args:
-        name: of the convention, for reports.
+        name: the name of the convention, for reports.
         forward: data to latent.
-        inverse: latent to data, or None where there is none.
+        inverse: latent to data, or None if there is none.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Convention:
     inverse: Route | None
 
     def without_carried(self) -> Convention:
-        """The same calls, no log-det handed in."""
+        """Return the same calls without a log-det as an argument."""
         back = None if self.inverse is None else replace(self.inverse, carried="")
         return replace(self, forward=replace(self.forward, carried=""), inverse=back)
 
     def with_context(self) -> Convention:
-        """The same calls where the one argument that nobody knows takes the context."""
+        """Return the same calls, with the context as the only argument of unknown meaning."""
 
         def given(way: Route) -> Route:
             if way.context or len(way.missing) != 1:
@@ -75,7 +75,7 @@ class Convention:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Required arguments of either direction that nothing here knows."""
+        """Required arguments of unknown meaning in either direction."""
         return tuple(dict.fromkeys(name for route in self.routes for name in route.missing))
 
     @property
@@ -94,7 +94,7 @@ class Convention:
         return next((route.carried for route in self.routes if route.carried), "")
 
     def written(self, context: bool = False) -> str:
-        """Both calls in words, with an optional context or without."""
+        """Return both calls in words, with an optional context or without."""
         back = self.inverse.written("z", context) if self.inverse else "none"
         return f"forward: {self.forward.written('x', context)}; inverse: {back}"
 
@@ -115,10 +115,10 @@ class _Registry:
         return register
 
 
-#: Register what reads one convention; the order of the modules is the order of trial.
+#: Registers a reader of one convention; conventions are tried in the order of their modules.
 convention = _Registry()
 
-#: Arguments that take the log-det so far, or the log-density so far; of the field, by name.
+#: Names of arguments that take the log-det or the log-density so far, as flow code has them.
 _LOGDET = re.compile(
     r"(log.*det|s?ldj|ladj|ldet|log_?jac|log_?d[fzy]_?d|log_?vol|^jac$|objective)", re.IGNORECASE
 )
@@ -126,24 +126,24 @@ _DENSITY = re.compile(
     r"^((delta_?)?log_?(p|q|l|prob|density|pdf|px|pz|p_x|p_z|lik\w*)|ll)$", re.IGNORECASE
 )
 
-#: Arguments that take a condition.
+#: Names of arguments that take a condition.
 _CONTEXT = re.compile(
     r"^(contexts?|ctx|cond\w*|y|h|c|g|labels?|embeddings?|features?|condition\w*)$", re.IGNORECASE
 )
 
 
 def is_logdet(name: str) -> bool:
-    """Whether something is a log-determinant by its name."""
+    """Whether a name is that of a log-determinant."""
     return bool(_LOGDET.search(name))
 
 
 def is_density(name: str) -> bool:
-    """Whether an argument is a log-density by its name: the log-det is subtracted from it."""
+    """Whether a name is that of a log-density, from which the log-det is subtracted."""
     return bool(_DENSITY.match(name))
 
 
 def parameters_of(module: nn.Module, method: str) -> dict[str, inspect.Parameter] | None:
-    """The arguments of a method after the data, by name; None if it has none or is no method."""
+    """Return a method's arguments after the data, by name; None if it takes none or is missing."""
     function = getattr(module, method, None)
     if not callable(function) or (method == "forward" and not has_forward(module)):
         return None
@@ -161,7 +161,7 @@ def has_forward(module: nn.Module) -> bool:
 
 
 def route(module: nn.Module, method: str, **keywords: Any) -> Route | None:
-    """The call of a method with fixed keywords; the others are known by name, or missing."""
+    """Return the call of a method with fixed keywords; others are known by name, or missing."""
     parameters = parameters_of(module, method)
     if parameters is None:
         return None
@@ -183,5 +183,5 @@ def route(module: nn.Module, method: str, **keywords: Any) -> Route | None:
 
 
 def _open(parameter: inspect.Parameter) -> bool:
-    """Whether a tensor may be handed in: a switch (``logdet=True``) takes none."""
+    """Whether a tensor may be passed in: a switch (``logdet=True``) takes none."""
     return not isinstance(parameter.default, bool | str)

@@ -10,7 +10,7 @@ from emcheck.adapters.core import Adapted, Logdet
 
 
 class Estimated(Adapted):
-    """``layer`` with 0 for its log-det; the estimate itself is asked for.
+    """``layer`` with 0 for its log-det; ``estimate`` draws the log-det itself.
 
     Args:
         layer: ``forward(x) -> (z, estimate)``, ``inverse(z)``.
@@ -27,7 +27,7 @@ class Estimated(Adapted):
         return self._silent(self.layer.inverse(z), z)  # type: ignore[operator]
 
     def estimate(self, value: Tensor, inverse: bool = False) -> Any:
-        """One draw of the log-det of either direction, as the layer returns it."""
+        """Draw the log-det of either direction once, as the layer returns it."""
         call = self.layer.inverse if inverse else self.layer
         answer = call(value)  # type: ignore[operator]
         return answer[1] if isinstance(answer, list | tuple) and len(answer) == 2 else None

@@ -1,4 +1,4 @@
-"""One method for both directions, and a flag."""
+"""The convention of one method for both directions and a flag."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from emcheck.adapters.conventions.core import Route, convention, parameters_of, route
 
-#: Flags that are true on the way back, and flags that are true on the way there.
+#: Names of flags that are true for the inverse, and of flags that are true for forward.
 _BACK = re.compile(
     r"^(is_|do_|use_|run_)?(rev(erse)?d?|inv(erse|ert)?(ed)?|backwards?|decode|undo|generate)"
     r"(_mode|_pass|_flag|_direction)?$"

@@ -22,14 +22,14 @@ class Taken:
 
     Args:
         convention: both calls.
-        sign: of what comes out with the log-det, forward and inverse: -1 where it is subtracted.
-        returned: whether forward, and the inverse, return a log-det, with or without being asked.
+        sign: the sign of the log-det that forward and inverse return: -1 if it is subtracted.
+        returned: whether forward and inverse return a log-det, with or without a request.
         stored: the attribute or method that has the log-det of forward, empty if there is none.
         per_entry: whether the log-det comes as one number for each entry, to be summed.
-        context: the condition that each sample carries at its end; None where there is none.
-        events: the shapes of data and latent, where a context is cut off from them.
+        context: the condition that each sample carries at its end; None if there is none.
+        events: the shapes of data and latent, if a context is cut off from them.
         unusual: whether answers are mappings, have more than two parts, or begin with the log-det.
-        wrapped: what the data are handed in: "" as they are, "list" or "tuple" of one.
+        wrapped: how the data are passed: "" as they are, "list" or "tuple" of one.
     """
 
     convention: Convention
@@ -43,7 +43,7 @@ class Taken:
     events: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     def written(self) -> str:
-        """For the first lines of a report."""
+        """Return one line for the beginning of a report."""
         told = self.convention.written(self.context is not None)
         carried = self.convention.carried
         if self.context is not None:
@@ -65,7 +65,7 @@ class Conventional(Adapted):
     """``layer``, called by its own convention; what it returns is passed on.
 
     Args:
-        layer: somebody's module.
+        layer: the user's module.
         taken: how it is called.
     """
 
@@ -93,7 +93,7 @@ class Conventional(Adapted):
         return self.joined(x, z), self._judged(logdet, 1, latent)
 
     def cut(self, value: Tensor, direction: int) -> tuple[Tensor, Tensor | None]:
-        """Data and context of samples that carry one."""
+        """Return the data and the context of samples that carry one."""
         context = self.taken.context
         if context is None:
             return value, None
@@ -104,7 +104,7 @@ class Conventional(Adapted):
         return data.reshape(len(value), *shape), context.restored(entries)
 
     def joined(self, value: Any, given: Tensor) -> Any:
-        """A value with the context of what was given."""
+        """Return a value with the context of ``given``."""
         if self.taken.context is None or not isinstance(value, Tensor) or value.dim() < 1:
             return value
         entries = given[:, -self.taken.context.size :]
@@ -119,7 +119,7 @@ class Conventional(Adapted):
         handed: Tensor | None = None,
         context: Tensor | None = None,
     ) -> Any:
-        """What the module answers; ``handed (B,)`` is the log-det so far, 0 unless given."""
+        """Return the module's answer; ``handed (B,)`` is the log-det so far, 0 unless given."""
         keywords: dict[str, Any] = dict(way.keywords)
         if context is not None and way.context:
             keywords[way.context] = [context] if self.taken.wrapped else context
@@ -130,7 +130,7 @@ class Conventional(Adapted):
         return method(data, **keywords)
 
     def handed(self, value: Tensor, logdet: Tensor, inverse: bool = False) -> Tensor | None:
-        """What comes back for a log-det ``(B,)`` that is handed in; None where none is taken."""
+        """Return the log-det that comes back for one ``(B,)`` passed in; None if none is taken."""
         way = self.taken.convention.inverse if inverse else self.taken.convention.forward
         if way is None or not way.carried:
             return None
@@ -139,7 +139,7 @@ class Conventional(Adapted):
         return returned if isinstance(returned, Tensor) else None
 
     def split(self, answer: Any) -> tuple[Any, Any]:
-        """Value and log-det; anything else is handed on for a check to name."""
+        """Return value and log-det; anything else is passed on for a check to report."""
         if self.taken.wrapped and isinstance(answer, list | tuple) and len(answer) == 1:
             answer = answer[0]
         if isinstance(answer, Mapping):
@@ -162,7 +162,7 @@ class Conventional(Adapted):
 
 
 def _of_mapping(answer: Mapping[Any, Any]) -> tuple[Any, Any]:
-    """Value and log-det by their names: the log-det's says so, the value is the other tensor."""
+    """Return value and log-det of a mapping: a name tells the log-det, the value is the other."""
     logdets = [value for name, value in answer.items() if is_logdet(str(name))]
     values = [value for name, value in answer.items() if not is_logdet(str(name))]
     if len(values) != 1 or len(logdets) > 1:
@@ -186,7 +186,7 @@ def unusual(answer: Any) -> bool:
 
 
 def stored_logdet(layer: nn.Module, name: str, x: Tensor, z: Tensor) -> Any:
-    """What an attribute holds after a call, or what a method of that name returns."""
+    """Return what an attribute holds after a call, or what a method of that name returns."""
     found = getattr(layer, name)
     if not callable(found) or isinstance(found, Tensor):
         return found

@@ -1,4 +1,4 @@
-"""Two methods, one for each direction."""
+"""The convention of two methods, one for each direction."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import nn
 
 from emcheck.adapters.conventions.core import Route, convention, has_forward, route
 
-#: What the way back is called beside ``forward``.
+#: Names of the inverse in modules that have ``forward``.
 _BACK = (
     "inverse", "reverse", "backward", "invert", "inv", "decode", "inverse_transform", "_inverse",
     "inverse_forward", "forward_inverse", "backward_transform", "unflow", "undo", "generate",
 )  # fmt: skip
 
-#: Both directions of modules that have no ``forward``.
+#: Other pairs of names for both directions.
 _PAIRS = (
     ("encode", "decode"), ("transform", "inverse_transform"), ("transform", "inverse"),
     ("flow", "unflow"), ("flow", "inverse"), ("f", "g"), ("f", "f_inv"), ("f", "inverse"),
@@ -35,7 +35,7 @@ def two_methods(module: nn.Module) -> Iterator[tuple[Route, Route | None]]:
             yield forward, inverse
 
 
-#: What methods of either direction are called in part, where no name above is there.
+#: Parts of method names for either direction, used where none of the names above is found.
 _LIKE_BACK = re.compile(
     r"(^|_)(inv|inverse|invert|rev|reverse|back|backward|decode|undo|unapply|z_to_x)($|_)"
 )
@@ -43,7 +43,7 @@ _LIKE_THERE = re.compile(r"(^|_)(forward|fwd|encode|transform|apply|x_to_z|push|
 
 
 def by_pattern(module: nn.Module) -> Iterator[tuple[Route, Route | None]]:
-    """Methods of the class whose names hold a word of the field, in alphabetical order."""
+    """Yield methods of the class whose names have such a part, in alphabetical order."""
     own = [name for name in dir(type(module)) if not hasattr(nn.Module, name)]
     there = ["forward"] if has_forward(module) else list(filter(_LIKE_THERE.search, own))
     for one in there:

@@ -1,4 +1,4 @@
-"""One method for both directions, and a word that says which."""
+"""The convention of one method for both directions and a word that selects one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emcheck.adapters.conventions.core import Route, convention, parameters_of, 
 
 _NAMES = ("mode", "direction", "dir", "way", "sign", "sense")
 
-#: The words for there and back.
+#: The words for forward and inverse.
 _WORDS = (
     ("direct", "inverse"), ("forward", "inverse"), ("forward", "reverse"), ("forward", "backward"),
     ("encode", "decode"), ("normal", "inverse"), ("normal", "reverse"), ("normalize", "generate"),
