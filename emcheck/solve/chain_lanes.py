@@ -1,9 +1,9 @@
 """Chains of masked convolutions in vector registers: geometry, buffers, and one call for all.
 
 ``LANES`` samples fill the vectors of this CPU, lanes innermost, so small images are as
-efficient as large ones. A chain stays in one thread's buffers, with zeros around every image: an image is
-read once and written once, however many convolutions there are. torch would start dozens of
-operations for a few hundred thousand products.
+efficient as large ones. A chain stays in one thread's buffers, with zeros around every image:
+an image is read once and written once, however many convolutions there are. torch would start
+dozens of operations for a few hundred thousand products.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ def plan(
     links: tuple[Link, ...],
     buffers: int,
 ) -> Plan | None:
-    """Return the plan for ``x`` of a shape and an item size in bytes, None where other ways are faster.
+    """Return the plan for ``x`` of a shape and an item size, None if another way is faster.
 
-    They are if under half of the lanes hold a sample, or if so many buffers of a thread do not
-    fit its cache.
+    Another way is if under half of the lanes hold a sample, or if so many buffers of a thread do
+    not fit its cache.
     """
     B, C, H, W = shape
     L, first = LANES[size], links[0]

@@ -8,6 +8,8 @@ from typing import Any
 
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
+from emcheck.layers import AutoregressiveConv2d
+from emcheck.solve import live_taps
 
 #: The control experiments of the 1x1 flow against the emerging flow.
 CONTROLS = ("", "parameters", "time")
@@ -109,9 +111,9 @@ def live_parameters(flow: Glow) -> int:
     """Trainable numbers that matter: masked taps do not count."""
     total = sum(p.numel() for p in flow.parameters() if p.requires_grad)
     for part in flow.modules():
-        live = getattr(part, "live", None)
-        if live is not None:
-            total -= int((live == 0).sum())
+        if isinstance(part, AutoregressiveConv2d):
+            live = live_taps(part.channels, part.kernel_size, part.mask, part.reverse)
+            total -= int((~live).sum())
     return total
 
 
