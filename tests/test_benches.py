@@ -31,8 +31,9 @@ from benches.cells import (
 )
 from benches.timing import Budget
 from emcheck.layers import AutoregressiveConv2d, Conv1x1
+from emcheck.layers.compiled_kinds import compiled_kinds
 from emcheck.solve import live_weight
-from emcheck.solve.choose import Solver
+from emcheck.solve.choose import HAS_NUMBA, Solver
 from emcheck.specs import REGISTRY
 from studies.contests.baselines import dense_triangular, jacobi, paper, row_by_row
 from studies.contests.layers import compete, masked
@@ -207,3 +208,30 @@ def test_first_calls_belong_to_a_thread_count_that_was_measured(tmp_path: Path) 
     assert [row["contest"] for row in rows[3:]] == [EMPTY_CACHE, CACHE_ON_DISK]
     assert [threads for module, threads in seen if module.endswith("first_calls")] == ["2", "2"]
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+_COMPILED = """
+import torch
+from numba.core import event
+from emcheck.layers.compiled_kinds import compiled_kinds
+listener = event.RecordingListener()
+event.register("numba:compile", listener)
+for dtype in (torch.float32, torch.float64):
+    for kind in compiled_kinds(dtype):
+        kind.call()
+print(len(listener.buffer))
+"""
+
+
+@pytest.mark.system
+@pytest.mark.skipif(not HAS_NUMBA, reason="compiled code needs Numba")
+def test_after_warm_up_no_call_compiles(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "emcheck", "warm-up"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == sum(
+        len(list(compiled_kinds(dtype))) for dtype in (torch.float32, torch.float64)
+    )
+    again = [sys.executable, "-c", _COMPILED]
+    counted = subprocess.run(again, env=environment, capture_output=True, text=True, check=True)
+    assert counted.stdout.strip() == "0"

@@ -120,6 +120,28 @@ def doctor(
     raise typer.Exit(0 if all(canary.ok for canary in canaries) else FAILED)
 
 
+@app.command("warm-up")
+def warm_up() -> None:
+    """Compile all code of the layers and keep it on disk, so that no later call waits."""
+    import time
+
+    import torch
+
+    from emcheck._internal.progress import Output
+    from emcheck.layers.compiled_kinds import compiled_kinds
+    from emcheck.solve.choose import HAS_NUMBA
+
+    if not HAS_NUMBA:
+        raise ValueError("expected Numba, which compiles: pip install 'emcheck[fast]'")
+    console = Output()
+    for dtype in (torch.float32, torch.float64):
+        for kind in compiled_kinds(dtype):
+            start = time.perf_counter()
+            kind.call()
+            told = f"{time.perf_counter() - start:5.1f} s  {str(dtype).removeprefix('torch.')}"
+            console.print(f"{told}  {kind.name}")
+
+
 def _refused(name: str) -> None:
     @app.command(
         name,
