@@ -1,4 +1,4 @@
-"""Hypothesis profiles, canaries before anything is judged, and results as JSON lines."""
+"""Hypothesis profiles, a self-test before anything is judged, and results as JSON lines."""
 
 from __future__ import annotations
 
@@ -96,14 +96,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("emcheck")
     group.addoption("--emcheck-results", type=Path, help="write results as JSON lines to this file")
     group.addoption("--emcheck-journal", type=Path, help="keep passed tests here, skip those kept")
-    group.addoption("--emcheck-canaries", type=Path, help="what the canaries said just before")
+    group.addoption(
+        "--emcheck-self-test", type=Path, help="results of a self-test that has just run"
+    )
     group.addoption(
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
         help="where properties/test_checks.py has its layers",
     )
-    group.addoption("--no-canaries", action="store_true", help="skip the canaries at the start")
+    group.addoption("--no-self-test", action="store_true", help="skip the self-test at the start")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -179,15 +181,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _ask_canaries(config: pytest.Config) -> None:
     """No oracle may lean on linear algebra that does not tell the truth."""
-    if config.getoption("--no-canaries") or hasattr(config, "workerinput"):
+    if config.getoption("--no-self-test") or hasattr(config, "workerinput"):
         return
-    said = config.getoption("--emcheck-canaries")
+    said = config.getoption("--emcheck-self-test")
     canaries = diagnose() if said is None else read_canaries(said)
     config.stash[_CANARIES] = canaries
     config.stash[_SUMMARY].records += [canary.to_record() for canary in canaries]
     missing = ORACLES - trusted(canaries)
     if missing:
-        pytest.exit(f"the oracles lean on {sorted(missing)}, whose canaries failed", returncode=3)
+        pytest.exit(
+            f"the oracles rely on {sorted(missing)}, which failed the self-test", returncode=3
+        )
 
 
 @pytest.hookimpl(optionalhook=True)

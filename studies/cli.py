@@ -57,7 +57,7 @@ def run(
     tested = f"{settings.folder}/data/{stages.PROPERTIES}"
     timed = f"{settings.folder}/data/{stages.BENCHMARKS}"
     of_run = (
-        Stage("canaries", stages.canaries),
+        Stage("self-test", stages.self_test),
         Stage("properties", stages.properties, ("profile", "reference"), (tested,)),
         Stage("benches", stages.benches, ("bench_profile", "threads", "reference"), (timed,)),
         Stage("density smoke", stages.smoke),

@@ -30,7 +30,7 @@ def passed(copy: Path, selected: str) -> int:
     """How many tests of the copy pass; all those that are selected have to."""
     words = ["pytest", "properties", *_REGISTRIES, "-k", selected, "--hypothesis-profile=dev"]
     done = subprocess.run(
-        [sys.executable, "-m", *words, "-q", "-n0", "--no-canaries", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", *words, "-q", "-n0", "--no-self-test", "-p", "no:cacheprovider"],
         cwd=copy, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip

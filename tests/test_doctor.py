@@ -199,7 +199,7 @@ def test_the_thread_state_of_the_caller_is_taken_over() -> None:
 
 
 def test_names_and_time_limits_are_validated() -> None:
-    with pytest.raises(ValueError, match="expected canaries among numpy_linalg"):
+    with pytest.raises(ValueError, match="expected self-tests among numpy_linalg"):
         diagnose(only=["no_such_canary"])
     with pytest.raises(ValueError, match="expected a time limit above 0 s, got 0"):
         diagnose(0.0)

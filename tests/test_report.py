@@ -445,7 +445,7 @@ def test_what_spoils_a_report_stands_first(tmp_path: Path) -> None:
     assert "fault `fault_number_03` survived `logdet_matches_jacobian` (verdict PASS)" in screen
     assert "the correct twin of `fault_number_04` was flagged" in screen
     assert "fault `fault_number_05` survived `logdet_scales_with_pixels` (verdict NOT" in screen
-    assert "canary `batched_lu` failed and was not repaired: hangs" in screen
+    assert "self-test `batched_lu` failed and was not repaired: hangs" in screen
     assert "1 time of 1 belong to results whose error is over its bound" in screen
     assert "Missing besides: the real images." in screen
 

@@ -296,7 +296,8 @@ def test_a_quick_run_leaves_the_reference_run_as_it_is(
     for reference, folder in ((False, "reports/local"), (True, "reports")):
         commands.clear()
         steps = [
-            Stage(name, getattr(stages, name)) for name in ("canaries", "properties", "benches")
+            Stage(name, getattr(stages, name.replace("-", "_")))
+            for name in ("self-test", "properties", "benches")
         ]
         run_stages(steps, Settings(reference), tmp_path, told=lambda line: None)
         assert f"--emcheck-results={tmp_path / folder / 'data/properties.jsonl'}" in commands[1]

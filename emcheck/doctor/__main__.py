@@ -14,8 +14,8 @@ from emcheck.doctor.show import render
 def main() -> int:
     """Parse the command line, run the self-tests, print the table."""
     parser = argparse.ArgumentParser(prog="python -m emcheck.doctor", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"canaries to run, of {', '.join(NAMES)}")
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for each canary")
+    parser.add_argument("names", nargs="*", help=f"self-tests to run, of {', '.join(NAMES)}")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for each self-test")
     arguments = parser.parse_args()
     try:
         canaries = diagnose(arguments.timeout, arguments.names or None)

@@ -44,7 +44,7 @@ def diagnose(
     """
     names = NAMES if only is None else tuple(only)
     if unknown := [name for name in names if name not in NAMES]:
-        raise ValueError(f"expected canaries among {', '.join(NAMES)}, got {', '.join(unknown)}")
+        raise ValueError(f"expected self-tests among {', '.join(NAMES)}, got {', '.join(unknown)}")
     if not timeout > 0:
         raise ValueError(f"expected a time limit above 0 s, got {timeout:g}")
     changes = dict(env or {})

@@ -17,7 +17,7 @@ from emcheck.doctor.self_tests import CAPABILITIES, REGISTRY, trusted
 def render(canaries: Sequence[Canary]) -> RenderableType:
     """Return a table of at most 80 columns, then one line for each failure with its repair."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    table.add_column("canary", overflow="fold")
+    table.add_column("self-test", overflow="fold")
     table.add_column("verdict", no_wrap=True)  # never cut, however narrow the terminal
     for name in ("cases", "error/bound", "limit", "seconds"):
         table.add_column(name, justify="right", overflow="fold")
@@ -49,7 +49,7 @@ def _summary(canaries: Sequence[Canary]) -> Text:
     threads = max((canary.threads for canary in canaries), default=0)
     faulty = {REGISTRY[canary.name].capability for canary in canaries if not canary.ok}
     untested = frozenset(CAPABILITIES) - trusted(canaries) - faulty
-    parts = [f"{good} of {len(canaries)} canaries ok", f"torch threads: {threads or 'unknown'}"]
+    parts = [f"{good} of {len(canaries)} self-tests ok", f"torch threads: {threads or 'unknown'}"]
     for label, names in (("not to be trusted", faulty), ("not tested", untested)):
         if names:
             parts.append(f"{label}: {', '.join(name for name in CAPABILITIES if name in names)}")

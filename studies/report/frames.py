@@ -108,7 +108,7 @@ def csv_tables(frames: Frames) -> dict[str, pd.DataFrame]:
     """Every table of the report, by the name of its CSV file."""
     tables: dict[str, pd.DataFrame] = {"provenance": provenance_frame(frames)}
     if frames.canaries is not None:
-        tables["canaries"] = frames.canaries
+        tables["self_tests"] = frames.canaries
     if frames.checks is not None:
         tables["checks"] = frames.checks
         tables["verdicts_by_family"] = counts(frames.checks, "family")

@@ -37,7 +37,7 @@ def judge(frames: Frames) -> Judgement:
     parts = {
         "the checks": frames.checks,
         "the seeded faults": frames.faults,
-        "the canaries": frames.canaries,
+        "the self-test": frames.canaries,
         "the benchmarks": frames.timings,
         "the real images": frames.images,
     }
@@ -88,7 +88,7 @@ def _canaries(frames: Frames) -> list[str]:
         return []
     dead = frames.canaries[~frames.canaries["ok"] & (frames.canaries["repaired"] != "true")]
     return [
-        f"canary {code(row['name'])} failed and was not repaired: {escape(row['detail'])}"
+        f"self-test {code(row['name'])} failed and was not repaired: {escape(row['detail'])}"
         for row in records(dead)
     ]
 

@@ -6,7 +6,6 @@ from studies.pages.markdown import csv_link
 from studies.report.frames import Frames, csv_tables
 from studies.report.judgement import judge
 from studies.report.sections.accuracy import accuracy
-from studies.report.sections.canaries import canaries
 from studies.report.sections.claims import claims
 from studies.report.sections.contests import contests
 from studies.report.sections.coverage import gaps, images
@@ -17,6 +16,7 @@ from studies.report.sections.opening import headline
 from studies.report.sections.power import power
 from studies.report.sections.provenance import HOW_TO_READ, provenance
 from studies.report.sections.ratios import ratios
+from studies.report.sections.self_tests import self_tests
 from studies.report.sections.speed import speed
 from studies.report.sections.survey import survey
 from studies.report.sections.times import price, times
@@ -26,7 +26,7 @@ from studies.report.sections.verdicts import verdicts
 FRONT = (power, speed, accuracy, survey, density, claims)
 
 #: What stands behind every number.
-GROUNDS = (provenance, canaries, gaps)
+GROUNDS = (provenance, self_tests, gaps)
 
 #: The evidence in full, in the order of the front; long tables are folded.
 BEHIND = (kills, contests, times, price, growth, verdicts, ratios, images)

@@ -10,16 +10,16 @@ from emcheck.cli import COULD_NOT_RUN, FAILED
 from studies.suite.process import python
 from studies.suite.sequence import Context
 
-#: Where the stage leaves what the canaries said.
-_CANARIES = "canaries.jsonl"
+#: Where the stage leaves the results of the self-test.
+_SELF_TEST = "self-test.jsonl"
 
 #: What is measured, in the folder of the data.
 PROPERTIES, BENCHMARKS = "properties.jsonl", "benchmarks.json"
 
 
-def canaries(context: Context) -> int:
-    """Ask them once, at the thread count of the properties, which judge what they say."""
-    said = context.folders["canaries"] / _CANARIES
+def self_test(context: Context) -> int:
+    """Run it once, at the thread count of the properties, which judge its results."""
+    said = context.folders["self-test"] / _SELF_TEST
     code = python(
         "emcheck", "doctor", f"--json={said}",
         cwd=needed("emcheck run"), environment={"OMP_NUM_THREADS": "1"},
@@ -33,9 +33,9 @@ def properties(context: Context) -> int:
         f"--emcheck-journal={context.folders['properties']}",
         f"--emcheck-results={context.data / PROPERTIES}",
     ]
-    said = context.folders["canaries"] / _CANARIES
+    said = context.folders["self-test"] / _SELF_TEST
     if said.is_file():
-        options.append(f"--emcheck-canaries={said}")
+        options.append(f"--emcheck-self-test={said}")
     return run_properties(context.settings.profile, context.settings.workers, *options)
 
 

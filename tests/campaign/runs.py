@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items):
 
 _RUN = ("emcheck", "run", "--workers=2")
 
-_STAGES = ("canaries", "properties", "benches", "density smoke", "claims", "report")
+_STAGES = ("self-test", "properties", "benches", "density smoke", "claims", "report")
 
 #: Seconds from the beginning of a stage to its kill.
 _AFTER = 2.0

@@ -133,7 +133,7 @@ def run_tests(names: Sequence[str], watch: Callable[[], Lines] | None = None) ->
     os.chdir(ROOT)
     plugin = _Watch(watch)
     left_out = [f"--deselect={name}" for name in LEFT_OUT]
-    options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "--no-canaries", *left_out]
+    options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "--no-self-test", *left_out]
     # Plugins that are loaded already cannot have their asserts rewritten, and need not.
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     code = pytest.main([*options, *names], plugins=[plugin])

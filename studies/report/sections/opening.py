@@ -47,11 +47,11 @@ def _scores(frames: Frames) -> list[list[str]]:
         out_of = f"{plural(len(kills), 'fault')}, a twin each"
         rows.append(["seeded faults", result, out_of, csv_link("faults")])
     if frames.canaries is None:
-        rows.append(["canaries", "not run", "", ""])
+        rows.append(["self-test", "not run", "", ""])
     else:
         ok = int(frames.canaries["ok"].sum())
-        out_of = plural(len(frames.canaries), "canary")
-        rows.append(["canaries", f"{ok:,} ok", out_of, csv_link("canaries")])
+        out_of = plural(len(frames.canaries), "self-test")
+        rows.append(["self-test", f"{ok:,} ok", out_of, csv_link("self_tests")])
     if frames.timings is None:
         rows.append(["benchmarks", "not run", "", ""])
     else:

@@ -1,4 +1,4 @@
-"""The canaries: whether this installation can be trusted."""
+"""The self-test: whether this installation can be trusted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from studies.pages.tidy import records
 from studies.report.frames import Frames
 
 
-def canaries(frames: Frames) -> str:
+def self_tests(frames: Frames) -> str:
     """Whether this installation's own linear algebra can be trusted."""
-    title = "## Canaries"
+    title = "## Self-test of the installation"
     if frames.canaries is None:
-        return f"{title}\n\nNot run: the input holds no canary, so the installation is untested."
+        return f"{title}\n\nNot run: the input holds no self-test, so the installation is untested."
     frame = frames.canaries
     ok = int(frame["ok"].sum())
     state = "all ok" if ok == len(frame) else f"**{len(frame) - ok} failed**"
     intro = (
-        f"{plural(len(frame), 'canary')}, {state}: small computations with a known answer "
-        f"that test this installation's linear algebra, FFT and convolution. {csv_link('canaries')}"
+        f"{plural(len(frame), 'self-test')}, {state}: small computations with a known "
+        "answer that test this installation's linear algebra, FFT and convolution. "
+        f"{csv_link('self_tests')}"
     )
     rows = [
         [
@@ -30,7 +31,7 @@ def canaries(frames: Frames) -> str:
         ]
         for row in records(frame.sort_values(["ok"], kind="stable"))
     ]
-    head = ["canary", "state", "ratio", "seconds", "detail", "repair"]
+    head = ["self-test", "state", "ratio", "seconds", "detail", "repair"]
     failed = rows[: len(frame) - ok]
     shown = f"\n\n{table(head, failed, left=6)}" if failed else ""
-    return f"{title}\n\n{intro}{shown}\n\n{fold('All canaries', table(head, rows, left=6))}"
+    return f"{title}\n\n{intro}{shown}\n\n{fold('All self-tests', table(head, rows, left=6))}"
