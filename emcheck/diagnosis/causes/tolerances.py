@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
+from emcheck.bounds import COUPLED
+from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
 from emcheck.checks.tolerances import TOLERANCES, inverted, measured
 from emcheck.diagnosis.evidence.measured import Evidence
@@ -50,3 +55,33 @@ def tolerance_missed(evidence: Evidence) -> Iterator[Fit]:
             f"errors {', '.join(f'{e:.2g}' for e in off)} at tolerances "
             f"{', '.join(f'{t:g}' for t in tolerances)}",
         )
+
+
+@hypothesis(
+    "stopped_before_tolerance",
+    rank=SEEN,
+    when=(_CHECK,),
+    explains=frozenset({_CHECK, "inverse_logdet_matches_jacobian"}),
+)
+def stopped_before_tolerance(evidence: Evidence) -> Iterator[Fit]:
+    """The inverse is further off than its declared tolerance, in float64 too."""
+    declared = evidence.subject.tolerance
+    if declared is None or callable(declared):
+        return
+    trial = evidence.trial(replace(evidence.case_of(_CHECK), dtype=torch.float64))
+    off = [measure for measure in measured(trial) if not measure.ok]
+    if not off or not all(math.isfinite(measure.got) for measure in off):
+        return
+    xh, logdet = call_inverse(trial.new_layer(), trial.forward[0])
+    there = call(trial.new_layer(), xh)[1]
+    accounts = {_CHECK}
+    if bool(((there + logdet).abs() <= COUPLED * (1 + logdet.abs())).all()):
+        accounts.add("inverse_logdet_matches_jacobian")  # it is that of the point where it stopped
+    worst = max(measure.got for measure in off)
+    yield Fit(
+        "stopped_before_tolerance",
+        f"The inverse stops too early: it is off by {worst:.2g}, and its tolerance is "
+        f"{declared:g}.",
+        f"in float64, {len(off)} of {len(trial.x)} samples; rounding is no part of it",
+        frozenset(accounts),
+    )
