@@ -14,7 +14,8 @@ import pytest
 
 from emcheck._internal.files import FileError
 from emcheck._internal.seal import sealed
-from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE, bar_frame
+from studies.contests.counted import COPY, MACHINE, NUMBERS, PRODUCTS, SIDE, count_frame
+from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE, bar_frame, contest_frame
 from studies.pages.load import read_contests, read_properties
 from studies.pages.statistics import fit_growth, ratio_interval, resampled_medians, spread
 from studies.report import ReportError, default_inputs, write_report
@@ -519,7 +520,7 @@ def _contests(path: Path, inverse: float) -> Path:
 def test_bars_are_judged_by_the_median_ratio(tmp_path: Path, inverse: float, met: bool) -> None:
     raced = read_contests(_contests(tmp_path / "contests.jsonl", inverse))
     bars = bar_frame(pd.DataFrame(raced.rows)).set_index(["what", "size"]).sort_index()
-    ratio = bars.loc[("inverse / forward, batch 32", "12x16x16")]
+    ratio = bars.loc[("inverse with log-det / forward, batch 32", "12x16x16")]
     assert float(ratio["median"]) == pytest.approx(inverse)
     assert bool(ratio["met"]) is met
     assert ratio["processes"] == 2
@@ -530,9 +531,33 @@ def test_bars_are_judged_by_the_median_ratio(tmp_path: Path, inverse: float, met
     assert growth["median"] == pytest.approx(0, abs=1e-9)
     memory = bars.loc[("peak memory of the inverse / its input",)].iloc[0]
     assert memory["median"] == 2.5
+    first = bars.loc[("first call with an empty cache, in seconds", "QR")]
+    assert (first["median"], first["met"]) == (3.25, False)
     unmeasured = bars.loc[("periodic: inverse / forward", "12x16x16")]
     assert not unmeasured["met"]
     assert unmeasured["processes"] == 0
+
+
+def test_what_a_call_should_take_is_counted(tmp_path: Path) -> None:
+    path = _contests(tmp_path / "contests.jsonl", 0.5)
+    probe = {"kind": "contest", "threads": 1, "contest": MACHINE, "batch": 1, "event": "1x1x1"}
+    probe |= {"first": 1.0, "peak_memory": None}
+    lines = [
+        json.dumps(probe | {"process": process, "competitor": name, "seconds": seconds})
+        for process in range(2)
+        for name, seconds in ((PRODUCTS, SIDE**3 / 1e10), (COPY, 8 * NUMBERS / 1e9))
+    ]
+    path.write_text("\n".join([path.read_text(encoding="utf-8"), *lines]), encoding="utf-8")
+    frame = count_frame(contest_frame(pd.DataFrame(read_contests(path).rows)))
+    (row,) = frame.to_dict("records")  # of all counts, this layer alone was measured
+    products = 32 * 256 * (3 * 144 + 78)
+    assert row["size"] == "32x12x16x16"
+    assert (row["products"], row["bytes"]) == (products, 8 * 32 * 12 * 256)
+    assert row["expected"] == pytest.approx(max(products / 1e10, 8 * 32 * 12 * 256 / 1e9))
+    assert row["ratio"] == pytest.approx(1e-6 * 0.5 * 256 / row["expected"])
+    page = write_report([], None, tmp_path / "out", path)
+    details = (page.parent / "details.md").read_text(encoding="utf-8")
+    assert "**Counted, expected, measured**, 1 thread" in details
 
 
 def test_contests_alone_make_a_report(tmp_path: Path) -> None:

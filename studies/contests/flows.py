@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
-from studies.contests.layers import Contest
+from studies.contests.layers import Call, Contest
 
 #: The size at which the emerging flow must cost at most 1.3 times the 1x1 flow.
 SHAPE, LEVELS, DEPTH, WIDTH, BATCH = (3, 16, 16), 2, 4, 64, 64
@@ -21,12 +25,16 @@ ROUNDS = 21
 def training_steps(device: str = "cpu") -> Contest:
     """Loss, gradients and one step of Adamax, the batch drawn before."""
     calls = {name: _step(_flow(name, device), device) for name in MIXINGS}
+    for peer in _peers():
+        calls["normflows"] = _step(peer.to(device), device, peer.forward_kld)
     return Contest("training step", BATCH, SHAPE, calls, ROUNDS, device)
 
 
 def sampling(device: str = "cpu") -> Contest:
     """A batch of images from the prior, latents drawn in the call."""
-    calls = {name: _draw(_flow(name, device)) for name in MIXINGS}
+    calls: dict[str, Call] = {name: _draw(_flow(name, device)) for name in MIXINGS}
+    for peer in _peers():
+        calls["normflows"] = functools.partial(peer.to(device).sample, BATCH)
     return Contest("sampling", BATCH, SHAPE, calls, ROUNDS, device)
 
 
@@ -40,14 +48,47 @@ def _flow(mixing: str, device: str) -> Glow:
     return flow.to(device)
 
 
-def _step(flow: Glow, device: str) -> Callable[[], object]:
+def _peers() -> Iterator[Any]:
+    """The same architecture of normflows, if it is installed: squeeze, steps, split of half."""
+    try:
+        import normflows as nf
+    except ImportError:
+        return
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls what torch has deprecated
+        torch.manual_seed(0)
+        flow = _normflows(nf)
+        flow.forward_kld(_images())  # its actnorm starts from the first batch
+    yield flow
+
+
+def _normflows(nf: Any) -> Any:
+    (channels, side, _), bases, levels, merges = SHAPE, [], [], []
+    for level in range(LEVELS):  # the last level is the first of the data
+        scale = 2 ** (LEVELS - level)
+        steps = [
+            nf.flows.GlowBlock(channels * 2 ** (LEVELS + 1 - level), WIDTH) for _ in range(DEPTH)
+        ]
+        levels.append([*steps, nf.flows.Squeeze()])
+        last = level == 0
+        left = channels * 2 ** (LEVELS + 1 - level) // (1 if last else 2)
+        bases.append(nf.distributions.DiagGaussian((left, side // scale, side // scale)))
+        if level > 0:
+            merges.append(nf.flows.Merge())
+    return nf.MultiscaleFlow(bases, levels, merges, class_cond=False)
+
+
+def _step(
+    flow: nn.Module, device: str, loss: Callable[[Tensor], Tensor] | None = None
+) -> Callable[[], object]:
     x = _images().to(device)
     optimiser = torch.optim.Adamax(flow.parameters(), lr=1e-3, foreach=True)
+    loss = loss or (lambda x: flow.bits_per_dim(x).mean())  # type: ignore[operator]
 
     def step() -> None:
         with torch.enable_grad():
             optimiser.zero_grad(set_to_none=True)
-            flow.bits_per_dim(x).mean().backward()
+            loss(x).backward()
             optimiser.step()
 
     return step

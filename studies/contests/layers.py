@@ -31,7 +31,7 @@ from emcheck.layers import (
 from emcheck.solve import SOLVERS, live_weight
 from emcheck.solve.choose import Solver
 from emcheck.specs.parameter_styles import move_parameters
-from studies.contests import baselines
+from studies.contests import baselines, counted
 from studies.contests.report import POINTWISE
 
 Call = Callable[[], object]
@@ -183,6 +183,7 @@ def _libraries(channels: int) -> Iterator[tuple[str, Any]]:
 
 def contests(large: int = 256) -> Iterator[Contest]:
     """All contests, smallest first, each built when its turn comes."""
+    yield Contest(counted.MACHINE, 1, (1, 1, 1), counted.probes())
     for batch in (32, 1):
         for channels, side in (*PYRAMID, *GROWING):
             if side <= large and batch * side <= 32 * 128:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from studies.contests.counted import count_frame
 from studies.contests.report import bar_frame, contest_frame
 from studies.density.report.differences import differences
 from studies.density.report.load import Density
@@ -39,6 +40,7 @@ class Frames:
     canaries: pd.DataFrame | None = None
     contests: pd.DataFrame | None = None
     bars: pd.DataFrame | None = None
+    counted: pd.DataFrame | None = None
     contest_runs: list[Record] = field(default_factory=list)
     density: pd.DataFrame | None = None
     survey: pd.DataFrame | None = None
@@ -71,6 +73,7 @@ def build(
         images = images.sort_values(["source", "layer", "dtype"], ignore_index=True)
     seeded = fault_frame(faults) if faults else None
     raced = pd.DataFrame(contests.rows) if contests is not None else None
+    timed = contest_frame(raced) if raced is not None else None
     return Frames(
         files=list(files),
         runs=known.of("run"),
@@ -82,8 +85,9 @@ def build(
         kills=kill_table(seeded) if seeded is not None else None,
         images=images,
         canaries=pd.DataFrame(known.of("canary")) if known.of("canary") else None,
-        contests=contest_frame(raced) if raced is not None else None,
+        contests=timed,
         bars=bar_frame(raced) if raced is not None else None,
+        counted=count_frame(timed) if timed is not None else None,
         contest_runs=[contests.header] if contests is not None else [],
         density=differences(density) if density is not None else None,
         survey=survey,
@@ -129,6 +133,8 @@ def csv_tables(frames: Frames) -> dict[str, pd.DataFrame]:
     if frames.contests is not None and frames.bars is not None:
         tables["contests"] = frames.contests
         tables["bars"] = frames.bars
+    if frames.counted is not None and len(frames.counted):
+        tables["counted"] = frames.counted
     if frames.survey is not None:
         tables["survey"] = frames.survey
     if frames.claims is not None:

@@ -13,7 +13,7 @@ _HOW = (
     "Competitors of a contest take turns in one process, weight preparation and log-det included; "
     "each ratio is the median over processes, in parentheses its range. The forward is the faster "
     "of the cropped convolution with one-sided padding and the masked 3x3 one, weights masked in "
-    "the call; *inverse* is the solver with the same, *with log-det* the whole layer."
+    "the call; *with log-det* is the whole layer."
 )
 
 
@@ -47,6 +47,7 @@ def contests(frames: Frames) -> str:
     if reasons:
         parts.append("Where a bar is not met, and why:\n\n" + "\n".join(reasons))
     parts.append(figure("solvers", "Time against pixels for every solver, 12 channels, float32"))
+    parts += _counted(frames)
     parts += _first_calls(frames)
     parts += [fold(f"Times, {plural(count, 'thread')}", _times(frames, count)) for count in threads]
     return "\n\n".join(parts)
@@ -63,6 +64,28 @@ def _met(row: dict[str, object]) -> str:
     if row["aim_met"]:
         return "aim"
     return "yes" if row["met"] else "**no**"
+
+
+def _counted(frames: Frames) -> list[str]:
+    """What each call should take by its products and bytes, beside what it takes."""
+    if frames.counted is None or not len(frames.counted):
+        return []
+    threads = min(frames.counted["threads"])
+    rows = [
+        [
+            str(row["what"]), str(row["size"]), f"{float(str(row['products'])) / 1e6:.2f}",
+            f"{float(str(row['bytes'])) / 1e6:.2f}", _plain(row["expected"]),
+            _plain(row["measured"]), number(float(str(row["ratio"]))),
+        ]
+        for row in records(where(frames.counted, {"threads": threads}))
+    ]  # fmt: skip
+    text = (
+        f"**Counted, expected, measured**, {plural(threads, 'thread')}: the products and the bytes "
+        "of a call, and the larger of the times that they take at the rates of two probes, a "
+        f"product of large matrices and a copy of 32 MB. {csv_link('counted')}"
+    )
+    head = ["call", "size", "million products", "MB", "expected", "measured", "ratio"]
+    return [text, fold("Call by call", table(head, rows, left=2))]
 
 
 def _first_calls(frames: Frames) -> list[str]:

@@ -22,8 +22,8 @@ from studies.report.timings import headline_view
 _HOW = (
     "A ratio of times in one process, the median over processes, from the smallest to the "
     "largest over sizes; *bar*: required; *aim*: stretch goal. The "
-    "forward is the faster of a cropped and a masked 3x3 convolution, *inverse* is the solver "
-    "alone, *with log-det* the whole layer."
+    "forward is the faster of a cropped and a masked 3x3 convolution, the inverse is the whole "
+    "layer."
 )
 
 
