@@ -37,7 +37,7 @@ Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 def choose(z: Tensor) -> Solver:
     """Return the fastest solver for a latent of this device and dtype."""
     if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
-        lanes = compiled_on_cpu("lanes")
+        lanes = compiled_module("lanes")
         if lanes is not None:
             solve: Solver = lanes.substitute
             return solve
@@ -50,12 +50,12 @@ def runs_compiled(name: str, *tensors: Tensor) -> bool:
     return (
         all(tensor.device.type == "cpu" and tensor.dtype in known for tensor in tensors)
         and not watched(*tensors)
-        and compiled_on_cpu(name) is not None
+        and compiled_module(name) is not None
     )
 
 
 @functools.cache
-def compiled_on_cpu(name: str) -> ModuleType | None:
+def compiled_module(name: str) -> ModuleType | None:
     """Return a module of compiled code, or None if it cannot load; warn once for each reason.
 
     It raises nothing: whatever goes wrong, plain torch can do the work.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from emcheck.solve.choose import compiled_on_cpu
+from emcheck.solve.choose import compiled_module
 from emcheck.solve.masks import Link, Mask, diagonal, live_taps
 from emcheck.solve.transforms import (
     batched,
@@ -52,7 +52,7 @@ def convolve_masked(
 
 
 def _lanes() -> Any:
-    return compiled_on_cpu("forward_lanes")
+    return compiled_module("forward_lanes")
 
 
 def plan_of(
@@ -68,7 +68,7 @@ def plan_of(
         return None
     if any(t.dtype != dtype or t.device.type != "cpu" or batched(t) for t in inputs):
         return None
-    chains = compiled_on_cpu("chain_lanes")
+    chains = compiled_module("chain_lanes")
     if chains is None:
         return None
     sizes = tuple(weight.shape[-1] for weight in weights)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from emcheck.contract import refuse_zero
-from emcheck.solve.choose import compiled_on_cpu
+from emcheck.solve.choose import compiled_module
 from emcheck.solve.forward import live_weight, plan_of
 from emcheck.solve.implicit import solve_masked
 from emcheck.solve.masks import Link, diagonal
@@ -54,7 +54,7 @@ def invert_masked(
 
 
 def _lanes() -> Any:
-    return compiled_on_cpu("inverse_lanes")
+    return compiled_module("inverse_lanes")
 
 
 def _refuse_zeros(logabsdet: float | Tensor, weights: Sequence[Tensor]) -> None:
