@@ -49,6 +49,14 @@ _SAID = "emcheck_canaries"
 ORACLES = frozenset({"numpy", "scipy"})
 
 
+# Triton reads this when it is imported. Without a GPU its kernels run in its interpreter.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+#: Modules that need what may not be installed.
+_OPTIONAL = ("emcheck.adapters.", "emcheck.solve.triton_")
+
+
 class _TorchRandom:
     """The global generator of torch, which this project does not use but others' layers may."""
 
@@ -69,8 +77,8 @@ for package in (emcheck, studies, benches):
         if not module.name.endswith(("__main__", "conftest")):
             try:
                 importlib.import_module(module.name)
-            except ModuleNotFoundError as error:  # an adapter whose library is not installed
-                if not module.name.startswith("emcheck.adapters.") or "emcheck" in str(error.name):
+            except ModuleNotFoundError as error:
+                if not module.name.startswith(_OPTIONAL) or "emcheck" in str(error.name):
                     raise
 
 #: A fault inside of an explanation is an error here; a user's report only logs it.
