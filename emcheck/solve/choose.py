@@ -1,13 +1,16 @@
 """The choice of the solver that inverts a masked convolution.
 
-| where                                             | solver   | because                          |
-|---------------------------------------------------|----------|----------------------------------|
-| CPU, float32 or float64, Numba installed          | `lanes`  | faster than the forward pass     |
-| any other device or dtype, or no Numba            | `tiles`  | plain torch, a few large steps   |
-| by name alone (`SOLVERS["scalar"]`)               | `scalar` | the reference, and the baseline  |
+| where                                          | solver        | because                         |
+|------------------------------------------------|---------------|---------------------------------|
+| CPU, float32 or float64, Numba installed       | `lanes`       | faster than the forward pass    |
+| CUDA, float32 or float64, Triton passes trials | `triton_rows` | few launches, not some a step   |
+| otherwise                                      | `tiles`       | plain torch, a few large steps  |
+| by name alone (`SOLVERS["scalar"]`)            | `scalar`      | the reference, and the baseline |
 
 All have one signature, ``substitute(weight, z, mask, reverse, dilation) -> x``, and obey the
-same rounding rule (T2). Three other tasks have compiled code besides plain torch, which
+same rounding rule (T2). Each variant of the Triton kernel is tried once on each GPU
+(``trial.py``), because what its compiler makes there has not been seen before; a variant that
+fails is never used. Three other tasks have compiled code besides plain torch, which
 ``runs_compiled`` allows: the systems of a periodic convolution (``frequencies.py``), those of a
 1x1 convolution (``pixels.py``), and small products of Householder reflections
 (``layers/conv1x1_qr.py``). For the forward direction ``forward.py`` chooses.
@@ -25,23 +28,61 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from emcheck.bounds import Measure
 from emcheck.solve import tiles
 from emcheck.solve.masks import Mask
-from emcheck.solve.transforms import watched
+from emcheck.solve.transforms import batched, watched
+from emcheck.solve.trial import try_solver
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
+HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 
 
 def choose(z: Tensor) -> Solver:
     """Return the fastest solver for a latent of this device and dtype."""
-    if z.device.type == "cpu" and z.dtype in (torch.float32, torch.float64):
-        lanes = compiled_module("lanes")
-        if lanes is not None:
-            solve: Solver = lanes.substitute
-            return solve
+    if z.dtype in (torch.float32, torch.float64):
+        if z.device.type == "cpu":
+            lanes = compiled_module("lanes")
+            if lanes is not None:
+                solve: Solver = lanes.substitute
+                return solve
+        elif z.device.type == "cuda" and torch.version.hip is None:
+            return choose_on_gpu(z)
     return tiles.substitute
+
+
+def choose_on_gpu(z: Tensor) -> Solver:
+    """Return the Triton kernel if it is installed and passes its trial, else the wavefront.
+
+    The kernel reads memory by address: a subclass of tensors or a batched one gets the wavefront.
+    """
+    if type(z) not in (Tensor, torch.nn.Parameter) or batched(z) or z.numel() == 0:
+        return tiles.substitute
+    kernel = compiled_module("triton_rows")
+    if kernel is None or not passes_trial(z.device, z.dtype, *kernel.variant(*z.shape[1:3])):
+        return tiles.substitute
+    solve: Solver = kernel.substitute
+    return solve
+
+
+@functools.cache
+def passes_trial(device: torch.device, dtype: torch.dtype, rows: int, channels: int) -> bool:
+    """Whether the Triton kernel, compiled for so many rows and channels, obeys rule T2.
+
+    It raises nothing: an error, or a wrong result, becomes one warning.
+    """
+    try:
+        kernel = importlib.import_module("emcheck.solve.triton_rows")
+        shape = kernel.trial_shape(rows, channels)
+        measure: Measure = try_solver(kernel.substitute, shape, dtype, device)
+    except Exception as error:
+        _tell(_line(error))
+        return False
+    if not measure.ok:
+        _tell(f"Triton on {device}, {dtype}: error {measure.ratio:.2g} times the bound of rule T2")
+    return measure.ok
 
 
 def runs_compiled(name: str, *tensors: Tensor) -> bool:
@@ -62,9 +103,13 @@ def compiled_module(name: str) -> ModuleType | None:
     """
     try:
         return importlib.import_module(f"emcheck.solve.{name}")
-    except Exception as error:  # no Numba, or one that does not know this CPU
-        _tell(f"{type(error).__name__}: {error}")
+    except Exception as error:  # no compiler, or one that does not know this machine
+        _tell(_line(error))
         return None
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 @functools.cache
@@ -77,7 +122,7 @@ def _tell(reason: str) -> None:
 
 
 def _by(name: str) -> Solver:
-    """Return a solver that imports its module, and Numba for a third of a second, when called."""
+    """Return a solver that imports its module, and a compiler for a third of a second, on call."""
 
     def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
         module = importlib.import_module(f"emcheck.solve.{name}")
@@ -87,7 +132,10 @@ def _by(name: str) -> Solver:
     return substitute
 
 
-#: Every solver that this installation has, by name.
+#: Every solver for tensors of a CPU that this installation has, by name.
 SOLVERS: dict[str, Solver] = {"scalar": _by("scalar"), "tiles": tiles.substitute}
 if HAS_NUMBA:
     SOLVERS["lanes"] = _by("lanes")
+
+#: Solvers for tensors of a GPU alone, by name.
+GPU_SOLVERS: dict[str, Solver] = {"triton": _by("triton_rows")} if HAS_TRITON else {}
