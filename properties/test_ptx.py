@@ -22,6 +22,8 @@ except PackageNotFoundError:
 if _NUMBERS < (3, 3):
     pytest.skip("Triton before 3.3 names the parts of a kernel otherwise", allow_module_level=True)
 
+pytestmark = pytest.mark.system
+
 #: In a process of its own: in this one Triton may interpret.
 _COMPILE = """
 import sys

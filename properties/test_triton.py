@@ -36,6 +36,8 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from emcheck.solve import triton_rows
 
+pytestmark = pytest.mark.system  # a gigabyte, which the extra `dev` brings
+
 INTERPRETED = isinstance(triton_rows.solve_band, InterpretedFunction)
 if not INTERPRETED and not torch.cuda.is_available():
     pytest.skip("no GPU, and Triton does not interpret (TRITON_INTERPRET=1)", True)
