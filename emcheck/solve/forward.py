@@ -63,16 +63,21 @@ def plan_of(
     buffers: int,
 ) -> Any:
     """Return the plan of compiled code with so many buffers, None if torch has to do the work."""
-    dtype = x.dtype
+    chains = compiled_for("chain_lanes", inputs)
+    if chains is None:
+        return None
+    sizes = tuple(weight.shape[-1] for weight in weights)
+    return chains.plan(tuple(x.shape), x.element_size(), sizes, links, buffers)
+
+
+def compiled_for(name: str, inputs: Sequence[Tensor]) -> Any:
+    """Return a module of compiled code if it may work on these tensors of one dtype, else None."""
+    dtype = inputs[0].dtype
     if (dtype != torch.float32 and dtype != torch.float64) or transformed():
         return None
     if any(t.dtype != dtype or t.device.type != "cpu" or batched(t) for t in inputs):
         return None
-    chains = compiled_module("chain_lanes")
-    if chains is None:
-        return None
-    sizes = tuple(weight.shape[-1] for weight in weights)
-    return chains.plan(tuple(x.shape), dtype.itemsize, sizes, links, buffers)
+    return compiled_module(name)
 
 
 class _Chain(torch.autograd.Function):

@@ -3,6 +3,7 @@
 | where                                                    | code                               |
 |----------------------------------------------------------|------------------------------------|
 | CPU, Numba, a batch of images small enough for the cache | ``inverse_lanes``: one call        |
+| CPU, Numba, no gradient wanted                           | ``lanes``, link by link            |
 | otherwise                                                | ``solve_masked``, link by link     |
 
 ``torch.func``, forward-mode derivatives, the compiler and second derivatives get
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from emcheck.contract import refuse_zero
 from emcheck.solve.choose import compiled_module
-from emcheck.solve.forward import live_weight, plan_of
+from emcheck.solve.forward import compiled_for, live_weight, plan_of
 from emcheck.solve.implicit import solve_masked
 from emcheck.solve.masks import Link, diagonal
 from emcheck.solve.transforms import batched, differentiated, gradients_by_torch, transformed
@@ -44,6 +45,9 @@ def invert_masked(
     wanted = differentiated(*inputs)
     plan = plan_of(inputs, z, weights, links, len(links) + 1 if wanted else 1)
     if plan is None:
+        lanes = None if wanted else compiled_for("lanes", inputs)
+        if lanes is not None:
+            return _by_lanes(lanes, z, weights, links, bias)
         return _link_by_link(z, weights, links, bias)
     if wanted:
         x, logabsdet = _Chain.apply(plan, z, bias, *weights)
@@ -96,6 +100,21 @@ class _Chain(torch.autograd.Function):
         of_z, found = _lanes().backward(ctx.plan, x, weights, g, float(slope))
         of_bias = -of_z.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
         return None, of_z, of_bias, *found
+
+
+def _by_lanes(
+    lanes: Any,
+    z: Tensor,
+    weights: Sequence[Tensor],
+    links: tuple[Link, ...],
+    bias: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    x, total = z if bias is None else z - bias[:, None, None], 0.0
+    for weight, link in reversed(list(zip(weights, links, strict=True))):
+        x, logabsdet = lanes.invert(weight, x, link)
+        _refuse_zeros(logabsdet, (weight,))
+        total += logabsdet
+    return x, z.new_tensor(total)
 
 
 def _link_by_link(

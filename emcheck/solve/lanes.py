@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emcheck.solve.compiled import KEEP
-from emcheck.solve.masks import Mask, live_offsets
+from emcheck.solve.masks import Link, Mask, live_offsets
 from emcheck.solve.threads import run_team
 from emcheck.solve.vector import (
     BLOCK,
@@ -324,28 +324,33 @@ def substitute(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: i
     As many threads as torch may use share the groups. Cost: ``B H W C^2`` times the number of live
     taps; memory: the result and, for each thread, a quarter of a megabyte or one band of rows.
     """
+    return invert(weight, z, Link(mask, bool(reverse), dilation))[0]
+
+
+def invert(weight: Tensor, z: Tensor, link: Link) -> tuple[Tensor, float]:
+    """Return the same ``x`` and ``sum_c log|w[c,c,r,r]|``; dead taps are not used."""
     B, C, H, W = z.shape
+    k, L = weight.shape[-1], LANES[z.element_size()]
+    taps, reach = _geometry(k, link.mask, link.reverse, link.dilation, H, W)
+    kernel = weight.detach().resolve_neg().contiguous().numpy()
+    packed = np.empty(packed_size(C, len(taps)), kernel.dtype)
+    divide, logabsdet = pack_triangles(kernel, taps, link.reverse, False, packed)
     x = torch.empty_like(z, memory_format=torch.contiguous_format)
     if z.numel() == 0:
-        return x
-    k, L = weight.shape[-1], LANES[z.element_size()]
-    taps, reach = _geometry(k, mask, bool(reverse), dilation, H, W)
-    slope = 1 if mask == "square" else k // 2 + 1
+        return x, logabsdet
+    slope = 1 if link.mask == "square" else k // 2 + 1
     threads = min(torch.get_num_threads(), 1 + z.numel() // _WORTH_A_THREAD)
     samples = samples_are_cheaper((B, C, H, W), len(reach), slope, L, threads)
     groups = -(-B // L) if samples else B * -(-H // L)
     threads = min(groups, threads)
     chunk = 1 if threads > 1 else W + slope * L  # alone, nobody waits
-    source, target = z.resolve_neg().contiguous().numpy().reshape(-1), x.numpy().reshape(-1)
-    kernel = weight.resolve_neg().contiguous().numpy()
-    packed = np.empty(packed_size(C, len(taps)), kernel.dtype)
-    divide, _ = pack_triangles(kernel, taps, bool(reverse), False, packed)
-    task = np.array([0, B, C, H, W, divide, reverse, slope, L, groups, chunk, *[0] * 7], np.int64)
-    progress = np.zeros(groups, np.int64)
-    addresses = packed.ctypes.data, packed.size, source.ctypes.data, target.ctypes.data
-    task[_ADDRESSES:] = *addresses, reach.ctypes.data, len(reach), progress.ctypes.data
+    source, progress = z.detach().resolve_neg().contiguous(), np.zeros(groups, np.int64)
+    sizes = 0, B, C, H, W, divide, link.reverse, slope, L, groups, chunk
+    addresses = packed.ctypes.data, packed.size, source.data_ptr(), x.data_ptr()
+    read = reach.ctypes.data, len(reach), progress.ctypes.data
+    task = np.array([*sizes, *addresses, *read], np.int64)
     run_team(_thread_of(samples, z.element_size()).address, task.ctypes.data, threads)
-    return x
+    return x, logabsdet
 
 
 def samples_are_cheaper(
