@@ -102,7 +102,7 @@ class PeriodicConv2d(InvertibleLayer):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.channels, self.weight)
         spectrum = self._spectrum(z.shape[2], z.shape[3])
-        frequencies, logabsdet = solve_frequencies(spectrum, _to_frequencies(z))
+        frequencies, logabsdet = solve_frequencies(spectrum, _to_frequencies(z), overwrite=True)
         return _from_frequencies(frequencies, z), -per_sample(_total(logabsdet, z), z)
 
     def log_det(self, x: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from emcheck.solve.vector import I64, Memory, fma, places
+from emcheck.solve.vector import I64, Memory, fma, places, spread
 
 #: Right-hand sides whose sums are held in registers at once.
 WIDTH = 4
@@ -91,6 +92,31 @@ def divide_complex(typing: Any, target: Any, at: Any, count: Any, by: Any, first
             crossed = builder.fneg(builder.fmul(im, d))
             dst.store_vector(fma(builder, re, c, crossed), here)
             dst.store_vector(fma(builder, re, d, builder.fmul(im, c)), there)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def merge_row(
+    typing: Any, source: Any, at: Any, target: Any, place: Any, order: Any, first: Any, wanted: Any
+) -> Any:
+    """Copy ``2 WIDTH`` vectors in the lanes ``l`` with ``order[first + l] = wanted``."""
+    i64 = types.int64
+    signature = types.void(source, i64, target, i64, order, i64, i64)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        src = Memory(context, builder, sig.args[0], args[0])
+        dst = Memory(context, builder, sig.args[2], args[2])
+        rows = Memory(context, builder, sig.args[4], args[4])
+        _, at, _, place, _, first, wanted = args
+        indices = ir.VectorType(I64, src.lanes).as_pointer()
+        chosen = builder.load(builder.bitcast(rows.at(first), indices), align=8)
+        mask = builder.icmp_signed("==", chosen, spread(builder, wanted, src.lanes))
+        for m in range(2 * WIDTH):
+            here = builder.add(place, I64(m * src.lanes))
+            new = src.load_vector(builder.add(at, I64(m * src.lanes)))
+            dst.store_vector(builder.select(mask, new, dst.load_vector(here)), here)
         return context.get_dummy_value()
 
     return signature, generate

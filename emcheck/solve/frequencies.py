@@ -38,16 +38,19 @@ def slogdet_frequencies(spectrum: Tensor) -> Tensor:
     return torch.stack([torch.linalg.slogdet(matrix).logabsdet for matrix in matrices])
 
 
-def solve_frequencies(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+def solve_frequencies(
+    spectrum: Tensor, right: Tensor, *, overwrite: bool = False
+) -> tuple[Tensor, Tensor]:
     """Solve ``spectrum (C, C, F) x = right (B, C, F)``; return ``x`` and ``log|det| (F,)``.
 
-    Cost: ``F (C^3 / 3 + B C^2)`` complex products.
+    Cost: ``F (C^3 / 3 + B C^2)`` complex products; with ``overwrite``, which allows to keep ``x``
+    where ``right`` was, no memory for the result.
 
     Raises:
         ValueError: a pivot is exactly zero.
     """
     if _in_lanes(spectrum, right):
-        x, logabsdet = _by_lanes(spectrum, right)
+        x, logabsdet = _by_lanes(spectrum, right if overwrite else right.clone())
         if bool((logabsdet == -torch.inf).any()):
             raise _singular()
         return x, logabsdet

@@ -18,6 +18,7 @@ from emcheck.solve.compiled import KEEP
 from emcheck.solve.complex_vector import (
     WIDTH,
     divide_complex,
+    merge_row,
     put_complex,
     subtract_products,
     take_complex,
@@ -32,8 +33,8 @@ _CACHE = 1 << 19
 _BLOCKS = 4
 
 #: A task: the next group; F, B, C, lanes, blocks in a group; then the addresses of the
-#: spectrum, the right-hand sides, the solutions and the pivots.
-_FIELDS, _ADDRESSES = 10, 6
+#: spectrum, the right-hand sides, which become the solutions, and the pivots.
+_FIELDS, _ADDRESSES = 9, 6
 
 #: Complex products that are worth one more thread.
 _WORTH_A_THREAD = 1 << 16
@@ -97,18 +98,35 @@ def _factorise(spectrum, begin, F, C, L, factors, order, divisors, pivots, best,
 
 
 @njit(nogil=True, cache=KEEP)
-def _substitute(right, x, first, B, begin, F, C, L, factors, order, divisors, raw, y):
-    """Solve samples ``first`` to ``first + WIDTH - 1`` of ``L`` frequencies; the last repeats."""
+def _list_sources(order, C, L, sources):
+    """``sources (C, 1 + L)``: how many rows any lane has at place ``i`` of the order, and which."""
+    for i in range(C):
+        start, n = i * (1 + L), 0
+        for l in range(L):
+            known = False
+            for m in range(n):
+                known |= sources[start + 1 + m] == order[i * L + l]
+            if not known:
+                n += 1
+                sources[start + n] = order[i * L + l]
+        sources[start] = n
+
+
+@njit(nogil=True, cache=KEEP)
+def _substitute(x, first, B, begin, skip, F, C, L, factors, order, sources, divisors, raw, y):
+    """Solve samples ``first`` to ``first + WIDTH - 1`` of ``L`` frequencies; the last repeats.
+
+    The first ``skip`` frequencies are those of another block, which may have solved them already.
+    """
     row, pixel = (C + WIDTH - 1) * 2 * L, WIDTH * 2 * L
     for m in range(WIDTH):
         b = min(first + m, B - 1)
         for i in range(C):
-            take_complex(right, ((b * C + i) * F + begin) * 2, raw, i * pixel + m * 2 * L)
+            take_complex(x, ((b * C + i) * F + begin) * 2, raw, i * pixel + m * 2 * L)
     for i in range(C):
-        for l in range(L):
-            a, b = i * pixel + l, order[i * L + l] * pixel + l
-            for m in range(2 * WIDTH):
-                y[a + m * L] = raw[b + m * L]
+        for n in range(sources[i * (1 + L)]):
+            row_of_some = sources[i * (1 + L) + 1 + n]
+            merge_row(raw, row_of_some * pixel, y, i * pixel, order, i * L, row_of_some)
     for i in range(1, C):
         subtract_products(y, i * pixel, y, 0, pixel, factors, i * row, 2 * L, i)
     for i in range(C - 1, -1, -1):
@@ -118,8 +136,12 @@ def _substitute(right, x, first, B, begin, F, C, L, factors, order, divisors, ra
         divide_complex(y, i * pixel, WIDTH, divisors, 3 * i * L)
     for m in range(min(WIDTH, B - first)):
         for i in range(C):
-            index = (((first + m) * C + i) * F + begin) * 2
-            put_complex(y, i * pixel + m * 2 * L, x, index)
+            at, index = i * pixel + m * 2 * L, (((first + m) * C + i) * F + begin) * 2
+            if skip == 0:
+                put_complex(y, at, x, index)
+            else:
+                for l in range(skip, L):
+                    x[index + 2 * l], x[index + 2 * l + 1] = y[at + l], y[at + L + l]
 
 
 @functools.cache
@@ -131,11 +153,11 @@ def _thread_of(size: int):
         task = carray(address, (_FIELDS,), np.int64)
         F, B, C, L, blocks = task[1:_ADDRESSES]
         spectrum = carray(as_pointer(task[_ADDRESSES]), (C * C * F * 2,), dtype)
-        right = carray(as_pointer(task[_ADDRESSES + 1]), (B * C * F * 2,), dtype)
-        x = carray(as_pointer(task[_ADDRESSES + 2]), (B * C * F * 2,), dtype)
-        pivots = carray(as_pointer(task[_ADDRESSES + 3]), (C * F * 2,), dtype)
+        x = carray(as_pointer(task[_ADDRESSES + 1]), (B * C * F * 2,), dtype)
+        pivots = carray(as_pointer(task[_ADDRESSES + 2]), (C * F * 2,), dtype)
         factors = np.zeros((blocks, C * (C + WIDTH - 1) * 2 * L), dtype)
         order = np.empty((blocks, C * L), np.int64)
+        sources = np.empty((blocks, C * (1 + L)), np.int64)
         divisors = np.empty((blocks, 3 * C * L), dtype)
         raw, y = np.empty(C * WIDTH * 2 * L, dtype), np.empty(C * WIDTH * 2 * L, dtype)
         best, where = np.empty(L, dtype), np.empty(L, np.int64)
@@ -149,12 +171,14 @@ def _thread_of(size: int):
                 _factorise(
                     spectrum, f, F, C, L, factors[g], order[g], divisors[g], pivots, best, where
                 )
+                _list_sources(order[g], C, L, sources[g])
             for b in range(0, B, WIDTH):
                 for g in range(n):
                     f = min(start + g * L, F - L)
                     _substitute(
-                        right, x, b, B, f, F, C, L, factors[g], order[g], divisors[g], raw, y
-                    )
+                        x, b, B, f, start + g * L - f, F, C, L, factors[g], order[g], sources[g],
+                        divisors[g], raw, y,
+                    )  # fmt: skip
 
     return cfunc(types.void(types.voidptr), cache=KEEP)(work)
 
@@ -162,8 +186,8 @@ def _thread_of(size: int):
 def solve(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Solve ``spectrum (C, C, F) x = right (B, C, F)``; return ``x`` and the pivots ``(C, F)``.
 
-    A zero pivot shows a singular matrix, whose ``x`` means nothing. Memory: the results and, for
-    each thread, half a megabyte or one block of factors.
+    ``x`` may take the memory of ``right``. A zero pivot shows a singular matrix, whose ``x`` means
+    nothing. Memory: for each thread, half a megabyte or one block of factors.
     """
     B, C, F = right.shape
     L = LANES[spectrum.element_size() // 2]
@@ -174,10 +198,10 @@ def solve(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         x, pivots = solve(*more)
         return x[..., :F], pivots[:, :F]
     spectrum, right = (t.resolve_conj().contiguous() for t in (spectrum, right))
-    x, pivots = torch.empty_like(right), spectrum.new_empty(C, F)
+    x, pivots = right, spectrum.new_empty(C, F)
     block = C * (C + WIDTH - 1) * L * spectrum.element_size()
     blocks = max(1, min(_BLOCKS, _CACHE // block, -(-F // (L * torch.get_num_threads()))))
-    addresses = [t.data_ptr() for t in (spectrum, right, x, pivots)]
+    addresses = [t.data_ptr() for t in (spectrum, x, pivots)]
     task = np.array([0, F, B, C, L, blocks, *addresses], np.int64)
     groups, products = -(-F // (L * blocks)), F * C * C * (B + C)
     threads = min(groups, torch.get_num_threads(), 1 + products // _WORTH_A_THREAD)

@@ -61,10 +61,11 @@ class Memory:
 
     def splat(self, index: Any) -> Any:
         """Return one number in every lane."""
-        return _spread(self.builder, self.load(index), self.lanes)
+        return spread(self.builder, self.load(index), self.lanes)
 
 
-def _spread(builder: Any, value: Any, lanes: int) -> Any:
+def spread(builder: Any, value: Any, lanes: int) -> Any:
+    """One number in every lane of a vector."""
     vector = ir.VectorType(value.type, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, value, _I32(0))
@@ -115,8 +116,8 @@ def _substitution(vectors: int) -> Any:
             _, base, stride, _, first, _, at, channels, done, count, divide, low, high = args
             taps = context.make_array(sig.args[3])(context, builder, args[3]).nitems
             lane = ir.Constant(ir.VectorType(I64, buf.lanes), [I64(l) for l in range(buf.lanes)])
-            after = builder.icmp_signed(">=", lane, _spread(builder, low, buf.lanes))
-            before = builder.icmp_signed("<", lane, _spread(builder, high, buf.lanes))
+            after = builder.icmp_signed(">=", lane, spread(builder, low, buf.lanes))
+            before = builder.icmp_signed("<", lane, spread(builder, high, buf.lanes))
             keep = builder.and_(after, before)
             zero = ir.Constant(buf.vector, [ir.Constant(buf.scalar, 0.0)] * buf.lanes)
             start = builder.add(base, builder.mul(done, stride))
