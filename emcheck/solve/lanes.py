@@ -57,6 +57,7 @@ _WORTH_A_THREAD = 1 << 14
 _SKEW = 72
 
 
+@functools.cache
 def packed_size(channels: int, taps: int) -> int:
     """Numbers that ``pack_triangles`` writes for so many taps, the centre among them."""
     blocks = ((o, min(BLOCK, channels - o)) for o in range(0, channels, BLOCK))
