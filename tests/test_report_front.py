@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from studies.claims.report import read_claims
+from studies.contests.report import WHY
 from studies.density.report import write_density
 from studies.report import ReportError, write_report
 from studies.report.sections.survey import TELLING
@@ -140,3 +142,9 @@ def test_the_survey_frame_counts_every_fail() -> None:
     assert set(TELLING) <= {cause.test for cause in CAUSES}
     for test in TELLING:
         assert frame["tests"].str.split().map(lambda tests, t=test: t in tests).any()
+
+
+def test_every_bar_that_is_missed_has_a_reason() -> None:
+    bars = pd.read_csv(DATA.parent / "tables" / "bars.csv")
+    missed = set(bars.loc[~bars["met"] & (bars["processes"] > 0), "what"])
+    assert missed <= set(WHY)
