@@ -186,6 +186,7 @@ def test_the_flow_of_this_project_is_a_density() -> None:
         (coupled(4), (4,), {"support": (1.0, 0.0)}, r"support: expected \(low, high\)"),
         (coupled(4), (4,), {"support": 3.0}, r"support: expected \(low, high\)"),
         (coupled(4), (4,), {"support": ([0.0, 0.0], 1.0)}, r"arrays of shape \(4,\)"),
+        (torch.nn.Linear(2, 2), (2,), {}, "expected a flow with log_prob and sample, got Linear"),
         (Cached(), (2,), {}, "got KeyError for x that sample has not just returned"),
         (
             coupled(4),

@@ -118,7 +118,10 @@ class Flow:
         if callable(getattr(self.module, "log_prob", None)):
             return self.module
         given = () if self.context is None else (self.context,)
-        made = self.module(*given) if callable(self.module) else None
+        try:
+            made = self.module(*given) if callable(self.module) else None
+        except TypeError:  # a layer, whose forward wants data
+            made = None
         if made is None or not callable(getattr(made, "log_prob", None)):
             raise ValueError(f"expected a flow with log_prob and sample, got {self.name}")
         return made
