@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from studies.claims.report import read_claims
-from studies.contests.report import WHY
+from studies.contests.reasons import WHY
 from studies.density.report import write_density
 from studies.report import ReportError, write_report
 from studies.report.sections.survey import TELLING

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +16,8 @@ from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seed_torch
 from emcheck.adapters import lacks_by_design
 from emcheck.bounds import INEXACT_LOG_PROB
-from emcheck.checks.log_prob import at_temperature_one
 from emcheck.checks.unsupported import Unsupported
+from emcheck.densities.sampler import Sampler
 from emcheck.densities.support import Box
 from emcheck.guard import foreign, one_line
 from emcheck.oracle.precision import Array
@@ -51,15 +50,13 @@ class Flow:
         self.module: Any = copy_layer(flow).double() if isinstance(flow, nn.Module) else flow
         self.context = None if context is None else _like(context)
         self.target = self._target()
-        self._others: list[tuple[int, ...]] = []
-        self._warmth: dict[str, float] = {}
-        self._call = next(self._calls(), None)
-        if self._call is None and self._others:
-            raise ValueError(f"expected samples of shape {shape}, got {self._others[0]}")
+        self._sampler = self._new_sampler()
+        if self._sampler.call is None and self._sampler.others:
+            raise ValueError(f"expected samples of shape {shape}, got {self._sampler.others[0]}")
         #: The flow in its own dtype.
         self._given = Flow._as_given(flow, shape, context) if isinstance(flow, nn.Module) else self
         # If the base draws float32 whatever its parameters, the flow as given draws.
-        self._call = self._call or self._given._call
+        self._sampler = self._sampler if self._sampler.call else self._given._sampler
         self._require_log_prob()
         self.dtype = self._dtype()
         self.support = support
@@ -73,18 +70,22 @@ class Flow:
         held = next((p.dtype for p in flow.parameters() if p.is_floating_point()), torch.float32)
         floating = context is not None and context.is_floating_point()
         given.context = context.to(held) if context is not None and floating else context
-        given._others, given.target, given._warmth = [], given._target(), {}
-        given._call = next(given._calls(), None)
+        given.target = given._target()
+        given._sampler = given._new_sampler()
         return given
+
+    def _new_sampler(self) -> Sampler:
+        takes = self.target is self.module
+        return Sampler(self.target, self.shape, self.context if takes else None, self.repeated)
 
     def log_prob_as_drawn(self, seed: int) -> Any:
         """Return ``log_prob`` of three samples of the flow as given, with nothing in between."""
         given = self._given
-        if given._call is None:
+        if given._sampler.call is None:
             raise Unsupported("no call of sample answers in the dtype of the parameters")
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             seed_torch(seed)
-            drawn = given._call(3)
+            drawn = given._sampler.call(3)
             x = drawn[0] if isinstance(drawn, tuple) else drawn
             same = tuple(x.shape) == (3, *self.shape)  # a view is another tensor for a cache
             return given._log_prob(x if same else x.reshape(3, *self.shape))
@@ -95,7 +96,7 @@ class Flow:
         Raises:
             ValueError: it answers for that tensor and for no copy of it.
         """
-        if self._given._call is None:
+        if self._given._sampler.call is None:
             return
         x = torch.from_numpy(self.sample(3, 0)).reshape(3, *self.shape)
         for dtype in (torch.float64, torch.float32):
@@ -129,7 +130,7 @@ class Flow:
     def _dtype(self) -> torch.dtype:
         """Return float64, or float32 if the flow does not answer in float64."""
         some = torch.zeros(2, self.size, dtype=torch.float64)
-        if self._call is not None:  # zeros may lie outside the support
+        if self._sampler.call is not None:  # zeros may lie outside the support
             some = torch.from_numpy(self.sample(2, 0))
         for dtype in (torch.float64, torch.float32):
             try:
@@ -213,7 +214,7 @@ class Flow:
     @property
     def has_temperature(self) -> bool:
         """Whether ``sample`` takes a temperature."""
-        return bool(self._warmth)
+        return self._sampler.has_temperature
 
     def sample(self, count: int, seed: int, temperature: float = 1.0) -> Array:
         """Draw ``(count, n)`` in float64, from torch's global generator at its own seed.
@@ -223,53 +224,14 @@ class Flow:
         Raises:
             ValueError: no call of ``sample`` answers.
         """
-        if self._call is None:
+        if self._sampler.call is None:
             raise ValueError(f"expected sample(n) or sample((n,)) of {self.name} to answer")
-        self._warmth.update(dict.fromkeys(self._warmth, temperature))
-        drawn = self._drawn(self._call, count, seed)
-        self._warmth.update(dict.fromkeys(self._warmth, 1.0))
+        drawn = self._sampler.draw(count, seed, temperature)
         if drawn is None:
             raise ValueError(
                 f"sample of {self.name} gave no samples at temperature {temperature:g}"
             )
         return drawn
-
-    def _calls(self) -> Iterator[Callable[[int], Any]]:
-        """Yield the calls of ``sample`` that return samples of the right shape."""
-        for name in ("sample", "rsample"):
-            method = getattr(self.target, name, None)
-            if callable(method):
-                for call in self._ways(method):
-                    if self._drawn(call, 3, 0) is not None:
-                        yield call
-
-    def _ways(self, method: Callable[..., Any]) -> Iterator[Callable[[int], Any]]:
-        self._warmth = at_temperature_one(method)
-        context, warm = self.context, self._warmth
-        if context is not None and self.target is self.module:
-            yield lambda n: method(n, self.repeated(n), **warm)
-            yield lambda n: method(n, context[None], **warm)
-            yield lambda n: method((n,), context, **warm)
-            return
-        yield lambda n: method((n,), **warm)
-        yield lambda n: method(n, **warm)
-        yield lambda n: method(n, torch.default_generator, **warm)
-
-    def _drawn(self, call: Callable[[int], Any], count: int, seed: int) -> Array | None:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            seed_torch(seed)
-            try:
-                drawn = call(count)
-            except (RuntimeError, TypeError, ValueError, AttributeError):
-                return None
-        drawn = drawn[0] if isinstance(drawn, tuple) else drawn
-        if not isinstance(drawn, Tensor):
-            return None
-        if drawn.numel() != count * self.size:
-            if drawn.shape[:1] == (count,):
-                self._others.append(tuple(drawn.shape[1:]))
-            return None
-        return np.asarray(drawn.detach().double().reshape(count, self.size).numpy())
 
 
 def _like(context: Tensor) -> Tensor:

@@ -7,9 +7,7 @@ once, so that all meet the same noise. Ratios of medians are what is reported.
 from __future__ import annotations
 
 import functools
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -239,19 +237,3 @@ def seconds_of(call: Call, repetitions: int, now: Clock = time.perf_counter) -> 
     for _ in range(repetitions):
         call()
     return (now() - start) / repetitions
-
-
-def peak_memory() -> dict[str, Any]:
-    """Growth of the peak resident memory over one inverse, in sizes of its input.
-
-    Meant for a fresh process: a peak never comes down again.
-    """
-    layer = AutoregressiveConv2d(12, generator=_generator())
-    with torch.no_grad():
-        layer.inverse(_normal(32, (12, 8, 8)))  # compiles, loads, starts threads
-        x = _normal(32, (12, 256, 256))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        layer.inverse(x)
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak_memory": (after - before) * unit / (x.numel() * x.element_size())}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,9 @@ import torch
 from emcheck._internal.files import write_file
 from emcheck._internal.machine import describe_machine, present_devices
 from emcheck._internal.seal import sealed
+from emcheck.layers import AutoregressiveConv2d
 from studies.contests.flows import sampling, training_steps
-from studies.contests.layers import Contest, compete, contests, peak_memory
+from studies.contests.layers import Contest, compete, contests
 from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE
 
 #: Seconds for one contest in one process.
@@ -108,6 +110,24 @@ def _output(module: str, environment: dict[str, str]) -> list[Record]:
 def every_contest(large: int = 256) -> Iterator[Contest]:
     """Solvers and layers, smallest first, then whole flows."""
     return chain(contests(large), (make() for make in (training_steps, sampling)))
+
+
+def peak_memory() -> dict[str, Any]:
+    """Growth of the peak resident memory over one inverse, in sizes of its input.
+
+    Meant for a fresh process: a peak never comes down again.
+    """
+    generator = torch.Generator().manual_seed(0)
+    layer = AutoregressiveConv2d(12, generator=generator)
+    with torch.no_grad():
+        # Compiles and loads the code for images too large for one call, and starts threads.
+        layer.inverse(torch.randn(32, 12, 80, 80, generator=generator))
+        x = torch.randn(32, 12, 256, 256, generator=generator)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        layer.inverse(x)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak_memory": (after - before) * unit / (x.numel() * x.element_size())}
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE, WHY
+from studies.contests.reasons import WHY
+from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE
 from studies.pages.markdown import csv_link, figure, fold, number, plural, seconds, table
 from studies.pages.tidy import records, where
 from studies.report.frames import Frames
