@@ -86,18 +86,23 @@ def test_one_weight_at_two_places_has_the_sum_of_both_gradients() -> None:
     assert torch.autograd.gradgradcheck(lambda x, w: convolve_masked(x, (w, w), PAIR), (x, w))
 
 
-def test_threads_and_repetitions_change_no_bit() -> None:
-    inputs = chain((64, 12, 8, 8), PAIR, 3, torch.float32)
+def same_bits_whatever_the_threads(function: object, inputs: list[Tensor]) -> bool:
+    """Whether one and two threads, and a repetition, give the same outputs and gradients."""
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
-            found.append(outputs_and_gradients(convolve_masked, inputs, PAIR))
+            found.append(outputs_and_gradients(function, inputs, PAIR))
     finally:
         torch.set_num_threads(before)
-    assert all(
+    return all(
         torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True)
     )
+
+
+def test_threads_and_repetitions_change_no_bit() -> None:
+    inputs = chain((64, 12, 8, 8), PAIR, 3, torch.float32)
+    assert same_bits_whatever_the_threads(convolve_masked, inputs)
 
 
 @pytest.mark.parametrize(

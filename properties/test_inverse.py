@@ -11,7 +11,13 @@ from emcheck.solve import Link, convolve_masked, invert_masked
 from emcheck.solve import choose as choosing
 from emcheck.solve.forward import plan_of
 from emcheck.solve.inverse import _link_by_link
-from properties.test_forward import PAIR, chain, chains, outputs_and_gradients
+from properties.test_forward import (
+    PAIR,
+    chain,
+    chains,
+    outputs_and_gradients,
+    same_bits_whatever_the_threads,
+)
 
 #: Unit roundoffs, for each unit of the condition of the triangles, that outputs may be off.
 ROUNDINGS = 100
@@ -72,16 +78,7 @@ def test_derivatives_of_any_order(links: tuple[Link, ...]) -> None:
 
 def test_threads_and_repetitions_change_no_bit() -> None:
     inputs = well_conditioned(chain((64, 12, 8, 8), PAIR, 3, torch.float32))
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 2):
-            torch.set_num_threads(threads)
-            found.append(outputs_and_gradients(invert_masked, inputs, PAIR))
-    finally:
-        torch.set_num_threads(before)
-    assert all(
-        torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True)
-    )
+    assert same_bits_whatever_the_threads(invert_masked, inputs)
 
 
 @pytest.mark.parametrize(

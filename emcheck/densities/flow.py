@@ -60,6 +60,8 @@ class Flow:
         self._require_log_prob()
         self.dtype = self._dtype()
         self.support = support
+        #: Whether a support was given, or looked for among the samples.
+        self.is_located = support is not None
 
     @classmethod
     def _as_given(cls, flow: nn.Module, shape: tuple[int, ...], context: Tensor | None) -> Flow:

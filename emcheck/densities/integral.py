@@ -131,16 +131,15 @@ def keep_to_samples(flow: Flow, seed: int) -> None:
     is 1. A density has no more than 1 anywhere, so a flow with tails that ``sample`` cuts off is
     not given a box.
     """
-    if flow.support is not None:
+    if flow.is_located:
         return
     x = flow.sample(SAMPLES, seed)
     box = Box.around(x)
     y, held = _weights(flow, x, seed)
     error = empirical_bernstein(held, MOST_WEIGHT)
     beyond = float(np.where(box.holds(y), 0.0, held).mean())
-    # An infinite integral is more than 1, and NaN says nothing.
-    if not (beyond > SEEN_BEYOND and float(held.mean()) > 1 + error):
-        return
-    there = _integral(flow.within(box), x, seed)
-    if there.ok or there.ill_conditioned:
-        flow.support = box
+    if beyond > SEEN_BEYOND and float(held.mean()) > 1 + error:  # NaN says nothing
+        there = _integral(flow.within(box), x, seed)
+        if there.ok or there.ill_conditioned:
+            flow.support = box
+    flow.is_located = True

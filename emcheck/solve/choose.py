@@ -35,7 +35,6 @@ from emcheck.solve.transforms import batched, watched
 from emcheck.solve.trial import try_solver
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
-HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 
@@ -136,6 +135,3 @@ def _by(name: str) -> Solver:
 SOLVERS: dict[str, Solver] = {"scalar": _by("scalar"), "tiles": tiles.substitute}
 if HAS_NUMBA:
     SOLVERS["lanes"] = _by("lanes")
-
-#: Solvers for tensors of a GPU alone, by name.
-GPU_SOLVERS: dict[str, Solver] = {"triton": _by("triton_rows")} if HAS_TRITON else {}
