@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_the_reference_plan_is_the_controlled_experiment() -> None:
     assert {cell.mixing for cell in cells} == set(MIXINGS)
     assert {cell.data for cell in cells} == {"galaxies", "photographs", "faces", "digits"}
     assert [cell.steps for cell in plan_of("smoke", 7)] == [7] * len(PLANS["smoke"]())
-    with pytest.raises(ValueError, match="expected a plan among reference, smoke"):
+    with pytest.raises(ValueError, match="expected a plan among reference, budget, smoke"):
         plan_of("all")
 
 
@@ -143,3 +144,23 @@ def test_what_a_smoke_run_complains_of() -> None:
     assert lost == f"{cell.name}: diverged at step 3"
     (nan,) = judge({cell: {"rows": [{"valid": 5.0}, {"valid": float("nan")}]}})
     assert "got nan" in nan
+
+
+def test_the_plan_of_budgets_pairs_every_cell() -> None:
+    """Budgets double, the smallest come first, and each flow of a seed has all of its rivals."""
+    cells = plan_of("budget")
+    assert len({cell.name for cell in cells}) == len(cells)
+    sizes = [cell.budget for cell in cells]
+    assert sizes == sorted(sizes)
+    budgets = list(dict.fromkeys(sizes))
+    assert [b // a for a, b in pairwise(budgets)] == [2, 2, 2]
+    for budget in budgets:
+        for data in ("galaxies", "photographs"):
+            found = {
+                (c.mixing, c.control, c.seed) for c in cells if (c.data, c.budget) == (data, budget)
+            }
+            flows = {(mixing, control) for mixing, control, _ in found}
+            assert {("1x1", "time"), ("1x1+emerging", "")} <= flows <= set(CORE)
+            assert found == {(*flow, seed) for flow in flows for seed in range(3)}
+    assert all(cell.steps == cell.budget == 10 * cell.warmup for cell in cells)
+    assert len(plan_of("budget", steps=20)) == len(CORE) * 2 * 3

@@ -114,6 +114,19 @@ def test_a_killed_process_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     assert rows(killed) == rows(whole)
 
 
+def test_with_a_budget_the_rate_falls_to_zero(digits: Any) -> None:
+    cell = replace(SMALL, steps=100, warmup=10, budget=50)
+    rates = [cell.rate_at(step) / cell.rate for step in range(cell.steps)]
+    assert rates[4] == pytest.approx(0.5 * (1 + math.cos(0.04 * math.pi)) / 2)
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 3e-4
+    assert {replace(cell, budget=0).rate_at(step) for step in range(10, 100)} == {cell.rate}
+    training = Training(cell, digits)
+    training.step()
+    assert training.optimiser.param_groups[0]["lr"] == cell.rate_at(0)
+
+
 def test_a_diverging_run_stops_with_a_clear_word(digits: Any, tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
     wild = replace(SMALL, rate=30.0, warmup=0, steps=200)

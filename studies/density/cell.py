@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -42,6 +43,9 @@ class Cell:
         logs: how often in a run the validation is logged and the state is saved.
         identity: whether the convolutions of the mixing start as the identity.
         recompute: train without kept activations.
+        budget: 0 keeps the learning rate after the warm-up. Else it falls to zero along a
+            cosine over all ``steps``, and this is the number of steps of the emerging flow that
+            the cell is compared with.
     """
 
     data: str
@@ -60,6 +64,7 @@ class Cell:
     logs: int = 20
     identity: bool = True
     recompute: bool = False
+    budget: int = 0
 
     def __post_init__(self) -> None:
         if self.mixing not in MIXINGS:
@@ -69,6 +74,8 @@ class Cell:
         for name in ("depth", "levels", "width", "size", "batch", "steps", "logs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} to be at least 1, got {getattr(self, name)}")
+        if self.budget < 0:
+            raise ValueError(f"expected budget to be at least 0, got {self.budget}")
         if not self.rate > 0 or not 0 <= self.average < 1 or self.warmup < 0:
             raise ValueError(
                 "expected rate > 0, 0 <= average < 1 and warmup >= 0, "
@@ -79,7 +86,13 @@ class Cell:
     def name(self) -> str:
         """A file's name: what differs between the cells of a sweep."""
         variant = f"{self.mixing}={self.control}" if self.control else self.mixing
-        return f"{self.data}-depth{self.depth}-{variant}-seed{self.seed}"
+        budget = f"-budget{self.budget}" if self.budget else ""
+        return f"{self.data}-depth{self.depth}-{variant}{budget}-seed{self.seed}"
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: warm-up, then constant or a cosine."""
+        rate = self.rate * min(1.0, (step + 1) / max(self.warmup, 1))
+        return rate * (1 + math.cos(math.pi * step / self.steps)) / 2 if self.budget else rate
 
     def build(self, shape: tuple[int, int, int]) -> Glow:
         """The flow at its initial values, before the data have set the actnorms."""
@@ -100,6 +113,14 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def differs_from(self, record: Mapping[str, Any]) -> str:
+        """``"steps = 3, got 4"`` for the first setting that a kept record has otherwise."""
+        kept = Cell.from_json(record).to_json()
+        pairs = ((name, value, kept[name]) for name, value in self.to_json().items())
+        return next(
+            (f"{name} = {own!r}, got {held!r}" for name, own, held in pairs if own != held), ""
+        )
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Cell:

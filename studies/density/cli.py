@@ -14,6 +14,9 @@ app = typer.Typer(no_args_is_help=True, help="Density modelling on real images."
 #: Where a sweep keeps its cells unless told otherwise.
 KEPT = REPORTS / "data" / "density"
 
+#: The same for the sweep over the length of training.
+BUDGETS = REPORTS / "data" / "budget"
+
 _Root = Annotated[Path | None, typer.Option(help="folder or archive of cifar10, imagenet32")]
 
 
@@ -97,9 +100,12 @@ def sample(
 
 @app.command()
 def sweep(
-    plan: Annotated[str, typer.Option(help="reference or smoke")] = "reference",
+    plan: Annotated[str, typer.Option(help="reference, budget or smoke")] = "reference",
     steps: Annotated[int, typer.Option(help="of each cell; 0 keeps the plan's")] = 0,
-    out: Annotated[Path, typer.Option(help="folder of the finished cells")] = KEPT,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="folder of the finished cells", show_default="of the plan, in reports"),
+    ] = None,
     workers: Annotated[int, typer.Option(help="processes of the local cluster")] = 2,
     scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler")] = None,
     root: _Root = None,
@@ -109,6 +115,7 @@ def sweep(
     from studies.density.plans import plan_of
     from studies.density.sweep import sweep as run_sweep
 
+    out = out or (BUDGETS if plan == "budget" else KEPT)
     with StepProgress("cells") as progress:
         lost = run_sweep(
             plan_of(plan, steps),

@@ -36,6 +36,26 @@ def reference() -> list[Cell]:
     return core + others + sets
 
 
+#: Steps of the emerging flow, and what is trained with as many: each budget twice the last, so
+#: that two neighbours tell whether training has flattened. The largest leaves out the controls
+#: that the smaller ones decide.
+BUDGETS = {1200: CORE, 2400: CORE, 4800: CORE, 9600: (("1x1", "time"), (RIVAL, ""))}
+
+
+def budget() -> list[Cell]:
+    """The controlled comparison against the length of training, with three seeds.
+
+    Smaller budgets come first, so that a sweep that is cut off has intervals for those.
+    """
+    return [
+        Cell(data, mixing, 4, seed, control, steps=steps, warmup=steps // 10, budget=steps)
+        for steps, flows in BUDGETS.items()
+        for seed in range(3)
+        for data in DATA
+        for mixing, control in flows
+    ]
+
+
 def smoke() -> list[Cell]:
     """Seconds: every control on small patches, to see that all of it runs and learns."""
     return [
@@ -46,7 +66,11 @@ def smoke() -> list[Cell]:
 
 
 #: name -> the cells.
-PLANS: Mapping[str, Callable[[], list[Cell]]] = {"reference": reference, "smoke": smoke}
+PLANS: Mapping[str, Callable[[], list[Cell]]] = {
+    "reference": reference,
+    "budget": budget,
+    "smoke": smoke,
+}
 
 
 def plan_of(name: str, steps: int = 0) -> list[Cell]:
@@ -58,4 +82,10 @@ def plan_of(name: str, steps: int = 0) -> list[Cell]:
     if name not in PLANS:
         raise ValueError(f"expected a plan among {', '.join(PLANS)}, got {name!r}")
     cells = PLANS[name]()
-    return [replace(cell, steps=steps, warmup=steps // 10) for cell in cells] if steps else cells
+    if not steps:
+        return cells
+    changed = (
+        replace(cell, steps=steps, warmup=steps // 10, budget=steps if cell.budget else 0)
+        for cell in cells
+    )
+    return list(dict.fromkeys(changed))  # budgets that differed may have become one

@@ -123,12 +123,9 @@ def _is_kept(cell: Cell, out: Path) -> bool:
     if not path.exists():
         return False
     kept = json.loads(path.read_text(encoding="utf-8"))["cell"]
-    differ = [name for name, value in cell.to_json().items() if kept.get(name) != value]
-    if differ:
-        name = differ[0]
+    if differs := cell.differs_from(kept):
         raise ValueError(
-            f"{path}: expected a cell with {name} = {cell.to_json()[name]!r}, "
-            f"got {kept.get(name)!r}; choose another --out or delete it"
+            f"{path}: expected a cell with {differs}; choose another --out or delete it"
         )
     return True
 

@@ -97,7 +97,7 @@ class Training:
         x = self._batch("batch", self.step_number, cell.batch)
         x = self.group.share(x).to(self.group.device)
         for group in self.optimiser.param_groups:
-            group["lr"] = cell.rate * min(1.0, (self.step_number + 1) / max(cell.warmup, 1))
+            group["lr"] = cell.rate_at(self.step_number)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss(x)
         loss.backward()
@@ -184,13 +184,9 @@ class Training:
             ValueError: a broken checkpoint, or one of another cell, naming what differs.
         """
         state = read_checkpoint(path, self.group.device)
-        held, own = state["cell"], self.cell.to_json()
-        differ = [name for name in own if held.get(name) != own[name]]
-        if differ:
-            name = differ[0]
+        if differs := self.cell.differs_from(state["cell"]):
             raise ValueError(
-                f"{path}: expected a checkpoint with {name} = {own[name]!r}, "
-                f"got {held.get(name)!r}; choose another --out or delete it"
+                f"{path}: expected a checkpoint with {differs}; choose another --out or delete it"
             )
         self.flow.load_state_dict(state["flow"])
         self.averaged.load_state_dict(state["averaged"])
