@@ -64,7 +64,10 @@ def connected(scheduler: str | None, workers: int, deaths: int = 3) -> Iterator[
                     n_workers=workers,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,  # it would listen on every interface, without password
+                    # No dashboard; its port, which cannot be left out, is a free one of this
+                    # machine: the default one is taken where another cluster runs.
+                    dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                     silence_logs=logging.CRITICAL,  # the caller reports a dead worker
                 )
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +16,13 @@ from emcheck._internal.randomness import seeded
 from emcheck.adapters import Adapted
 from emcheck.adapters.conventions import ContextLike
 from emcheck.checker import EXAMPLES, REPORT_LIMIT, TIME_LIMIT
-from emcheck.checks import CHECKS, Case, Check, Subject, run_check
-from emcheck.checks.capabilities import missing
+from emcheck.checks import CHECKS, Case, Check, run_check
 from emcheck.checks.case import Tolerance
-from emcheck.checks.core import without_running
 from emcheck.checks.transforms import load_transforms
 from emcheck.diagnosis import Finding, search
 from emcheck.guard import foreign, raised_by
 from emcheck.guard.surroundings import Surroundings
-from emcheck.kit.cases import Plan, run_mildly, too_large
+from emcheck.kit.cases import Plan
 from emcheck.kit.discovery import Discovery, discover
 from emcheck.kit.expected import mark_expected, validate_checks, validate_expected
 from emcheck.kit.options import (
@@ -40,17 +37,13 @@ from emcheck.kit.own_names import (
     explanation_by_own_names,
     result_by_own_names,
 )
-from emcheck.kit.shrink import shrink
+from emcheck.kit.running import Limits, Runner
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
-from emcheck.ok import spoils
 from emcheck.report import Report
-from emcheck.result import Ending, Explanation, Result, Verdict, merge
+from emcheck.result import Explanation, Result
 
 #: Time for one hypothesis about a layer, in time limits of a check.
 _DIAGNOSIS = 1.0
-
-#: The check that reports that a direction does not answer.
-_SAYS_SILENT = {"forward": "shapes_and_dtypes", "inverse": "inverse_undoes_forward"}
 
 
 class Checker:
@@ -90,10 +83,9 @@ class Checker:
         self._compiled, self._examples = compiled, examples
         self._device = present_device(device)
         self._only = validate_checks(only)
-        self._findings: list[Finding] = []
-        self._hung: set[tuple[object, ...]] = set()
         self.report_limit = report_limit
-        self._left, self._until = report_limit, math.inf
+        #: The failures so far, from which a report is explained.
+        self.findings: list[Finding] = []
         self.surroundings = surroundings or Surroundings()
         try:
             with self._region(), built_in_time(report_limit):
@@ -128,10 +120,14 @@ class Checker:
     def name(self) -> str:
         return self.subject.name
 
-    @property
-    def findings(self) -> list[Finding]:
-        """The failures so far, from which a report is explained."""
-        return self._findings
+    @cached_property
+    def runner(self) -> Runner:
+        """What runs the checks, within the limits of time; the first use calls the layer."""
+        start = time.monotonic()
+        plan = self.plan
+        left = self.report_limit - (time.monotonic() - start)
+        limits = Limits(self.time_limit, self.report_limit, left)
+        return Runner(plan, self._widest, limits, self.findings)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -149,26 +145,8 @@ class Checker:
 
         The report's limit does not count the time that a caller spends between two checks.
         """
-        start = time.monotonic()
-        self._until = start + self._left
-        try:
-            return self._results(check)
-        finally:
-            self._left -= time.monotonic() - start
-
-    def _results(self, check: Check) -> list[Result]:
-        results = []
         with self._region():
-            for dtype in self.plan.dtypes:
-                subject = self._subject(check, dtype)
-                cases = self.plan.cases(check, subject, dtype)
-                unheard = self._unheard(check, dtype, cases)
-                if unheard is not None:
-                    results.append(unheard)
-                    continue
-                found = [self._one(check, subject, case) for case in cases]
-                if found:
-                    results.append(self._merged(check, subject, found))
+            results = self.runner.run(check)
         return [
             result_by_own_names(result, self._prefix)
             for result in mark_expected(results, self.expected)
@@ -183,90 +161,12 @@ class Checker:
         except ValueError:  # it refuses, or can be built once only: names stay as they are
             return ""
 
-    def _subject(self, check: Check, dtype: torch.dtype) -> Subject:
-        """Return the layer as this check sees it: its mode, and which direction does not answer."""
-        loud = check.name in self.found.loud_in
-        subject = self.found.loud if loud else self.found.subject
-        told = self.found.silent.get(("inverse", dtype))
-        if told is None:
-            return subject
-        return replace(subject, broken=dict.fromkeys(missing({"inverse": False}), told))
-
-    def _one(self, check: Check, subject: Subject, case: Case) -> tuple[Case, Result]:
-        reason = too_large(check, subject, case) or self._too_wide(check, subject, case)
-        if reason and check.hindered(subject) is None:
-            unsupported = Verdict.UNSUPPORTED
-            return case, without_running(check, subject, case, unsupported, reason)
-        if time.monotonic() > self._until:
-            late = without_running(check, subject, case, Verdict.NOT_RUN, self._over)
-            return case, replace(late, unfinished=int(check.hindered(subject) is None))
-        place = (case.event, case.dtype, case.style, case.scale, case.seed)
-        if place in self._hung:
-            told = f"inverse did not end within {self.time_limit:g} s before, in this case"
-            broken = dict.fromkeys(missing({"inverse": False}), told)
-            subject = replace(subject, broken={**subject.broken, **broken})
-            if check.hindered(subject) == (Verdict.NOT_RUN, told):
-                late = without_running(check, subject, case, Verdict.NOT_RUN, told)
-                return case, replace(late, unfinished=1, ending=Ending.INVERSE_LATE)
-        case, result = run_mildly(check, subject, case, self.time_limit)
-        if result.unfinished and result.ending is Ending.INVERSE_LATE:
-            self._hung.add(place)
-        return case, result
-
-    @property
-    def _over(self) -> str:
-        return f"the report's limit of {self.report_limit:g} s was over"
-
-    def _too_wide(self, check: Check, subject: Subject, case: Case) -> str:
-        """Why a check that computes in float64 is not run on constants rounded to float32."""
-        if self._widest is None or check.adapt(case, subject).dtype in self.dtypes:
-            return ""
-        return f"the check computes in float64, and the layer keeps constants in {self._widest}"
-
-    def _unheard(self, check: Check, dtype: torch.dtype, cases: list[Case]) -> Result | None:
-        """Return FAIL (for one check) or NOT RUN if a direction does not answer, else None."""
-        told, direction = self.found.silent.get(("forward", dtype), ""), "forward"
-        if not told and check.name == _SAYS_SILENT["inverse"]:
-            told, direction = self.found.silent.get(("inverse", dtype), ""), "inverse"
-        if not told or not cases:
-            return None
-        case = cases[0]
-        if check.name != _SAYS_SILENT[direction]:
-            return without_running(check, self.subject, case, Verdict.NOT_RUN, told)
-        failed = without_running(check, self.subject, case, Verdict.FAIL, told)
-        failed = replace(failed, ratio=math.inf, examples=1, reproduce=_line(check, case))
-        self._findings.append(Finding(check.name, case, failed))
-        return failed
-
-    def _merged(self, check: Check, subject: Subject, found: list[tuple[Case, Result]]) -> Result:
-        merged = merge([result for _, result in found])
-        if spoils(check.name, merged.verdict, merged.unfinished):
-            case = next(case for case, result in found if result.case == merged.case)
-            if merged.verdict is Verdict.NOT_RUN:
-                # The end of the report's time says nothing about the layer to explain.
-                if any(result.unfinished and result.detail != self._over for _, result in found):
-                    self._findings.append(Finding(check.name, check.adapt(case, subject), merged))
-                return replace(merged, reproduce=_line(check, check.adapt(case, subject)))
-        if merged.verdict is not Verdict.FAIL:
-            return merged
-        case = next(case for case, result in found if result.case == merged.case)
-        case = check.adapt(case, subject)
-        small = self.found.neighbours
-        case, least = shrink(check, subject, case, merged, small, self.time_limit)
-        self._findings.append(Finding(check.name, case, least))
-        return replace(
-            least,
-            examples=merged.examples,
-            ill_conditioned=merged.ill_conditioned,
-            reproduce=_line(check, case),
-        )
-
     def replay(self, check: Check, case: Case) -> Result:
         """Run one check on one case as the report did: same mode, same silent directions."""
         with self._region():
             try:
-                unheard = self._unheard(check, case.dtype, [case])
-                subject = self._subject(check, case.dtype)
+                unheard = self.runner.unheard(check, case.dtype, [case])
+                subject = self.runner.subject(check, case.dtype)
             except ValueError:  # forward refuses this event: the check reports that
                 unheard, subject = None, self.subject
             result = unheard or run_check(check, subject, case, self.time_limit)
@@ -295,7 +195,7 @@ class Checker:
     def report(self, results: Sequence[Result]) -> Report:
         """Return the results as a report, with failures explained."""
         asked = {result.check for result in results} - set(self.expected)
-        findings = [found for found in self._findings if found.check in asked]
+        findings = [found for found in self.findings if found.check in asked]
         explained, unexplained = self._explained(findings) if findings else ((), "")
         scope = self._scope()
         return Report(
@@ -324,8 +224,3 @@ class Checker:
             sizes = ", ".join("x".join(map(str, event)) for event, _ in self.found.refused)
             lines.append(f"the layer refuses {sizes}")
         return tuple(lines)
-
-
-def _line(check: Check, case: Case) -> str:
-    """Return the one line of Python that repeats a failure."""
-    return f'emcheck.reproduce(layer, "{check.name}", "{case}")'

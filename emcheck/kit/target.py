@@ -62,21 +62,15 @@ def make_subject(
     declared = dict(capabilities or {})
     if tolerance is not None:
         declared = {"exact_inverse": False, **declared}
-    lacks = missing(declared)
+    lacks = missing(declared)  # raises for an unknown capability before the layer is built
     condition = None if context is None else Context.of(context)
     fresh = factory_of(given)
     with settings_kept():
         layer = _adapted(fresh() if fresh else given, declared, condition)
     if isinstance(layer, Adapted) and layer.immutable:
         fresh = None  # its compiled calls serve every copy
-    if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
-        raise ValueError(
-            f"expected a layer whose tensors hold numbers, got {type(layer).__name__} on the meta "
-            "device: pass a function that returns a new one"
-        )
-    lacks = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), "its library") | lacks
-    if not (isinstance(layer, Adapted) or has_inverse(layer)):
-        lacks = missing({"inverse": False}) | lacks
+    _require_numbers(layer)
+    lacks = _lacking(layer) | lacks
     spec = spec_of(layer)
     options = options_of(layer)
 
@@ -84,11 +78,9 @@ def make_subject(
         if spec is not None and dict(case.options) != options:
             return spec.build(case.event[0], **case.options, generator=case.generator(0))
         if fresh is None:
-            built = _copied(layer)
-        else:
-            with seeded(case.seed), settings_kept():
-                built = _adapted(fresh(), declared, condition)
-        return built
+            return _copied(layer)
+        with seeded(case.seed), settings_kept():
+            return _adapted(fresh(), declared, condition)
 
     simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
     adapted = isinstance(layer, Adapted) or spec is not None
@@ -115,6 +107,22 @@ def make_subject(
     if fresh is None:
         _copied(layer)
     return subject
+
+
+def _require_numbers(layer: nn.Module) -> None:
+    if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
+        raise ValueError(
+            f"expected a layer whose tensors hold numbers, got {type(layer).__name__} on the meta "
+            "device: pass a function that returns a new one"
+        )
+
+
+def _lacking(layer: nn.Module) -> dict[str, str]:
+    """Return the capabilities that a layer lacks by what it is, each with the reason."""
+    library = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), "its library")
+    if isinstance(layer, Adapted) or has_inverse(layer):
+        return library
+    return missing({"inverse": False}) | library
 
 
 def _size(layer: nn.Module) -> int:

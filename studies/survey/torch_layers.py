@@ -19,7 +19,8 @@ def entries() -> tuple[Entry, ...]:
     listing = Listing("torch.distributions")
     _affine(listing)
     _elementwise(listing)
-    _structure(listing)
+    _composed(listing)
+    _joined(listing)
     _constraints(listing)
     return listing.done()
 
@@ -101,10 +102,7 @@ def _elementwise(listing: Listing) -> None:
     )
 
 
-def _structure(listing: Listing) -> None:
-    def vectors() -> Any:
-        return tt.IndependentTransform(tt.TanhTransform(), 1)
-
+def _composed(listing: Listing) -> None:
     listing.add(
         "ComposeTransform",
         (4,),
@@ -145,6 +143,12 @@ def _structure(listing: Listing) -> None:
         (2, 6),
         lambda: tt.ComposeTransform([_reshape((2, 6), (3, 2, 2)), tt.TanhTransform()]),
     )
+
+
+def _joined(listing: Listing) -> None:
+    def vectors() -> Any:
+        return tt.IndependentTransform(tt.TanhTransform(), 1)
+
     listing.add(
         "CatTransform",
         (5,),
