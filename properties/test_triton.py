@@ -58,9 +58,10 @@ def measured(given: Problem, most_rows: int = 128) -> Measure:
 
 
 @pytest.fixture
-def untried() -> Iterator[None]:
+def untried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing has been tried, loaded or said, before and after."""
-    caches = (choosing.passes_trial, choosing.compiled_module, choosing._tell)
+    monkeypatch.setattr(choosing, "_modules", {})
+    caches = (choosing.passes_trial, choosing._tell)
     for cache in caches:
         cache.cache_clear()
     yield

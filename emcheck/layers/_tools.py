@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from emcheck.solve.choose import runs_compiled
+from emcheck.solve.choose import attempt, runs_compiled
 
 
 def random_orthogonal(n: int, generator: torch.Generator | None) -> Tensor:
@@ -59,7 +59,7 @@ def solve_pixels(factors: Tensor, order: list[int], z: Tensor) -> Tensor | None:
         return None
     from emcheck.solve import pixels  # imports Numba
 
-    return pixels.solve(factors, order, z)
+    return attempt("pixels", lambda: pixels.solve(factors, order, z), lambda: None)
 
 
 def solve_by_lu(matrix: Tensor, z: Tensor) -> tuple[Tensor, Tensor] | None:

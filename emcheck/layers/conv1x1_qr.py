@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ from emcheck.layers._tools import (
     solve_by_lu,
     triangular_solve,
 )
-from emcheck.solve.choose import runs_compiled
+from emcheck.solve.choose import attempt, runs_compiled
 from emcheck.solve.transforms import watched
 
 #: Up to this many channels, compiled code applies the reflections one by one instead of torch's
@@ -84,8 +86,8 @@ class Conv1x1QR(InvertibleLayer):
         if self.channels <= SMALL and runs_compiled("reflections", *own):
             from emcheck.solve import reflections  # imports Numba
 
-            W, zero = reflections.product(*(parameter.detach() for parameter in own))
-            if zero < 0:
+            W = attempt("reflections", lambda: _by_reflections(reflections, own), lambda: None)
+            if W is not None:
                 return W
         return self._reflect(self._triangle())
 
@@ -107,3 +109,9 @@ class Conv1x1QR(InvertibleLayer):
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels, self.scale)
         return per_sample(x.shape[2] * x.shape[3] * self.scale.abs().log().sum(), x)
+
+
+def _by_reflections(module: ModuleType, own: tuple[Tensor, Tensor, Tensor]) -> Tensor | None:
+    """Return ``W`` from compiled code; None with a zero reflection vector."""
+    W, zero = module.product(*(parameter.detach() for parameter in own))
+    return W if zero < 0 else None

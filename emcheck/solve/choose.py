@@ -24,6 +24,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable
 from types import ModuleType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,8 @@ from emcheck.solve.trial import try_solver
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
 
+T = TypeVar("T")
+
 Solver = Callable[[Tensor, Tensor, Mask, bool, int], Tensor]
 
 
@@ -43,13 +46,16 @@ def choose(z: Tensor) -> Solver:
     """Return the fastest solver for a latent of this device and dtype."""
     if z.dtype in (torch.float32, torch.float64):
         if z.device.type == "cpu":
-            lanes = compiled_module("lanes")
-            if lanes is not None:
-                solve: Solver = lanes.substitute
-                return solve
+            if compiled_module("lanes") is not None:
+                return _lanes_or_tiles
         elif z.device.type == "cuda" and torch.version.hip is None:
             return choose_on_gpu(z)
     return tiles.substitute
+
+
+def _lanes_or_tiles(weight: Tensor, z: Tensor, mask: Mask, reverse: bool, dilation: int) -> Tensor:
+    given = weight, z, mask, reverse, dilation
+    return attempt("lanes", lambda: SOLVERS["lanes"](*given), lambda: tiles.substitute(*given))
 
 
 def choose_on_gpu(z: Tensor) -> Solver:
@@ -94,17 +100,44 @@ def runs_compiled(name: str, *tensors: Tensor) -> bool:
     )
 
 
-@functools.cache
+#: Module of compiled code -> the module, None if it cannot load or its code did not compile.
+_modules: dict[str, ModuleType | None] = {}
+
+
 def compiled_module(name: str) -> ModuleType | None:
     """Return a module of compiled code, or None if it cannot load; warn once for each reason.
 
     It raises nothing: whatever goes wrong, plain torch can do the work.
     """
+    if name not in _modules:
+        try:
+            _modules[name] = importlib.import_module(f"emcheck.solve.{name}")
+        except Exception as error:  # no compiler, or one that does not know this machine
+            _give_up(name, error)
+    return _modules[name]
+
+
+def attempt(name: str, compiled: Callable[[], T], plain: Callable[[], T]) -> T:
+    """Return ``compiled()``, which calls code of a module; if that fails, ``plain()``.
+
+    The first call of each kind compiles it. If the compiler fails, one warning says so, and
+    ``compiled_module`` returns None for this module from then on.
+
+    Raises:
+        ValueError, MemoryError: those of ``compiled``, which say nothing about the compiler.
+    """
     try:
-        return importlib.import_module(f"emcheck.solve.{name}")
-    except Exception as error:  # no compiler, or one that does not know this machine
-        _tell(_line(error))
-        return None
+        return compiled()
+    except (ValueError, MemoryError):
+        raise
+    except Exception as error:
+        _give_up(name, error)
+        return plain()
+
+
+def _give_up(name: str, error: Exception) -> None:
+    _modules[name] = None
+    _tell(_line(error))
 
 
 def _line(error: Exception) -> str:

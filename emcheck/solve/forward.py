@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from emcheck.solve.choose import compiled_module
+from emcheck.solve.choose import attempt, compiled_module
 from emcheck.solve.masks import Link, Mask, diagonal, live_taps
 from emcheck.solve.transforms import (
     batched,
@@ -43,12 +43,17 @@ def convolve_masked(
     inputs = (x, *weights) if bias is None else (x, *weights, bias)
     wanted = differentiated(*inputs)
     plan = plan_of(inputs, x, weights, links, len(links) + 2 if wanted else 2)
-    if plan is None:
+    if plan is None or _lanes() is None:
         return _by_conv2d(x, weights, links, bias)
-    if not wanted:
-        return _lanes().forward(plan, x, weights, bias)
-    z, logabsdet = _Chain.apply(plan, x, bias, *weights)
-    return z, logabsdet
+    return attempt(
+        "forward_lanes",
+        lambda: (
+            _Chain.apply(plan, x, bias, *weights)
+            if wanted
+            else _lanes().forward(plan, x, weights, bias)
+        ),
+        lambda: _by_conv2d(x, weights, links, bias),
+    )
 
 
 def _lanes() -> Any:
@@ -95,17 +100,23 @@ class _Chain(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor, slope: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         of_bias = g.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-        if torch.is_grad_enabled() or transformed() or batched(g) or batched(slope):
-            wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
-            of_x, *found = gradients_by_torch(
+        wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
+
+        def by_torch() -> list[Tensor | None]:
+            return gradients_by_torch(
                 lambda inputs: _by_conv2d(inputs[0], inputs[1:], ctx.plan.links, None),
                 [x, *weights],
                 wanted,
                 (g, slope),
             )
-            return None, of_x, of_bias, *found
-        wanted = ctx.needs_input_grad[1]
-        of_x, found = _lanes().backward(ctx.plan, x, weights, g, float(slope), wanted)
+
+        def compiled() -> list[Tensor | None]:
+            of_x, found = _lanes().backward(ctx.plan, x, weights, g, float(slope), wanted[0])
+            return [of_x, *found]
+
+        watched = torch.is_grad_enabled() or transformed() or batched(g) or batched(slope)
+        known = not watched and _lanes() is not None
+        of_x, *found = attempt("forward_lanes", compiled, by_torch) if known else by_torch()
         return None, of_x, of_bias, *found
 
 

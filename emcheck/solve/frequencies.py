@@ -14,10 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from emcheck.solve.choose import runs_compiled
+from emcheck.solve.choose import attempt, runs_compiled
 
 #: Measured to this size: batch 32, 144 frequencies, 2 to 4 times as fast from 12 channels on.
 LARGEST_IN_LANES = 128
+
+#: The module of compiled code.
+_LANES = "frequency_lanes"
 
 #: From this size on, batched LU in torch can be silently wrong on the CPU (pytorch issues
 #: 142815 and 141358, oneMKL builds after ``set_num_threads``); matrices are taken one by one.
@@ -31,7 +34,13 @@ def slogdet_frequencies(spectrum: Tensor) -> Tensor:
     """
     if _in_lanes(spectrum):
         nothing = spectrum.new_zeros(0, *spectrum.shape[1:])
-        return _by_lanes(spectrum, nothing)[1]
+        return attempt(
+            _LANES, lambda: _by_lanes(spectrum, nothing)[1], lambda: _slogdet_by_torch(spectrum)
+        )
+    return _slogdet_by_torch(spectrum)
+
+
+def _slogdet_by_torch(spectrum: Tensor) -> Tensor:
     matrices = spectrum.permute(2, 0, 1)
     if len(spectrum) < BATCHED_LU_LIMIT:
         return torch.linalg.slogdet(matrices).logabsdet
@@ -50,10 +59,18 @@ def solve_frequencies(
         ValueError: a pivot is exactly zero.
     """
     if _in_lanes(spectrum, right):
-        x, logabsdet = _by_lanes(spectrum, right if overwrite else right.clone())
+        x, logabsdet = attempt(
+            _LANES,
+            lambda: _by_lanes(spectrum, right if overwrite else right.clone()),
+            lambda: _solve_by_torch(spectrum, right),
+        )
         if bool((logabsdet == -torch.inf).any()):
             raise _singular()
         return x, logabsdet
+    return _solve_by_torch(spectrum, right)
+
+
+def _solve_by_torch(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     matrices, columns = spectrum.permute(2, 0, 1), right.permute(2, 1, 0)
     if len(spectrum) < BATCHED_LU_LIMIT:
         solved, logabsdet = _by_torch(matrices, columns)
@@ -64,7 +81,7 @@ def solve_frequencies(
 
 
 def _in_lanes(*tensors: Tensor) -> bool:
-    return len(tensors[0]) <= LARGEST_IN_LANES and runs_compiled("frequency_lanes", *tensors)
+    return len(tensors[0]) <= LARGEST_IN_LANES and runs_compiled(_LANES, *tensors)
 
 
 def _by_lanes(spectrum: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

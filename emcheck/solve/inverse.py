@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from emcheck.contract import refuse_zero
-from emcheck.solve.choose import compiled_module
+from emcheck.solve.choose import attempt, compiled_module
 from emcheck.solve.forward import compiled_for, live_weight, plan_of
 from emcheck.solve.implicit import solve_masked
 from emcheck.solve.masks import Link, diagonal
@@ -44,21 +44,34 @@ def invert_masked(
     inputs = (z, *weights) if bias is None else (z, *weights, bias)
     wanted = differentiated(*inputs)
     plan = plan_of(inputs, z, weights, links, len(links) + 1 if wanted else 1)
-    if plan is None:
-        lanes = None if wanted else compiled_for("lanes", inputs)
-        if lanes is not None:
-            return _by_lanes(lanes, z, weights, links, bias)
+
+    def link_by_link() -> tuple[Tensor, Tensor]:
         return _link_by_link(z, weights, links, bias)
-    if wanted:
-        x, logabsdet = _Chain.apply(plan, z, bias, *weights)
-        return x, logabsdet
-    triangles = _lanes().packed_triangles(plan, weights, False)
-    _refuse_zeros(triangles[2], weights)
-    return _lanes().inverse(plan, z, triangles, bias), z.new_tensor(triangles[2])
+
+    if plan is None or _lanes() is None:
+        lanes = None if wanted else compiled_for("lanes", inputs)
+        if lanes is None:
+            return link_by_link()
+        return attempt("lanes", lambda: _by_lanes(lanes, z, weights, links, bias), link_by_link)
+    return attempt(
+        "inverse_lanes",
+        lambda: (
+            _Chain.apply(plan, z, bias, *weights) if wanted else _by_chain(plan, z, bias, weights)
+        ),
+        link_by_link,
+    )
 
 
 def _lanes() -> Any:
     return compiled_module("inverse_lanes")
+
+
+def _by_chain(
+    plan: Any, z: Tensor, bias: Tensor | None, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    triangles = _lanes().packed_triangles(plan, weights, False)
+    _refuse_zeros(triangles[2], weights)
+    return _lanes().inverse(plan, z, triangles, bias), z.new_tensor(triangles[2])
 
 
 def _refuse_zeros(logabsdet: float | Tensor, weights: Sequence[Tensor]) -> None:
@@ -74,17 +87,16 @@ class _Chain(torch.autograd.Function):
     def forward(
         ctx: Any, plan: Any, z: Tensor, bias: Tensor | None, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        triangles = _lanes().packed_triangles(plan, weights, False)
-        _refuse_zeros(triangles[2], weights)
-        x = _lanes().inverse(plan, z, triangles, bias)
+        x, logabsdet = _by_chain(plan, z, bias, weights)
         ctx.plan = plan
         ctx.save_for_backward(z, bias, x, *weights)
-        return x, z.new_tensor(triangles[2])
+        return x, logabsdet
 
     @staticmethod
     def backward(ctx: Any, g: Tensor, slope: Tensor) -> tuple[Tensor | None, ...]:
         z, bias, x, *weights = ctx.saved_tensors
-        if torch.is_grad_enabled() or transformed() or batched(g) or batched(slope):
+
+        def by_torch() -> tuple[Tensor | None, ...]:
             given = [z, *weights] if bias is None else [z, *weights, bias]
             wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
             wanted += [] if bias is None else [ctx.needs_input_grad[2]]
@@ -97,9 +109,15 @@ class _Chain(torch.autograd.Function):
             of_z, *found = gradients_by_torch(chain, given, wanted, (g, slope))
             of_bias = None if bias is None else found.pop()
             return None, of_z, of_bias, *found
-        of_z, found = _lanes().backward(ctx.plan, x, weights, g, float(slope))
-        of_bias = -of_z.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-        return None, of_z, of_bias, *found
+
+        def compiled() -> tuple[Tensor | None, ...]:
+            of_z, found = _lanes().backward(ctx.plan, x, weights, g, float(slope))
+            of_bias = -of_z.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+            return None, of_z, of_bias, *found
+
+        watched = torch.is_grad_enabled() or transformed() or batched(g) or batched(slope)
+        known = not watched and _lanes() is not None
+        return attempt("inverse_lanes", compiled, by_torch) if known else by_torch()
 
 
 def _by_lanes(
