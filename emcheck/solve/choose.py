@@ -21,6 +21,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import traceback
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -46,7 +47,7 @@ def choose(z: Tensor) -> Solver:
     """Return the fastest solver for a latent of this device and dtype."""
     if z.dtype in (torch.float32, torch.float64):
         if z.device.type == "cpu":
-            if compiled_module("lanes") is not None:
+            if not batched(z) and compiled_module("lanes") is not None:
                 return _lanes_or_tiles
         elif z.device.type == "cuda" and torch.version.hip is None:
             return choose_on_gpu(z)
@@ -123,16 +124,21 @@ def attempt(name: str, compiled: Callable[[], T], plain: Callable[[], T]) -> T:
     The first call of each kind compiles it. If the compiler fails, one warning says so, and
     ``compiled_module`` returns None for this module from then on.
 
-    Raises:
-        ValueError, MemoryError: those of ``compiled``, which say nothing about the compiler.
+    What else goes wrong in ``compiled`` is raised.
     """
     try:
         return compiled()
-    except (ValueError, MemoryError):
-        raise
     except Exception as error:
+        if not _from_compiler(error):
+            raise
         _give_up(name, error)
         return plain()
+
+
+def _from_compiler(error: Exception) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames}
+    return not modules.isdisjoint({"numba", "llvmlite"})
 
 
 def _give_up(name: str, error: Exception) -> None:

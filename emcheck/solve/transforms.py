@@ -42,16 +42,17 @@ def gradients_by_torch(
     wanted: Sequence[bool],
     above: Sequence[Tensor],
 ) -> list[Tensor | None]:
-    """Gradients of ``function`` by torch's own operations, which may be differentiated again.
+    """Gradients of ``function`` by torch's own operations, differentiable where that is asked for.
 
     ``above`` are the gradients of what it returns; None stands for an input that wants none.
     """
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
         # Views, so that an input at two places has a gradient of its own at each.
         views = [t.view_as(t) if need else t for t, need in zip(inputs, wanted, strict=True)]
         outputs = function(views)
         leaves = [t for t, need in zip(views, wanted, strict=True) if need]
         found = iter(
-            torch.autograd.grad(outputs, leaves, above, create_graph=True, allow_unused=True)
+            torch.autograd.grad(outputs, leaves, above, create_graph=again, allow_unused=True)
         )
     return [next(found) if need else None for need in wanted]
