@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,18 @@ def _introduction(header: Row, rows: Sequence[Row]) -> str:
         f"`{_TESTS}` that compute without emcheck; a FAIL without such a test is listed as not "
         "confirmed yet. "
         "Float64 is held to float64: many findings are digits that float32 has cut off."
+    ) + _cost(rows)
+
+
+def _cost(rows: Sequence[Row]) -> str:
+    """What a report costs, from the rows that say so."""
+    seconds = [row["cpu_seconds"] for row in rows if "cpu_seconds" in row]
+    if len(seconds) < 2:
+        return ""
+    low, middle, high = statistics.quantiles(seconds, n=4)
+    return (
+        f" A report took {middle:.1f} s of CPU time at the median (quartiles {low:.1f} and "
+        f"{high:.1f} s, {plural(len(seconds), 'layer')})."
     )
 
 

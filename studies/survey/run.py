@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -123,6 +124,7 @@ def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
         "event": list(entry.event),
         "note": entry.note,
     }
+    start = time.process_time()
     try:
         report = _checked(entry, seed)
     except foreign() as error:  # of others' code, which may raise anything, or of the kit itself
@@ -131,7 +133,7 @@ def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
             "verdict": COULD_NOT_RUN,
             "reason": reason if named else f"{type(error).__name__}: {reason}",
         }
-    return row | _found(report)
+    return row | {"cpu_seconds": time.process_time() - start} | _found(report)
 
 
 def _checked(entry: Entry, seed: int) -> Report:
