@@ -31,7 +31,7 @@ ONE_SIDED = (-0.001, -0.002, -0.09, -0.08, -0.001)
 
 def cells(gaps: dict[str, tuple[float, ...]], gained: float = 0.0) -> Density:
     rows = [
-        {"data": "galaxies", "depth": 4, "variant": variant, "seed": seed,
+        {"data": "galaxies", "depth": 4, "budget": 0, "variant": variant, "seed": seed,
          "diverged": "", "test": 4.0 + 0.1 * seed - gap, "steps": 1200, "last_quarter": gained}
         for variant, values in {RIVAL: (0.0,) * 5, **gaps}.items()
         for seed, gap in enumerate(values)

@@ -13,6 +13,7 @@ import pandas as pd
 from emcheck._internal.checkout import REPORTS
 from studies.claims.core import Claim, Evidence, Fact
 from studies.density.cell import RIVAL
+from studies.density.report.budget import budget_verdict
 from studies.density.report.differences import CONTROLS, differences, verdict
 from studies.density.report.load import Density, read_density
 from studies.pages.errors import ReportError
@@ -20,6 +21,9 @@ from studies.pages.tidy import records
 
 #: The cells of the reference run, in a checkout.
 CELLS = REPORTS / "data" / "density"
+
+#: The same for longer training.
+LONGER = REPORTS / "data" / "budget"
 
 #: The two data sets of the controlled comparison, its depths, and the seeds that it has.
 DATA, SHALLOW, DEEP, SEEDS = ("galaxies", "photographs"), 1, 4, 5
@@ -54,7 +58,16 @@ def _facts(gaps: pd.DataFrame) -> list[Fact]:
     ]
 
 
-def measure(cells: Path = CELLS, exchanged: str = "") -> Evidence:
+def _told(gaps: pd.DataFrame, longer: Path) -> str:
+    """The verdict of longer training, where there is one, then that of the short one."""
+    try:
+        latest = budget_verdict(read_density(longer))
+    except ReportError:
+        return verdict(gaps)
+    return f"{latest} Before longer training was tried: {verdict(gaps)}"
+
+
+def measure(cells: Path = CELLS, exchanged: str = "", longer: Path = LONGER) -> Evidence:
     """The intervals of the density experiment; nothing is trained here."""
     try:
         density = read_density(cells)
@@ -63,7 +76,7 @@ def measure(cells: Path = CELLS, exchanged: str = "") -> Evidence:
         return Evidence([], "", missing=told)
     gaps = differences(_exchanged(density, exchanged) if exchanged else density)
     table = [dict(row) for row in records(gaps)]
-    return Evidence(_facts(gaps), verdict(gaps), {"differences": table})
+    return Evidence(_facts(gaps), _told(gaps, longer), {"differences": table})
 
 
 CLAIM = Claim(

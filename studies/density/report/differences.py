@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,48 @@ from studies.density.report.load import FLAT, Density
 #: What the emerging flow is compared with.
 CONTROLS = ("1x1", "1x1, matched parameters", "1x1, matched time")
 
+#: What both flows of a pair share, besides the seed.
+SETTING = ["data", "depth", "budget"]
+
 #: Two-sided level of every interval, resamples of the bootstrap, and its seed.
 LEVEL, RESAMPLES, SEED = 0.95, 9999, 0
 
 #: Seeds below which no interval is given.
 FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The trainings of the emerging flow and of one control in one setting.
+
+    Args:
+        setting: data, depth and budget.
+        control: what the emerging flow is compared with.
+        gaps: test bits per dimension of the emerging flow minus the control's, by seed.
+        cells: the trainings of all seeds of which neither diverged.
+        dropped: how many seeds have a training that diverged.
+    """
+
+    setting: dict[str, Any]
+    control: str
+    gaps: pd.Series
+    cells: pd.DataFrame
+    dropped: int
+
+
+def pairs_of(density: Density) -> Iterator[Pairs]:
+    """Yield the pairs of every setting and control that have at least one seed."""
+    for setting, group in density.cells.groupby(SETTING, sort=True):
+        for control in CONTROLS:
+            pair = group[group["variant"].isin((RIVAL, control))]
+            lost = set(pair.loc[pair["diverged"] != "", "seed"])
+            whole = pair[~pair["seed"].isin(lost)]
+            bits = whole.pivot_table(index="seed", columns="variant", values="test")
+            if RIVAL in bits and control in bits:
+                gaps = (bits[RIVAL] - bits[control]).dropna()
+                if len(gaps):
+                    named = dict(zip(SETTING, setting, strict=True))
+                    yield Pairs(named, control, gaps, whole, len(lost))
 
 
 def differences(density: Density) -> pd.DataFrame:
@@ -31,20 +70,13 @@ def differences(density: Density) -> pd.DataFrame:
     of which one training diverged; ``gained`` is what validation still gained in the last
     quarter of the steps, the mean of both sides.
     """
-    rows = []
-    for (data, depth), group in density.cells.groupby(["data", "depth"], sort=True):
-        for control in CONTROLS:
-            pair = group[group["variant"].isin((RIVAL, control))]
-            lost = set(pair.loc[pair["diverged"] != "", "seed"])
-            whole = pair[~pair["seed"].isin(lost)]
-            bits = whole.pivot_table(index="seed", columns="variant", values="test")
-            if RIVAL in bits and control in bits:
-                gaps = (bits[RIVAL] - bits[control]).dropna().to_numpy()
-                row = {"data": data, "depth": depth, "control": control, "dropped": len(lost)}
-                row |= {"steps": int(whole["steps"].min()), "gained": whole["last_quarter"].mean()}
-                if len(gaps):
-                    rows.append(row | _interval(gaps))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        pairs.setting
+        | {"control": pairs.control, "dropped": pairs.dropped}
+        | {"steps": int(pairs.cells["steps"].min()), "gained": pairs.cells["last_quarter"].mean()}
+        | _interval(pairs.gaps.to_numpy())
+        for pairs in pairs_of(density)
+    )
 
 
 def _interval(gaps: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from studies.pages.load import Contests, read_contests
 Record = dict[str, Any]
 
 #: Columns that say which training a row belongs to.
-KEYS = ["data", "depth", "variant", "seed"]
+KEYS = ["data", "depth", "budget", "variant", "seed"]
 
 #: Improvement of the last quarter of the steps, in bits/dim, up to which a curve counts as flat.
 FLAT = 0.01
@@ -111,7 +111,8 @@ def _name(record: Record) -> str:
 
 def _keys(record: Record) -> Record:
     cell = record["cell"]
-    return {name: cell[name] for name in ("data", "depth", "seed")} | {"variant": variant(cell)}
+    keys = {name: cell[name] for name in ("data", "depth", "seed")}
+    return keys | {"budget": cell.get("budget", 0), "variant": variant(cell)}
 
 
 def _row(record: Record) -> Record:

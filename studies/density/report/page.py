@@ -6,6 +6,8 @@ import pandas as pd
 
 from studies.density.cell import RIVAL
 from studies.density.report.behaviour import behaviour
+from studies.density.report.budget import budget_verdict
+from studies.density.report.budget_section import budget_section
 from studies.density.report.differences import verdict
 from studies.density.report.likelihood import likelihood
 from studies.density.report.load import Density
@@ -13,11 +15,15 @@ from studies.pages.markdown import code, csv_link, plural
 from studies.pages.tidy import records
 
 
-def page(density: Density, gaps: pd.DataFrame, figures: list[str]) -> str:
-    """The whole page."""
+def page(
+    density: Density, gaps: pd.DataFrame, figures: list[str], longer: Density | None = None
+) -> str:
+    """The whole page; ``longer`` is the sweep over the length of training."""
     parts = [
         "# Is it better than a 1x1? A controlled density experiment",
-        f"**{verdict(gaps)}**",
+        *_verdicts(gaps, longer),
+        budget_section(longer) if longer is not None else "",
+        "## The experiment at one length of training" if longer is not None else "",
         _how(density),
         *likelihood(density, gaps, figures),
         *behaviour(density, figures),
@@ -28,6 +34,13 @@ def page(density: Density, gaps: pd.DataFrame, figures: list[str]) -> str:
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _verdicts(gaps: pd.DataFrame, longer: Density | None) -> list[str]:
+    """The verdict of the longest training there is first, an earlier one as history."""
+    if longer is None:
+        return [f"**{verdict(gaps)}**"]
+    return [f"**{budget_verdict(longer)}**", f"Before longer training was tried: {verdict(gaps)}"]
 
 
 def _how(density: Density) -> str:
