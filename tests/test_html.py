@@ -226,3 +226,9 @@ def test_the_option_takes_a_name_or_none(
 def test_text_of_the_style_has_no_address() -> None:
     style = Path(cli.__file__).parent / "report" / "html" / "style.css"
     assert re.findall(r"https?:|url\(|@import", style.read_text(encoding="utf-8")) == []
+
+
+def test_the_file_of_the_reference_run_is_small(tmp_path: Path) -> None:
+    kept = Path(__file__).parent.parent / "reports"
+    size = write_html(kept, tmp_path / "report.html").stat().st_size
+    assert size <= 3e6, f"expected at most 3 MB, got {size:,} bytes"

@@ -210,7 +210,8 @@ def test_the_usual_test_stands_beside_the_kill_matrix(
     page = write_report([], properties_file(tmp_path / "p.jsonl", older), tmp_path / "out")
     assert "The usual test of flow libraries was not run" in page.read_text()
     with_strip, without = (
-        (folder / "figures" / "kill_matrix.svg").read_text() for folder in (out, tmp_path / "out")
+        (folder / "figures" / "kill_matrix_other.svg").read_text()
+        for folder in (out, tmp_path / "out")
     )
     assert "#d55e00" in with_strip
     assert "#d55e00" not in without

@@ -3,8 +3,11 @@ the usual test of flow libraries would have seen."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
+from emcheck.checks import CHECKS
 from studies.pages.schema import Record
 from studies.report.verdicts import SPOILS
 
@@ -57,3 +60,12 @@ def kill_matrix(faults: pd.DataFrame) -> pd.DataFrame:
         lambda answers: FLAGGED if (answers == FLAGGED).any() else answers.iloc[0]
     )
     return cells.unstack("check").fillna("").reset_index()
+
+
+def families_of_killers(kills: pd.DataFrame, checks: Iterable[str]) -> dict[str, list[str]]:
+    """Family -> those of ``checks`` that belong to it, for families that have a named check."""
+    found: dict[str, list[str]] = {}
+    for check in checks:
+        found.setdefault(CHECKS[check].family if check in CHECKS else "other", []).append(check)
+    named = set(kills["killer"])
+    return {name: own for name, own in sorted(found.items()) if named & set(own)}

@@ -63,6 +63,24 @@ def verdict_matrix(checks: pd.DataFrame) -> pd.DataFrame:
     return cells.unstack("layer").fillna("").reset_index()
 
 
+def share_matrix(checks: pd.DataFrame) -> pd.DataFrame:
+    """Checks x layers as :func:`verdict_matrix`: the worst share of the threshold that passed."""
+    passed = checks.assign(excess=checks["excess"].where(checks["verdict"] == "PASS"))
+    cells = passed.groupby(["family", "check", "layer"], sort=True)["excess"].max()
+    return cells.unstack("layer").reset_index()
+
+
+def shown_matrix(checks: pd.DataFrame) -> pd.DataFrame:
+    """As :func:`verdict_matrix`, but a cell that is PASS beside ILL-CONDITIONED is the latter."""
+
+    def shown(verdicts: pd.Series[str]) -> str:
+        worst, ill = worst_verdict(verdicts), Verdict.ILL_CONDITIONED.value
+        return ill if worst == "PASS" and (verdicts == ill).any() else worst
+
+    cells = checks.groupby(["family", "check", "layer"], sort=True)["verdict"].agg(shown)
+    return cells.unstack("layer").fillna("").reset_index()
+
+
 def escaped(checks: pd.DataFrame) -> pd.DataFrame:
     """Value and log-det checks of a layer that nowhere passed, failed or were unsupported."""
     family = checks["family"].str.replace(r"[^a-z]", "", regex=True)

@@ -34,8 +34,9 @@ def cells(told: Told) -> Figure:
     runs = runs[runs["target"] == "rotation"]
     for name, style in (("PLU", _FIRST), ("QR", _SECOND), ("dense", _THIRD)):
         rows = runs[runs["parametrisation"] == name]
-        fit.plot(rows["step"], rows["loss"].clip(lower=1e-8), markevery=4, label=name, **style)
+        fit.plot(rows["step"], rows["loss"], markevery=4, label=name, **style)
     _log(fit, "step", "squared distance to the target")
+    fit.set_ylim(bottom=1e-8)  # what arrives leaves the panel
     rows = runs[runs["parametrisation"] == "PLU"]
     for column, label, style in (("condition_L", "L of PLU", _FIRST),
                                  ("condition_U", "U of PLU", _SECOND),
@@ -57,7 +58,7 @@ def swap(told: Told) -> Figure:
     for axes, label in ((left, "condition number"), (right, "relative round-trip error")):
         axes.set_xscale("log")
         axes.invert_xaxis()
-        _log(axes, "distance d to the swap", label)
+        _log(axes, "distance d to the swap (falls to the right)", label)
     return figure
 
 
@@ -80,7 +81,7 @@ def conditions(told: Told) -> Figure:
     promise.plot(certified["rho"], ratio, "o", mfc="white", mec="#D55E00", ms=3)
     promise.axhline(1, color="black", lw=0.8)
     promise.set_ylim(0, 1.1)
-    promise.set_xlabel("rho of a random layer")
+    promise.set_xlabel("rho = sum ||W0^-1 W_a|| of a random layer")
     promise.set_ylabel("condition over promised bound")
     promise.set_xticks(np.linspace(0, 1, 6))
     promise.grid(True)

@@ -74,12 +74,13 @@ def _sizes(axes: Axes, told: Told) -> None:
     labels = {"box": "box filter (1/9 each)", "sharp": "centre 1, neighbours 1/16"}
     for kernel, rows in told.tables["sizes"].groupby("kernel"):
         line, marker, color = styles[str(kernel)]
-        values = rows["smallest"].clip(lower=1e-5)
+        values = rows["smallest"].mask(rows["smallest"] < 1e-5)  # no line through what has no value
         axes.plot(rows["size"], values, ls=line, marker=marker, color=color, ms=3,
                   label=labels[str(kernel)])  # fmt: skip
         gone = rows[rows["smallest"] < 1e-5]
-        axes.plot(gone["size"], [1e-5] * len(gone), "x", color="black", ms=6,
-                  label="singular (drawn at the bottom)" if len(gone) else None)  # fmt: skip
+        axes.plot(gone["size"], [0.03] * len(gone), "x", color="black", ms=6,
+                  transform=axes.get_xaxis_transform(),
+                  label="singular: no value" if len(gone) else None)  # fmt: skip
     axes.set_yscale("log")
     axes.set_ylim(5e-6, 6)
     axes.set_xlabel("side of the image")

@@ -60,7 +60,8 @@ WORDS: Mapping[str, Words] = {
                  "inverse by offset, on an 8x8 image (larger squares for larger taps, over six "
                  "decades). See 9 squares against 64. Right: the smallest singular value over all "
                  "frequencies against image size. See that the box filter is singular at every "
-                 "multiple of 3 (crosses), and the kernel with a strong centre nowhere.")],
+                 "multiple of 3 (crosses, where no value is drawn), and the kernel with a strong "
+                 "centre nowhere.")],
     ),
     "better-than-1x1": Words(
         "Is a d x d convolution better than a 1x1?",
@@ -87,9 +88,9 @@ WORDS: Mapping[str, Words] = {
         [Picture("cells", curves.cells,
                  "Left: the share of Gaussian matrices that a parametrisation reaches, with 95% "
                  "intervals. See PLU fall on 1/2^C, QR stay at one half. Middle: fits of a turn "
-                 "by 135 degrees, from the identity (drawn from 1e-8 up). See QR and dense "
-                 "arrive, PLU stop. Right: condition numbers of PLU along the way. See L and U "
-                 "grow together, while W stays harmless.")],
+                 "by 135 degrees, from the identity. See QR and dense arrive (their curves "
+                 "leave the panel at 1e-8), PLU stop. Right: condition numbers of PLU along the "
+                 "way. See L and U grow together, while W stays harmless.")],
     ),
     "almost-3x3": Words(
         "Do two autoregressive convolutions make a 3x3?",
@@ -115,7 +116,8 @@ WORDS: Mapping[str, Words] = {
         "where the first pivot should be. Close to it the factors are large and nearly cancel. A "
         "periodic convolution has a full matrix as its centre and holds every 1x1.",
         [Picture("swap", curves.swap,
-                 "Matrices that approach the exchange of two channels (to the right). See the "
+                 "Matrices that approach the exchange of two channels: the distance falls to "
+                 "the right. See the "
                  "condition number of the convolutions grow as one over the distance while the 1x1 "
                  "itself stays perfectly conditioned, and the round trip in float32 lose as many "
                  "digits.")],
@@ -132,7 +134,8 @@ WORDS: Mapping[str, Words] = {
                  "Left: condition number against image size; both kernels with unit centre have "
                  "log-det 0 at every size. See -0.5 grow, +0.5 stay, and weights as in a published "
                  "complaint (centre 0.0462, neighbours near 0.8) leave the range of float64. "
-                 "Middle: what float32 makes of it. Right: random layers that pass the test. See "
+                 "Middle: what float32 makes of it. Right: random layers that pass the test, by "
+                 "their rho = sum_a ||W0^-1 W_a|| over the taps beside the centre. See "
                  "that none exceeds the bound (line).")],
     ),
 }  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from studies.density.cell import RIVAL
-from studies.density.report.figures import CAPTION_LINES
-from studies.density.report.load import FLAT, Density
+from studies.density.report.figures import CAPTION_LINES, STYLES, brightening
+from studies.density.report.load import FLAT, KEYS, Density
 from studies.pages.markdown import code, csv_link, figure, number, plural, table
 from studies.pages.tidy import records
 
@@ -26,7 +26,7 @@ def behaviour(density: Density, figures: list[str]) -> list[str]:
         _fidelity(density),
         _speed(density),
         _on_devices(density),
-        _samples(figures),
+        _samples(density, figures),
     ]
 
 
@@ -63,10 +63,24 @@ def _curves(density: Density, figures: list[str]) -> str:
             figure(
                 "density_curves",
                 f"Validation bits/dim of the averaged weights: {CAPTION_LINES}. Mean over seeds; "
-                "shaded: from the best to the worst seed.",
+                f"shaded: from the best to the worst seed.{_risen(density)}",
             )
         )
     return "\n\n".join(parts)
+
+
+def _risen(density: Density) -> str:
+    """How far validation rises again, in words, for the settings where it does."""
+    compared = density.curves[density.curves["variant"].isin(STYLES)]
+    last = compared.sort_values("step").groupby(KEYS)["valid"].agg(["min", "last"])
+    found = last[last["last"] > last["min"] + FLAT].groupby(["data", "depth"])["last"].max()
+    told = [
+        f"{row['data']} at depth {row['depth']} rise again, up to {row['last']:.1f}"
+        for row in records(found.reset_index())
+    ]
+    if not told:
+        return ""
+    return f" The curves of {' and of '.join(told)}: these flows learn few images by heart."
 
 
 def _alike(density: Density) -> pd.DataFrame:
@@ -191,17 +205,19 @@ def _quartiles(row: dict[str, Any]) -> str:
     return "" if low is None or math.isnan(low) else f" (middle half {low:.3f} to {high:.3f})"
 
 
-def _samples(figures: list[str]) -> str:
+def _samples(density: Density, figures: list[str]) -> str:
     parts = ["## Samples, and their nearest training patches"]
     for name in figures:
         if name.startswith("samples_"):
             data = name.removeprefix("samples_")
+            power = brightening(density, data)
+            dark = f" All are brightened alike: raised to the power {power:g}." if power < 1 else ""
             parts.append(
                 figure(
                     f"density_{name}",
                     f"{data}: samples at temperature 1 of the deepest flows with seed 0, and below "
                     "each the training patch nearest to it, among all places and mirror images. "
-                    "Copies would be equal.",
+                    f"Copies would be equal.{dark}",
                 )
             )
     return "\n\n".join(parts) if len(parts) > 1 else ""

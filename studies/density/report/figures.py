@@ -25,6 +25,16 @@ STYLES: dict[str, dict[str, Any]] = {
     RIVAL: {"ls": "-.", "marker": "D", "color": "#D55E00"},
 }
 
+#: Okabe and Ito's palette, with a brown.
+_PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999",
+            "#7A4B1F")  # fmt: skip
+
+#: What is shown of a flow, one row each.
+_ROWS = ("samples", "nearest")
+
+#: Samples are brightened until their mean is this; by a power of 0.4 at most.
+_BRIGHT, _LEAST_POWER = 0.35, 0.4
+
 #: Curves leave out the first steps, where all fall steeply.
 _FROM = 0.15
 
@@ -113,7 +123,8 @@ def _conditions(density: Density) -> Figure | None:
     if not sets:
         return None
     figure, axes = _panels([(data, int(frame["depth"].max())) for data in sets], 2.3)
-    names = sorted(frame["variant"].unique())
+    plain = ~frame["variant"].str.contains("matched")
+    names = sorted(frame.loc[plain, "variant"].unique())
     for place, data in zip(axes, sets, strict=True):
         rows = frame[(frame["data"] == data) & ~frame["variant"].str.contains("matched")]
         worst = rows.groupby(["variant", "step"])["condition"].max().unstack("variant")
@@ -121,8 +132,7 @@ def _conditions(density: Density) -> Figure | None:
             n = names.index(variant)  # the same line in every panel
             marker = "osD^v<>Xp"[n % 9]
             line = ["-", "--", "-.", ":"][n % 4]
-            grey = {"1x1": "#000000", RIVAL: "#D55E00"}.get(variant, "#56B4E9")
-            place.plot(worst.index, worst[variant], ls=line, marker=marker, color=grey,
+            place.plot(worst.index, worst[variant], ls=line, marker=marker, color=_PALETTE[n % 9],
                        label=variant, mfc="white", ms=3.5)  # fmt: skip
         place.set_yscale("log")
         place.set_xlabel("step")
@@ -135,25 +145,38 @@ def _conditions(density: Density) -> Figure | None:
 
 def _samples(density: Density, data: str) -> Figure | None:
     """One row of samples and one of nearest training patches for each compared flow."""
-    shown = [
-        record
-        for variant in ("1x1", RIVAL)
-        for record in density.pictures.values()
-        if record["cell"]["data"] == data and _is(record, variant, density)
-    ]
+    shown, power = _shown(density, data), brightening(density, data)
     if not shown:
         return None
     figure = Figure(figsize=(6.4, 1.75 * len(shown)), layout="constrained")
     for n, record in enumerate(shown):
-        for m, name in enumerate(("samples", "nearest")):
+        for m, name in enumerate(_ROWS):
             axes = figure.add_subplot(2 * len(shown), 1, 2 * n + m + 1)
-            axes.imshow(_strip(decode(record[name]), record["bins"]), interpolation="nearest",
-                        cmap="gray", vmin=0, vmax=1)  # fmt: skip
+            strip = _strip(decode(record[name]), record["bins"], power)
+            axes.imshow(strip, interpolation="nearest", cmap="gray", vmin=0, vmax=1)
             axes.set_xticks([])
             axes.set_yticks([])
             what = record["cell"]["mixing"] if name == "samples" else "nearest patch"
             axes.set_ylabel(what, rotation=0, ha="right", va="center")
     return figure
+
+
+def _shown(density: Density, data: str) -> list[Record]:
+    return [
+        record
+        for variant in ("1x1", RIVAL)
+        for record in density.pictures.values()
+        if record["cell"]["data"] == data and _is(record, variant, density)
+    ]
+
+
+def brightening(density: Density, data: str) -> float:
+    """Return the power, at most 1, to which the shown images of dark data are raised, all alike."""
+    shown = _shown(density, data)
+    means = [decode(r[name]).mean() / (r["bins"] - 1) for r in shown for name in _ROWS]
+    if not means or not 0 < (mean := float(np.mean(means))) < _BRIGHT:
+        return 1.0
+    return max(_LEAST_POWER, round(math.log(_BRIGHT) / math.log(mean), 2))
 
 
 def _is(record: Record, variant: str, density: Density) -> bool:
@@ -162,9 +185,9 @@ def _is(record: Record, variant: str, density: Density) -> bool:
     return cell["mixing"] == variant and not cell["control"] and cell["depth"] == deepest
 
 
-def _strip(images: Array, bins: int) -> Array:
+def _strip(images: Array, bins: int, power: float) -> Array:
     """``(N, C, H, W)`` side by side with a white line between, ``(H, N W, 3)`` in [0, 1]."""
-    bright = images.astype(np.float64) / (bins - 1)
+    bright = (images.astype(np.float64) / (bins - 1)) ** power
     edged = np.pad(bright, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
     strip = np.concatenate(list(edged), axis=2).transpose(1, 2, 0)
     return strip if strip.shape[2] == 3 else strip[..., 0]

@@ -7,22 +7,25 @@ from matplotlib.figure import Figure
 from studies.pages.style import house_style, to_svg
 from studies.pages.tidy import where
 from studies.report.faults import kill_matrix
-from studies.report.figures.heatmaps import kill_figure, verdict_figure
+from studies.report.figures.heatmaps import kill_figures, verdict_figure
 from studies.report.figures.ratios import worst_ratio_figure
 from studies.report.figures.solvers import solver_figure
 from studies.report.figures.times import ratio_figure, time_figure
 from studies.report.frames import Frames
 from studies.report.timings import sweep_view
-from studies.report.verdicts import verdict_matrix, worst_ratios
+from studies.report.verdicts import share_matrix, shown_matrix, worst_ratios
 
 
 def _figures(frames: Frames) -> dict[str, Figure | None]:
     figures: dict[str, Figure | None] = {}
     if frames.checks is not None:
-        figures["verdict_matrix"] = verdict_figure(verdict_matrix(frames.checks))
+        figures["verdict_matrix"] = verdict_figure(
+            shown_matrix(frames.checks), share_matrix(frames.checks)
+        )
         figures["worst_ratios"] = worst_ratio_figure(worst_ratios(frames.checks))
     if frames.faults is not None and frames.kills is not None:
-        figures["kill_matrix"] = kill_figure(kill_matrix(frames.faults), frames.kills)
+        parts = kill_figures(kill_matrix(frames.faults), frames.kills)
+        figures |= {f"kill_matrix_{family}": part for family, part in parts.items()}
     if frames.timings is not None and frames.cells is not None:
         names = frames.machine_names()
         for machine in names:

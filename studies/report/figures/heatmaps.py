@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from studies.pages.tidy import records
-from studies.report.faults import FLAGGED, NOT_JUDGED, PASSED
+from studies.report.faults import FLAGGED, NOT_JUDGED, PASSED, families_of_killers
 
 _SQUARE = 0.19  # inches a square
 
@@ -26,8 +27,18 @@ class Sign:
     ink: str = "black"
 
 
+#: What a check found at its worst, as a share of its threshold: the end of a class and its square.
+SHARES: dict[str, tuple[float, Sign]] = {
+    "exact, or a yes": (0.0, Sign("#F4F8FB")),
+    "up to 0.001": (1e-3, Sign("#D3E4EE")),
+    "up to 0.01": (1e-2, Sign("#A8CFE6")),
+    "up to 0.1": (1e-1, Sign("#6BA9CF")),
+    "up to 0.5": (0.5, Sign("#2F7FB0")),
+    "up to 1": (1.0, Sign("#00466E")),
+}
+
+#: Marks of the other verdicts, on top of the square.
 VERDICT_SIGNS: dict[str, Sign] = {
-    "PASS": Sign("#A8CFE6"),
     "FAIL": Sign("#000000", "X", "white"),
     "XPASS": Sign("#000000", "P", "white"),
     "ILL-CONDITIONED": Sign("#F5D98B", "$i$"),
@@ -119,12 +130,22 @@ def _legend(axes: Axes, entries: Sequence[tuple[Sequence[Line2D], str]], columns
     )
 
 
-def verdict_figure(matrix: pd.DataFrame) -> Figure:
-    """Checks x layers, with the families set apart."""
+def verdict_figure(matrix: pd.DataFrame, shares: pd.DataFrame) -> Figure:
+    """Checks x layers: the worst share of the threshold, or another verdict than PASS.
+
+    Args:
+        matrix: as :func:`studies.report.verdicts.shown_matrix` returns it.
+        shares: as :func:`studies.report.verdicts.share_matrix` returns it.
+    """
     layers = [column for column in matrix.columns if column not in ("family", "check")]
     figure, axes = _canvas(matrix["check"].tolist(), layers)
-    values = matrix[layers].to_numpy().tolist()
-    _fill(axes, values, VERDICT_SIGNS)
+    verdicts, numbers = matrix[layers].to_numpy(), shares[layers].to_numpy(float)
+    values = [
+        [_class(verdict, share) for verdict, share in zip(*row, strict=True)]
+        for row in zip(verdicts, numbers, strict=True)
+    ]
+    signs = {name: sign for name, (_, sign) in SHARES.items()} | VERDICT_SIGNS
+    _fill(axes, values, signs)
     start = 0
     for family, rows in matrix.groupby("family", sort=False):
         if start:
@@ -134,43 +155,68 @@ def verdict_figure(matrix: pd.DataFrame) -> Figure:
         axes.text(len(layers) + 0.3, middle, title, va="center", size=7, weight="bold")
         start += len(rows)
     present = {value for row in values for value in row}
-    entries = [(_key(s, v), v) for v, s in VERDICT_SIGNS.items() if v in present]
-    _legend(axes, entries, 2)
+    entries = [(_key(sign, name), name) for name, sign in signs.items() if name in present]
+    _legend(axes, entries, 3)
     return figure
 
 
-def kill_figure(matrix: pd.DataFrame, kills: pd.DataFrame) -> Figure:
-    """Faults x checks; a ring marks the check named for the fault.
+def _class(verdict: str, share: float) -> str:
+    """The name of a square: its verdict if it is not PASS, else the class of its share."""
+    if verdict != "PASS":
+        return verdict
+    share = 0.0 if math.isnan(share) else share
+    return next(name for name, (end, _) in SHARES.items() if share <= end)
 
-    What the usual test of flow libraries says stands in a column apart, where it was asked.
+
+def kill_figures(matrix: pd.DataFrame, kills: pd.DataFrame) -> dict[str, Figure]:
+    """Faults x checks, one figure for each family of named checks.
+
+    A row has the checks of the family, each with a ring where it is the one named for the fault,
+    then how many other checks saw the fault, and what the usual test of flow libraries says.
     """
     checks = [str(column) for column in matrix.columns if column != "fault"]
+    killer = matrix["fault"].map(kills.set_index("fault")["killer"])
+    return {
+        family: _kill_figure(matrix[killer.isin(own)], own, kills)
+        for family, own in families_of_killers(kills, checks).items()
+    }
+
+
+def _kill_figure(matrix: pd.DataFrame, own: list[str], kills: pd.DataFrame) -> Figure:
     faults = matrix["fault"].tolist()
-    figure, axes = _canvas(faults, checks)
-    _fill(axes, matrix[checks].to_numpy().tolist(), KILL_SIGNS)
-    for row in records(kills):
-        if row["killer"] not in checks:
+    figure, axes = _canvas(faults, own)
+    _fill(axes, matrix[own].to_numpy().tolist(), KILL_SIGNS)
+    others = (matrix.drop(columns=["fault", *own]) == FLAGGED).sum(axis=1)
+    for at, count in enumerate(others):
+        axes.text(len(own) + 0.6, at + 0.5, str(count), ha="center", va="center", size=7)
+    axes.text(len(own) + 0.6, -0.3, "by others", rotation=90, ha="center", va="bottom", size=7)
+    for row in records(kills[kills["fault"].isin(faults)]):
+        if row["killer"] not in own:
             continue
-        place = [checks.index(row["killer"]) + 0.5], [faults.index(row["fault"]) + 0.5]
+        place = [own.index(row["killer"]) + 0.5], [faults.index(row["fault"]) + 0.5]
         ink = "white" if row["killed"] else "black"
         axes.plot(*place, ls="", marker="o", mfc="none", mec=ink, ms=7, mew=1.2)
         if not row["killed"]:
             axes.plot(*place, ls="", marker="x", color="black", ms=5, mew=1.2)
+    usual = kills.set_index("fault")["usual_test"].reindex(faults)
+    entries = _kill_entries()
+    if (kills["usual_test"] != NOT_JUDGED).any():
+        _strip(figure, axes, "usual test", {fault: usual[fault] for fault in faults}, USUAL_SIGNS)
+        entries += [
+            (_key(USUAL_SIGNS[FLAGGED], ""), "seen by the usual test"),
+            (_key(USUAL_SIGNS[PASSED], ""), "missed by it"),
+        ]
+    _legend(axes, entries, 1)
+    return figure
+
+
+def _kill_entries() -> list[tuple[Sequence[Line2D], str]]:
     ring = Line2D([], [], ls="", marker="o", mfc="none", mec="white", ms=5, mew=1.2)
     survived = Line2D([], [], ls="", marker="x", color="black", ms=5, mew=1.2)
-    entries = [
+    return [
         ([*_key(KILL_SIGNS[FLAGGED], "")[:1], ring], "flagged by the named check: killed"),
         (_key(KILL_SIGNS[FLAGGED], ""), "flagged by another check"),
         (_key(KILL_SIGNS[PASSED], ""), "passed"),
         (_key(KILL_SIGNS[NOT_JUDGED], ""), "not judged"),
         ([*_key(KILL_SIGNS[PASSED], "")[:1], survived], "named check did not flag: survived"),
     ]
-    if (kills["usual_test"] != NOT_JUDGED).any():
-        usual = kills.set_index("fault")["usual_test"]
-        _strip(figure, axes, "usual test", {fault: usual[fault] for fault in faults}, USUAL_SIGNS)
-        entries += [
-            (_key(USUAL_SIGNS[FLAGGED], ""), "seen by the usual test of flow libraries"),
-            (_key(USUAL_SIGNS[PASSED], ""), "missed by it"),
-        ]
-    _legend(axes, entries, 1 + len(entries) // 6)
-    return figure

@@ -10,18 +10,19 @@ from studies.contests.report import FORWARD
 from studies.pages.style import size_name
 from studies.pages.tidy import where
 
-#: Line style, marker, colour: Okabe and Ito's palette, the two forwards in black.
+#: Competitor -> what it is, line style, marker, colour. Each of the last three alone tells it from
+#: its neighbours; Okabe and Ito's palette, the two forwards in black.
 _STYLES = {
-    "forward, cropped": ("-", "o", "#000000"),
-    "forward, masked": ("--", "o", "#000000"),
-    "layer inverse": ("-", "s", "#D55E00"),
-    "lanes": (":", "s", "#E69F00"),
-    "tiles": ("-", "^", "#0072B2"),
-    "scalar": ("-", "v", "#CC79A7"),
-    "paper": (":", "v", "#CC79A7"),
-    "dense triangular": ("--", "D", "#56B4E9"),
-    "row by row": ("--", "P", "#009E73"),
-    "jacobi": ("--", "X", "#999999"),
+    "forward, cropped": ("forward: conv2d, live quadrant", "-", "o", "#000000"),
+    "forward, masked": ("forward: conv2d, masked kernel", "--", "o", "#000000"),
+    "layer inverse": ("inverse of the layer", "-", "s", "#D55E00"),
+    "lanes": ("its compiled solver alone", ":", "s", "#E69F00"),
+    "tiles": ("tiles, plain torch", "-", "^", "#0072B2"),
+    "scalar": ("pixel by pixel, compiled", "-", "v", "#CC79A7"),
+    "paper": ("as in the paper's code", "-.", "*", "#7A4B1F"),
+    "dense triangular": ("dense triangular solve", "--", "D", "#56B4E9"),
+    "row by row": ("row by row", "--", "P", "#009E73"),
+    "jacobi": ("Jacobi iteration", "--", "X", "#999999"),
 }
 
 
@@ -38,7 +39,7 @@ def solver_figure(contests: pd.DataFrame) -> Figure | None:
         here = where(rows, {"batch": batch})
         axes.set_xscale("log")
         axes.set_yscale("log")
-        for name, (line, marker, colour) in _STYLES.items():
+        for name, (label, line, marker, colour) in _STYLES.items():
             points = where(here, {"competitor": name}).sort_values("pixels")
             axes.plot(
                 points["pixels"],
@@ -46,7 +47,7 @@ def solver_figure(contests: pd.DataFrame) -> Figure | None:
                 ls=line,
                 marker=marker,
                 color=colour,
-                label=name,
+                label=label,
                 mfc="white" if name in FORWARD else colour,
             )
         sides = here[["pixels", "height", "width"]].drop_duplicates().sort_values("pixels")
@@ -58,5 +59,5 @@ def solver_figure(contests: pd.DataFrame) -> Figure | None:
     figure.supxlabel("pixels (side squared)", size=8)
     figure.supylabel("seconds per call", size=8)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure

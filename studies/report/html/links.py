@@ -7,10 +7,14 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from studies.pages.errors import ReportError
 
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png", ".csv": "text/csv;charset=utf-8"}
+
+#: What an address between double quotes may hold besides letters and digits.
+_AS_IT_IS = " !$&'()*+,/:;=?@-._~"
 
 
 def data_uri(path: Path) -> str:
@@ -25,7 +29,11 @@ def data_uri(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise ReportError(f"{path}: expected a file to embed, got {error.strerror}") from None
-    return f"data:{_MEDIA[path.suffix]};base64,{base64.b64encode(content).decode()}"
+    kind = _MEDIA[path.suffix]
+    if path.suffix == ".svg":  # as text: a quarter shorter than base64
+        drawn = re.sub(r">\s+<", "><", content.decode()).replace('"', "'")
+        return f"data:{kind},{quote(drawn, safe=_AS_IT_IS)}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def slug(text: str) -> str:

@@ -54,7 +54,9 @@ def render(text: str, links: Links) -> Page:
         _inline(token.children or [], links)
     body = parser.renderer.render(_scrolling(tokens), parser.options, {})
     title = next((h.text for h in headings if h.level == 1), links.page)
-    return Page(links.page, title, headings, str(body))
+    # Cells are numbers unless they say otherwise: there are thousands.
+    body = str(body).replace("<td>", '<td class="word">').replace("<th>", '<th class="word">')
+    return Page(links.page, title, headings, body.replace(' style="text-align:right"', ""))
 
 
 def _headings(tokens: Sequence[Token], links: Links) -> Iterator[Heading]:

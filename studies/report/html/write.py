@@ -27,6 +27,9 @@ PAGES = {
 #: Name of the file below the folder of the report.
 DEFAULT = "report.html"
 
+#: Largest CSV inside of the file, in KiB.
+LARGEST = 16
+
 
 def target_of(out: Path, name: str = "") -> Path:
     """The file of that name, or the default one below ``out``.
@@ -93,9 +96,12 @@ def _entry(page: Page) -> str:
 
 
 def _download(out: Path, path: str) -> str:
-    """A CSV that a click saves."""
+    """A CSV that a click saves; a large one is named, as a file beside this one."""
     name = Path(path).name
     size = math.ceil((out / path).stat().st_size / 1024)
+    if size > LARGEST:
+        beside = f"{html.escape(path)} beside this file"
+        return f'<li id="{table_anchor(path)}">{beside} <span class="size">{size:,} KiB</span></li>'
     link = (
         f'<a download="{html.escape(name)}" href="{data_uri(out / path)}">{html.escape(name)}</a>'
     )

@@ -6,15 +6,16 @@ import pandas as pd
 
 from studies.pages.markdown import code, csv_link, escape, figure, fold, number, plural, table
 from studies.pages.tidy import records
-from studies.report.faults import FLAGGED, NOT_JUDGED, PASSED
+from studies.report.faults import FLAGGED, NOT_JUDGED, PASSED, families_of_killers
 from studies.report.frames import Frames
 
 _CAPTION = (
-    "Which check (columns) flags which seeded fault (rows). A dark square with a ring is the "
-    "kill by the check named for the fault, a dark square another check that saw it too, a "
-    "light square a check that passed it, a dot one that could not judge it. A cross in a "
-    "ring would be a fault that survived its named check. The column apart, where there is one, "
-    "is what the usual test of flow libraries says: dark where it complains."
+    "Faults whose named check belongs to the family {}. A dark square with a ring is the kill by "
+    "the check named for the fault, a dark square another check that saw it too, a light square a "
+    "check that passed it, a dot one that could not judge it. A cross in a ring would be a fault "
+    "that survived its named check. The number counts the checks of other families that saw the "
+    "fault. The column apart, where there is one, is what the usual test of flow libraries says: "
+    "dark where it complains."
 )
 
 
@@ -37,7 +38,10 @@ def kills(frames: Frames) -> str:
             f"{killed} of {plural(len(faults), 'fault')} killed by the check named for it, "
             f"{flagged} of {plural(len(faults), 'correct twin')} flagged, "
             f"{plural(checks, 'check')} tried.{note}",
-            figure("kill_matrix", _CAPTION),
+            *(
+                figure(f"kill_matrix_{family}", _CAPTION.format(family))
+                for family in families_of_killers(faults, sorted(set(frames.faults["check"])))
+            ),
             fold("Fault by fault", _fault_table(faults)),
             f"{csv_link('faults')}, the matrix {csv_link('kill_matrix')}, and every pair "
             f"{csv_link('fault_results')}.{_blind(frames)}",

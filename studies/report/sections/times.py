@@ -150,9 +150,29 @@ def _time_figures(frames: Frames) -> list[str]:
     for machine, name in frames.machine_names().items():
         shown = sweep_view(frames.timings[frames.timings["machine"] == machine])
         view = f"{shown['sweep']} sweep, batch {shown['batch']}, {shown['dtype']}"
-        where = f"{machine} ({escape(name)})".replace("*", "")
-        parts.append(figure(f"time_{machine}", caption.format(where, view)))
+        place = f"{machine} ({escape(name)})".replace("*", "")
+        drawn = where(frames.timings, {"machine": machine} | shown)
+        parts.append(figure(f"time_{machine}", caption.format(place, view) + _jumps(drawn)))
     return parts
+
+
+#: Times the time of the next smaller image from which on a time is an outlier, to be named.
+_JUMP = 50.0
+
+
+def _jumps(timings: pd.DataFrame) -> str:
+    """The times that leave the line of their layer, in words."""
+    told = []
+    for key, rows in timings.groupby(["layer", "operation"], sort=True):
+        layer, operation = map(str, key)
+        line = rows.groupby("pixels")[["median"]].max().sort_index()
+        rise = line["median"] / line["median"].shift()
+        told += [
+            f"{code(layer)} {operation.replace('_', '-')} at {pixels:,} pixels: "
+            f"{line.loc[pixels, 'median']:.2g} s, {rise[pixels]:,.0f} times the size before"
+            for pixels in rise.index[rise > _JUMP]
+        ]
+    return f" Outliers, kept as measured: {'; '.join(told)}." if told else ""
 
 
 def price(frames: Frames) -> str:

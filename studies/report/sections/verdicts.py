@@ -47,9 +47,10 @@ def verdicts(frames: Frames) -> str:
         ["family", "check", *(code(layer) for layer in layers)], rows, left=len(layers) + 2
     )
     caption = (
-        "What each check says about each layer. Colour and sign show the worst verdict over "
-        "dtypes and devices; an empty square means that the check does not apply to the layer, so "
-        "read a column downwards to see what a layer was tested for."
+        "What each check says about each layer: the worst ratio over dtypes and devices as a "
+        "share of its threshold (darker is nearer to it; a check that answers yes or no has none), "
+        "or a mark for any verdict but PASS. An empty square means that the check does not apply "
+        "to the layer, so read a column downwards to see what a layer was tested for."
     )
     return "\n\n".join(
         [
