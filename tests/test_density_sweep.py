@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from emcheck.flows.mixing import MIXINGS
-from studies.density.cell import Cell
-from studies.density.plans import CORE, DEPTHS, PLANS, SEEDS, plan_of
+from studies.density.cell import CONTROLS, Cell, live_parameters
+from studies.density.plans import CORE, DEPTHS, FAMILY, PLANS, SEEDS, plan_of
 from studies.density.smoke import judge
 from studies.density.sweep import run_cell, sweep
 from studies.density.training import Training
@@ -127,7 +128,7 @@ def test_the_reference_plan_is_the_controlled_experiment() -> None:
     assert {cell.mixing for cell in cells} == set(MIXINGS)
     assert {cell.data for cell in cells} == {"galaxies", "photographs", "faces", "digits"}
     assert [cell.steps for cell in plan_of("smoke", 7)] == [7] * len(PLANS["smoke"]())
-    with pytest.raises(ValueError, match="expected a plan among reference, budget, smoke"):
+    with pytest.raises(ValueError, match="expected a plan among reference, budget, family, smoke"):
         plan_of("all")
 
 
@@ -164,3 +165,23 @@ def test_the_plan_of_budgets_pairs_every_cell() -> None:
             assert found == {(*flow, seed) for flow in flows for seed in range(3)}
     assert all(cell.steps == cell.budget == 10 * cell.warmup for cell in cells)
     assert len(plan_of("budget", steps=20)) == len(CORE) * 2 * 3
+
+
+def test_the_family_is_matched_to_the_emerging_flow_in_two_ways() -> None:
+    cells = plan_of("family")
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert {cell.budget for cell in cells} == {plan_of("budget")[0].budget}
+    found = Counter((cell.mixing, cell.control) for cell in cells)
+    wanted = [("1x1+emerging", ""), *((name, how) for name in FAMILY for how in CONTROLS if how)]
+    assert found == dict.fromkeys(wanted, 2 * 3)
+    shared = {cell.name: cell for cell in plan_of("budget")}
+    for cell in cells:  # a training in both plans is one training
+        assert shared.get(cell.name, cell) == cell
+
+
+def test_a_mixing_with_more_parameters_gets_narrower_couplings() -> None:
+    shape, cell = (3, 16, 16), Cell("galaxies", "periodic", control="parameters")
+    rival = live_parameters(replace(cell, mixing="1x1+emerging", control="").build(shape))
+    flow = cell.build(shape)
+    assert flow.width < cell.width
+    assert rival <= live_parameters(flow) < 1.05 * rival

@@ -28,9 +28,9 @@ class Cell:
         mixing: of the flow.
         depth: steps in each level.
         seed: of the initial weights, of the batches and of the noise.
-        control: ``"parameters"``: the couplings are widened until there are at least as many
-            parameters as in the emerging flow of this width; ``"time"``: ``steps`` was chosen
-            to take as long as the emerging flow takes; else empty.
+        control: ``"parameters"``: the couplings have the width at which there are about as many
+            parameters as in the emerging flow of this width, at least as many; ``"time"``:
+            ``steps`` was chosen to take as long as the emerging flow takes; else empty.
         levels: of the flow.
         width: hidden channels of the couplings, before a control widens them.
         size: side of a patch.
@@ -139,10 +139,13 @@ def live_parameters(flow: Glow) -> int:
 
 
 def matched_width(cell: Cell, shape: tuple[int, int, int]) -> int:
-    """The least width with which a flow has at least the parameters of its emerging rival."""
+    """The least width with which a flow has at least the parameters of its emerging rival.
+
+    It is less than ``cell.width`` for a mixing that has more parameters than the rival's.
+    """
     rival = replace(cell, mixing=RIVAL, control="")
     wanted = live_parameters(rival._flow(shape, RIVAL, cell.width))
-    width = cell.width
+    width = 1
     while live_parameters(cell._flow(shape, cell.mixing, width)) < wanted:
         width += 1
     return width

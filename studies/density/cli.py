@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Density modelling on real images."
 #: Where a sweep keeps its cells unless told otherwise.
 KEPT = REPORTS / "data" / "density"
 
-#: The same for the sweep over the length of training.
+#: The same for the sweeps whose learning rate falls to zero.
 BUDGETS = REPORTS / "data" / "budget"
 
 _Root = Annotated[Path | None, typer.Option(help="folder or archive of cifar10, imagenet32")]
@@ -100,7 +100,7 @@ def sample(
 
 @app.command()
 def sweep(
-    plan: Annotated[str, typer.Option(help="reference, budget or smoke")] = "reference",
+    plan: Annotated[str, typer.Option(help="reference, budget, family or smoke")] = "reference",
     steps: Annotated[int, typer.Option(help="of each cell; 0 keeps the plan's")] = 0,
     out: Annotated[
         Path | None,
@@ -115,7 +115,7 @@ def sweep(
     from studies.density.plans import plan_of
     from studies.density.sweep import sweep as run_sweep
 
-    out = out or (BUDGETS if plan == "budget" else KEPT)
+    out = out or (BUDGETS if plan in ("budget", "family") else KEPT)
     with StepProgress("cells") as progress:
         lost = run_sweep(
             plan_of(plan, steps),

@@ -56,6 +56,22 @@ def budget() -> list[Cell]:
     ]
 
 
+#: The mixings that a table to choose by compares, besides the emerging one that all are matched to.
+FAMILY = tuple(name for name in MIXINGS if name not in (RIVAL, "reversed", "shuffled"))
+
+
+def family() -> list[Cell]:
+    """Every mixing at equal parameters and at equal time, at the smallest budget, three seeds."""
+    steps = min(BUDGETS)
+    flows = [(RIVAL, ""), *((name, how) for name in FAMILY for how in ("time", "parameters"))]
+    return [
+        Cell(data, mixing, 4, seed, control, steps=steps, warmup=steps // 10, budget=steps)
+        for data in DATA
+        for seed in range(3)
+        for mixing, control in flows
+    ]
+
+
 def smoke() -> list[Cell]:
     """Seconds: every control on small patches, to see that all of it runs and learns."""
     return [
@@ -69,6 +85,7 @@ def smoke() -> list[Cell]:
 PLANS: Mapping[str, Callable[[], list[Cell]]] = {
     "reference": reference,
     "budget": budget,
+    "family": family,
     "smoke": smoke,
 }
 

@@ -141,10 +141,14 @@ def _timed(client: Any, cells: Sequence[Cell], path: Path, root: Path | None) ->
             key = (
                 f"{cell.data} of {cell.size}, depth {cell.depth}, levels {cell.levels}, "
                 f"width {cell.width}, batch {cell.batch}"
+                + (f", {cell.mixing}" if cell.mixing != "1x1" else "")
             )
             if key not in kept:  # one after the other: nothing else runs beside it
                 kept[key] = client.submit(step_ratio, cell, root, pure=False).result()
                 write_file(path, (json.dumps(kept, indent=1) + "\n").encode(), durable=True)
-            cell = replace(cell, steps=round(cell.steps * max(1.0, kept[key]["ratio"])))
+            ratio = kept[key]["ratio"]
+            cell = replace(
+                cell, steps=round(cell.steps * ratio), warmup=round(cell.warmup * min(1.0, ratio))
+            )
         found.append(cell)
     return found
