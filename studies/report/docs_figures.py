@@ -44,7 +44,7 @@ class Picture:
         """
         generator = torch.Generator().manual_seed(_SEED)
         spec = SPECS[REGISTRY[self.layer]]
-        layer = spec.build(self.event[0], **self.options, generator=generator).double()
+        layer = spec.new(self.event, self.options, generator).double()
         move_parameters(layer, "trained", generator)
         definition = spec.define(layer, self.event)
         x = np.random.default_rng(_SEED).standard_normal((1, *self.event))
