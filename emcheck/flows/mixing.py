@@ -50,6 +50,11 @@ def _corner(event: Event, stream: Stream) -> nn.Module:
     return FourCornerConv2d(event[0], generator=stream("corner"))
 
 
+def _woodbury(event: Event, stream: Stream) -> list[nn.Module]:
+    C, H, W = event
+    return [Woodbury2d(C, H, W, generator=stream("woodbury"))]
+
+
 #: name -> the layers of one mixing for ``(event, stream)``, in the order of ``forward``.
 MIXINGS: Mapping[str, Build] = {
     "reversed": lambda event, stream: [PermuteChannels(event[0])],
@@ -62,7 +67,7 @@ MIXINGS: Mapping[str, Build] = {
     "periodic": lambda event, stream: [PeriodicConv2d(event[0], generator=stream("periodic"))],
     "1x1+raster": lambda event, stream: [_dense(event, stream), *_raster(event, stream)],
     "1x1+corner": lambda event, stream: [_dense(event, stream), _corner(event, stream)],
-    "woodbury": lambda event, stream: [Woodbury2d(*event, generator=stream("woodbury"))],
+    "woodbury": _woodbury,
 }
 
 

@@ -51,7 +51,7 @@ def validate_name(target: str) -> None:
 
 
 def layer_of(target: str, event: Event, seed: int) -> Any:
-    """A target for :func:`emcheck.check_layer`; a registered layer has the event's channels (and size)."""
+    """A target for :func:`emcheck.check_layer`; a registered one is built for the event."""
     if target not in REGISTRY:
         validate_name(target)
         return load_target(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -164,23 +165,26 @@ class FourCornerConv2d(InvertibleLayer):
                 self.parts.append(CornerConv2d(size, kernel_size, corner, generator=generator))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        groups = self._groups(x)
-        found = [part.convolved(group) for part, group in zip(self.parts, groups, strict=True)]
+        groups = zip(self._corners(), self._groups(x), strict=True)
+        found = [part.convolved(group) for part, group in groups]
         return self._together(found, x.shape[2] * x.shape[3])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        groups = self._groups(z)
-        found = [part.solved(group) for part, group in zip(self.parts, groups, strict=True)]
+        groups = zip(self._corners(), self._groups(z), strict=True)
+        found = [part.solved(group) for part, group in groups]
         return self._together(found, -z.shape[2] * z.shape[3])
 
     def log_det(self, x: Tensor) -> Tensor:
         self._groups(x)
-        diagonals = torch.cat([part.diagonal() for part in self.parts])
+        diagonals = torch.cat([part.diagonal() for part in self._corners()])
         return per_sample(x.shape[2] * x.shape[3] * diagonals.abs().log().sum(), x)
 
+    def _corners(self) -> Iterator[CornerConv2d]:
+        yield from self.parts  # type: ignore[misc]
+
     def _groups(self, x: Tensor) -> tuple[Tensor, ...]:
-        validate_images(x, self.channels, self.parts[0].weight)
-        return x.split([part.channels for part in self.parts], dim=1)
+        validate_images(x, self.channels, next(self._corners()).weight)
+        return x.split([part.channels for part in self._corners()], dim=1)
 
     def _together(self, found: list[tuple[Tensor, Tensor]], factor: int) -> tuple[Tensor, Tensor]:
         """Join the groups' images; the log-det is ``factor`` times the sum of theirs."""

@@ -69,7 +69,7 @@ class LayerSpec:
         return self.build(event[0], **self.keywords(event, options), generator=generator)
 
     def keywords(self, event: Event, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the constructor's keywords: the options and, if it is sized, the event's H and W."""
+        """Return the constructor's keywords: the options and, if sized, the event's H and W."""
         size = dict(zip(("height", "width"), event[1:], strict=True)) if self.sized else {}
         return {**options, **size}
 
