@@ -261,8 +261,8 @@ def small_system(u: Array, v: Array, factors: tuple[Array, Array]) -> Array:
     """T10: bound the backward error of ``S = I + V U (d, d)`` in units of ``u``, entry by entry.
 
     ``(n + 1)(I + |V| |U|) + 3 d |L| |R|``: forming S takes ``n`` products and the sum with I;
-    solving with its LU factors ``L``, rows in the order of S, and ``R`` errs by ``gamma_3d |L| |R|``
-    (Higham, chapter 9, theorem 9.4), which includes the growth that there is.
+    solving with its LU factors ``L``, rows in the order of S, and ``R`` errs by
+    ``gamma_3d |L| |R|`` (Higham, chapter 9, theorem 9.4), which includes any growth.
     """
     d, n = v.shape
     L, R = (np.abs(factor) for factor in factors)
@@ -275,8 +275,8 @@ def low_rank_logdet(
     """T10: ``u N (sum_ij |S^-1|_ji E_ij + (d + 3) sum |log|p_i|| + 4 |log|det S||)``, N vectors.
 
     ``d log|det S| = tr(S^-1 dS)`` with ``|dS| <= u E`` of :func:`small_system`. The logarithms of
-    the pivots ``p`` and their sum round as in T4. The product with N and the sum over factors add at
-    most four roundings.
+    the pivots ``p`` and their sum round as in T4. The product with N and the sum over factors add
+    at most four roundings.
     """
     with np.errstate(divide="ignore"):
         logs = np.log(np.abs(pivots))

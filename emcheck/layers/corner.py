@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -85,13 +84,13 @@ class CornerConv2d(InvertibleLayer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(x, self.channels, self.weight)
-        z, logabsdet = self.convolved(x)
-        return z, per_sample(x.shape[2] * x.shape[3] * logabsdet, x)
+        z, logabsdet = convolve_masked(self._turned(x), (self._embedded(),), (_LINK,))
+        return self._turned(z), per_sample(x.shape[2] * x.shape[3] * logabsdet, x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         validate_images(z, self.channels, self.weight)
-        x, logabsdet = self.solved(z)
-        return x, per_sample(-z.shape[2] * z.shape[3] * logabsdet, z)
+        x, logabsdet = invert_masked(self._turned(z), (self._embedded(),), (_LINK,))
+        return self._turned(x), per_sample(-z.shape[2] * z.shape[3] * logabsdet, z)
 
     def log_det(self, x: Tensor) -> Tensor:
         validate_images(x, self.channels, self.weight)
@@ -100,16 +99,6 @@ class CornerConv2d(InvertibleLayer):
     def diagonal(self) -> Tensor:
         """``w[c,c,k-1,k-1]``, ``(C,)``."""
         return self.weight[:, :, -1, -1].diagonal()
-
-    def convolved(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``z`` and the log-det of one pixel."""
-        z, logabsdet = convolve_masked(self._turned(x), (self._embedded(),), (_LINK,))
-        return self._turned(z), logabsdet
-
-    def solved(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``x`` and the log-det of one pixel, that of ``convolved``."""
-        x, logabsdet = invert_masked(self._turned(z), (self._embedded(),), (_LINK,))
-        return self._turned(x), logabsdet
 
     def _embedded(self) -> Tensor:
         """The kernel as the live quadrant of a square-masked one, ``(C, C, 2k-1, 2k-1)``."""
@@ -165,29 +154,20 @@ class FourCornerConv2d(InvertibleLayer):
                 self.parts.append(CornerConv2d(size, kernel_size, corner, generator=generator))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        groups = zip(self._corners(), self._groups(x), strict=True)
-        found = [part.convolved(group) for part, group in groups]
-        return self._together(found, x.shape[2] * x.shape[3])
+        logdet, groups = self.log_det(x), self.groups(x)
+        return torch.cat([part(group)[0] for part, group in groups], dim=1), logdet
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        groups = zip(self._corners(), self._groups(z), strict=True)
-        found = [part.solved(group) for part, group in groups]
-        return self._together(found, -z.shape[2] * z.shape[3])
+        logdet, groups = -self.log_det(z), self.groups(z)
+        return torch.cat([part.inverse(group)[0] for part, group in groups], dim=1), logdet
 
     def log_det(self, x: Tensor) -> Tensor:
-        self._groups(x)
-        diagonals = torch.cat([part.diagonal() for part in self._corners()])
+        diagonals = torch.cat([part.diagonal() for part, _ in self.groups(x)])
         return per_sample(x.shape[2] * x.shape[3] * diagonals.abs().log().sum(), x)
 
-    def _corners(self) -> Iterator[CornerConv2d]:
-        yield from self.parts  # type: ignore[misc]
-
-    def _groups(self, x: Tensor) -> tuple[Tensor, ...]:
-        validate_images(x, self.channels, next(self._corners()).weight)
-        return x.split([part.channels for part in self._corners()], dim=1)
-
-    def _together(self, found: list[tuple[Tensor, Tensor]], factor: int) -> tuple[Tensor, Tensor]:
-        """Join the groups' images; the log-det is ``factor`` times the sum of theirs."""
-        image = torch.cat([group for group, _ in found], dim=1)
-        logabsdet = torch.stack([per_pixel for _, per_pixel in found]).sum()
-        return image, per_sample(factor * logabsdet, image)
+    def groups(self, x: Tensor) -> list[tuple[CornerConv2d, Tensor]]:
+        """Return each convolution with its group of channels of ``x``."""
+        parts: list[CornerConv2d] = list(self.parts)  # type: ignore[arg-type]
+        validate_images(x, self.channels, parts[0].weight)
+        sizes = [part.channels for part in parts]
+        return list(zip(parts, x.split(sizes, dim=1), strict=True))

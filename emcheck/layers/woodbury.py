@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
@@ -16,29 +15,33 @@ Spatial = Literal["joint", "separate"]
 
 
 class LowRank(nn.Module):
-    """The parameters of ``M = I + U V (n, n)``, ``U (n, d)`` and ``V (d, n)``.
+    """``M = I + U V (n, n)`` along one axis of images, ``U (n, d)`` and ``V (d, n)``.
 
     ``U`` starts at 0, so that ``M = I``, and ``V`` at ``N / sqrt(n)``, so that ``U`` has a
-    gradient. A rank above ``n`` is cut to ``n``, as more adds no matrix.
+    gradient. A rank above ``n`` is cut to ``n``, as more adds no matrix. It validates nothing.
     """
 
-    def __init__(self, size: int, rank: int, generator: torch.Generator | None) -> None:
+    def __init__(self, axis: str, size: int, rank: int, generator: torch.Generator | None) -> None:
         super().__init__()
-        rank = min(rank, size)
+        self.axis, rank = axis, min(rank, size)
         self.u = nn.Parameter(torch.zeros(size, rank))
         self.v = nn.Parameter(torch.randn(rank, size, generator=generator) / math.sqrt(size))
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return updated(x, self.axis, self.u, self.v), self.log_det(x)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """``M^-1 = I - U (I + V U)^-1 V`` (Woodbury)."""
+        return updated(z, self.axis, -self.u, solve(self.small(), self.v)), -self.log_det(z)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        """``N log|det(I + V U)|`` (Sylvester) for ``N`` vectors in one sample of ``x``."""
+        vectors = x.shape[1] * x.shape[2] * x.shape[3] // len(self.u)
+        return per_sample(vectors * torch.linalg.slogdet(self.small()).logabsdet, x)
+
     def small(self) -> Tensor:
-        """``I + V U (d, d)``, which has the determinant of ``M`` (Sylvester)."""
+        """``I + V U (d, d)``."""
         return torch.eye(len(self.v)).to(self.v) + self.v @ self.u
-
-    def update(self) -> tuple[Tensor, Tensor]:
-        """Return ``U`` and ``V`` of ``M = I + U V``."""
-        return self.u, self.v
-
-    def inverse_update(self) -> tuple[Tensor, Tensor]:
-        """Return those of ``M^-1 = I - U (I + V U)^-1 V`` (Woodbury); refuse a singular ``M``."""
-        return -self.u, solve(self.small(), self.v)
 
 
 class Woodbury2d(InvertibleLayer):
@@ -107,35 +110,32 @@ class Woodbury2d(InvertibleLayer):
         else:
             sizes |= {"rows": (height, spatial_rank), "columns": (width, spatial_rank)}
         self.factors = nn.ModuleDict(
-            {axis: LowRank(n, rank, generator) for axis, (n, rank) in sizes.items()}
+            {axis: LowRank(axis, n, rank, generator) for axis, (n, rank) in sizes.items()}
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z, logdet = x, self.log_det(x)
-        for axis, factor in self._factors():
-            z = _updated(z, axis, *factor.update())
-        return z, logdet
+        self._validate(x)
+        total = x.new_zeros(len(x))
+        for factor in self.ordered():
+            x, logdet = factor(x)
+            total = total + logdet
+        return x, total
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        x, logdet = z, -self.log_det(z)
-        for axis, factor in reversed(list(self._factors())):
-            x = _updated(x, axis, *factor.inverse_update())
-        return x, logdet
+        self._validate(z)
+        total = z.new_zeros(len(z))
+        for factor in reversed(self.ordered()):
+            z, logdet = factor.inverse(z)
+            total = total + logdet
+        return z, total
 
     def log_det(self, x: Tensor) -> Tensor:
         self._validate(x)
-        terms = [
-            self._count(factor) * torch.linalg.slogdet(factor.small()).logabsdet
-            for _, factor in self._factors()
-        ]
-        return per_sample(torch.stack(terms).sum(), x)
+        return torch.stack([factor.log_det(x) for factor in self.ordered()]).sum(dim=0)
 
-    def _factors(self) -> Iterator[tuple[str, LowRank]]:
-        yield from self.factors.items()  # type: ignore[misc]
-
-    def _count(self, factor: LowRank) -> int:
-        """How many vectors of one sample a factor acts on."""
-        return self.channels * self.height * self.width // len(factor.u)
+    def ordered(self) -> list[LowRank]:
+        """Return the factors in the order of ``forward``."""
+        return list(self.factors.values())  # type: ignore[arg-type]
 
     def _validate(self, x: Tensor) -> None:
         validate_images(x, self.channels, self.factors["channel"].u)  # type: ignore[arg-type]
@@ -145,7 +145,7 @@ class Woodbury2d(InvertibleLayer):
             raise ValueError(f"expected (B, {sizes}), got {tuple(x.shape)}")
 
 
-def _updated(x: Tensor, axis: str, u: Tensor, v: Tensor) -> Tensor:
+def updated(x: Tensor, axis: str, u: Tensor, v: Tensor) -> Tensor:
     """``(I + U V) x`` along one axis of ``x (B, C, H, W)``."""
     if axis in ("channel", "rows"):
         y = x.flatten(2) if axis == "channel" else x.flatten(0, 1)  # (R, n, Q)

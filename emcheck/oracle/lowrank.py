@@ -67,6 +67,7 @@ class LowRankFactor:
         """``I + |U| |V|``."""
         return LowRankFactor(np.abs(self.u), np.abs(self.v), self.axes)
 
+    @cached_property
     def inverse(self) -> LowRankFactor:
         """``M^-1 = I - U S^-1 V``."""
         return LowRankFactor(-self.u, matmul(self.small_inverse, self.v), self.axes)
@@ -76,7 +77,7 @@ class LowRankFactor:
 
         An error ``E`` of S becomes ``U S^-1 E S^-1 V y``, and ``M U S^-1 = U``.
         """
-        back, size = self.inverse(), np.abs(y)
+        back, size = self.inverse, np.abs(y)
         floor = arithmetic.tiny * (1 + np.abs(self.u).sum(axis=1).max())
         once = arithmetic.gamma(self.terms) * back.absolute().apply(size) + self.terms * floor
         right = arithmetic.u * matmul(self.small_error, np.abs(back.v))
@@ -189,8 +190,8 @@ class LowRankDefinition(LinearDefinition):
         residuals = []
         for part in reversed(self.parts):
             own, residual = part.inverse_error(z, arithmetic)
-            error = part.inverse().absolute().apply(error) + own
-            z = part.inverse().apply(z)
+            error = part.inverse.absolute().apply(error) + own
+            z = part.inverse.apply(z)
             residuals.append(residual)
         total: Array = np.zeros_like(z)
         for part, residual in zip(self.parts, reversed(residuals), strict=True):
@@ -222,7 +223,7 @@ class LowRankDefinition(LinearDefinition):
     def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
         pushed = self.local_error(x, arithmetic)
         for part in reversed(self.parts):
-            pushed = part.inverse().absolute().apply(pushed)
+            pushed = part.inverse.absolute().apply(pushed)
         bound = self._inverse_errors(self.value(x), arithmetic)[0] + pushed
         return self._measure(xh, x, bound, arithmetic)
 

@@ -100,7 +100,7 @@ def _from_corner(index: Array, corner: str) -> Array:
 
 
 def _zero_diagonal(layer: nn.Module) -> None:
-    *_, weight = layer.parameters()
+    weight, *_ = layer.parameters()
     weight.data[0, 0, -1, -1] = 0.0
 
 
