@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from emcheck.faults.core import Faulty, OtherLogdet, fault
 from emcheck.layers import CornerConv2d, FourCornerConv2d
-from emcheck.solve import Link, convolve_masked, invert_masked
+from emcheck.solve import Link, convolve_masked, invert_masked, live_weight
+
+_LINK = Link("square", False, 1)
 
 
 @fault(
@@ -69,9 +71,8 @@ class TriangleReadAsUpper(Faulty[FourCornerConv2d]):
     ) -> Tensor:
         """Return ``out`` with another first group: channels are reversed, solved and reversed."""
         (part, first), *_ = self.layer.groups(given)
-        k = part.kernel_size
-        weight = F.pad(part.weight.flip(0, 1), (0, k - 1, 0, k - 1))
-        turned, _ = run(first.flip(1), (weight,), (Link("square", False, 1),))
+        weight = _embedded(part.weight.flip(0, 1))
+        turned, _ = run(first.flip(1), (weight,), (_LINK,))
         return torch.cat([turned.flip(1), out[:, part.channels :]], dim=1)
 
 
@@ -89,11 +90,11 @@ class RowsPaddedBelow(Faulty[CornerConv2d]):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logdet, k = self.layer.log_det(x), self.layer.kernel_size
-        own = torch.zeros_like(self.layer.weight)
-        own[:, :, -1, -1] = 1
-        weight = torch.where(own > 0, self.layer.weight * _lower(self.layer), self.layer.weight)
-        return F.conv2d(F.pad(x, (k - 1, 0, 0, k - 1)), weight), logdet
+        live = live_weight(_embedded(self.layer.weight), _LINK)[:, :, :k, :k]
+        return F.conv2d(F.pad(x, (k - 1, 0, 0, k - 1)), live), logdet
 
 
-def _lower(layer: CornerConv2d) -> Tensor:
-    return layer.weight.new_ones(layer.channels, layer.channels).tril()[:, :, None, None]
+def _embedded(weight: Tensor) -> Tensor:
+    """The kernel as the live quadrant of a square-masked one."""
+    k = weight.shape[-1]
+    return F.pad(weight, (0, k - 1, 0, k - 1))

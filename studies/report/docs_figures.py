@@ -59,15 +59,20 @@ class Picture:
             return to_svg(pattern_figure(J, self.event, event_out))
 
 
-#: Sizes where the usual one says little: a squeeze needs even sides, and of 3 x 4 pixels a
-#: periodic convolution sees nearly all.
-_EVENTS: dict[str, Event] = {"Squeeze2d": (1, 4, 4), "PeriodicConv2d": (2, 4, 5)}
+#: Sizes where the usual one says little: a squeeze needs even sides, of 3 x 4 pixels a periodic
+#: convolution sees nearly all, and four groups need four channels.
+_EVENTS: dict[str, Event] = {
+    "Squeeze2d": (1, 4, 4),
+    "PeriodicConv2d": (2, 4, 5),
+    "FourCornerConv2d": (4, 3, 4),
+}
 
 #: file name -> picture; every registered layer has one under its own name.
 PICTURES: dict[str, Picture] = {
     **{name: Picture(name, event=_EVENTS.get(name, _EVENT)) for name in REGISTRY},
     "AutoregressiveConv2d-raster": Picture("AutoregressiveConv2d", {"mask": "raster"}),
     "AutoregressiveConv2d-reverse": Picture("AutoregressiveConv2d", {"reverse": True}),
+    "Woodbury2d-separate": Picture("Woodbury2d", {"spatial": "separate"}),
     "Inverse-emerging": Picture("Inverse", {"of": "emerging"}),
 }
 
