@@ -33,6 +33,24 @@ class CountsExchanged(OtherLogdet[Woodbury2d]):
 
 
 @fault(
+    "inverse_logdet_matches_jacobian",
+    Woodbury2d,
+    "The factor of a 1x1 convolution, the number of pixels, written in front of both determinants.",
+    options={"spatial": "joint"},
+    case={"event": (3, 4, 5)},
+    cause="submodule_factor_wrong",
+)
+class SpaceCountedByPixels(OtherLogdet[Woodbury2d]):
+    """The log-det has H W times the term of space, not C times."""
+
+    def total(self, H: int, W: int) -> Tensor:
+        logdets = [
+            torch.linalg.slogdet(factor.small()).logabsdet for factor in self.layer.ordered()
+        ]
+        return H * W * torch.stack(logdets).sum()
+
+
+@fault(
     "logdet_matches_definition",
     Woodbury2d,
     "A 1x1 convolution of low rank, to which mixing over space was added later.",
