@@ -42,9 +42,9 @@ class Variant:
     options: tuple[tuple[str, Any], ...]  # those that differ from the constructor's defaults
     default: bool
 
-    def build(self, channels: int, generator: torch.Generator) -> nn.Module:
+    def build(self, event: Event, generator: torch.Generator) -> nn.Module:
         """Return a new layer on the CPU in float32."""
-        return self.spec.build(channels, **dict(self.options), generator=generator)
+        return self.spec.new(event, dict(self.options), generator)
 
     def event(self, channels: int, side: int) -> Event:
         """Return the smallest square event, not below the given one, that the layer accepts."""

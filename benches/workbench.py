@@ -69,7 +69,7 @@ class Workbench:
         key = (variant.name, event)
         if self._model is None or self._model[0] != key:
             generator = torch.Generator().manual_seed(self.seed)
-            layer = variant.build(event[0], generator)
+            layer = variant.build(event, generator)
             move_parameters(layer, STYLE, generator)
             self._model = key, layer, variant.spec.define(layer, event)
         return self._model[1:]

@@ -30,6 +30,7 @@ THRESHOLDS = {
     "T7": 10.0,  # dense 1x1, normwise per pixel
     "T8": 5.0,  # round trip from the Jacobian alone
     "T9": 10.0,  # log-det from the Jacobian alone
+    "T10": 1.0,  # low-rank updates inverted by the Woodbury identity, and their log-det
     "RUN": 1.0,  # running error analysis of a nonlinear layer or a chain (first order)
     "AGREE": 1.0,  # two computed values, each within its bound of the truth
     "FD": 1.0,  # a gradient against central differences
@@ -254,6 +255,33 @@ def dense_logdet(
 ) -> float:
     """T7, T9: ``u (n kappa HW + 2 |ld|)``: LU is backward stable, d log|det| = tr(A^-1 dA)."""
     return arithmetic.u * (n * condition * pixels + 2 * abs(logdet))
+
+
+def small_system(u: Array, v: Array, factors: tuple[Array, Array]) -> Array:
+    """T10: bound the backward error of ``S = I + V U (d, d)`` in units of ``u``, entry by entry.
+
+    ``(n + 1)(I + |V| |U|) + 3 d |L| |R|``: forming S takes ``n`` products and the sum with I;
+    solving with its LU factors ``L``, rows in the order of S, and ``R`` errs by
+    ``gamma_3d |L| |R|`` (Higham, chapter 9, theorem 9.4), which includes any growth.
+    """
+    d, n = v.shape
+    L, R = (np.abs(factor) for factor in factors)
+    return np.asarray((n + 1) * (np.eye(d) + np.abs(v) @ np.abs(u)) + 3 * d * (L @ R))
+
+
+def low_rank_logdet(
+    pivots: Array, inverse: Array, error: Array, vectors: int, arithmetic: Arithmetic
+) -> float:
+    """T10: ``u N (sum_ij |S^-1|_ji E_ij + (d + 3) sum |log|p_i|| + 4 |log|det S||)``, N vectors.
+
+    ``d log|det S| = tr(S^-1 dS)`` with ``|dS| <= u E`` of :func:`small_system`. The logarithms of
+    the pivots ``p`` and their sum round as in T4. The product with N and the sum over factors add
+    at most four roundings.
+    """
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.abs(pivots))
+    rounding = (len(pivots) + 3) * np.abs(logs).sum() + 4 * np.abs(logs.sum())
+    return float(arithmetic.u * vectors * ((np.abs(inverse).T * error).sum() + rounding))
 
 
 def fourier_logdet(spectrum: Array, norm: float, levels: float, arithmetic: Arithmetic) -> float:

@@ -147,7 +147,7 @@ def test_recomputing_keeps_less() -> None:
     assert less * 8 < ordinary
 
 
-@pytest.mark.parametrize("mixing", ["1x1+emerging", "1x1+raster"])
+@pytest.mark.parametrize("mixing", ["1x1+emerging", "1x1+raster", "1x1+corner"])
 def test_starts_as_the_1x1_flow(mixing: str) -> None:
     """Bit for bit: the identity added nothing, not even a rounding error."""
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -56,7 +56,7 @@ def prepared(name: str, state: str, x: Tensor) -> nn.Module:
     spec = SPECS[REGISTRY[name]]
     generator = torch.Generator().manual_seed(SEED)
     options = {key: values[0] for key, values in spec.options.items()}
-    layer = spec.build(x.shape[1], **options, generator=generator).to(x.dtype)
+    layer = spec.new(event_of(x), options, generator).to(x.dtype)
     move_parameters(layer, "trained", generator)
     if state == "initialized":
         layer.initialize(x)
@@ -103,8 +103,9 @@ def test_round_trip_and_logdet_on_real_images(
     z, logdet, xh = returned(layer, x)
     of_logdet = definition.logdet_error(as_extended(x), as_extended(logdet), arithmetic)
     corner = x[:CORNERS, :, :CORNER, :CORNER].contiguous()
-    back = as_extended(returned(layer, corner)[2])
-    small = spec.define(layer, event_of(corner))
+    cut = prepared(name, state, corner) if spec.sized else layer
+    back = as_extended(returned(cut, corner)[2])
+    small = spec.define(cut, event_of(corner))
     trips = [
         inverse_error(layer, definition, z, xh, arithmetic),
         small.round_trip_error(as_extended(corner), back, arithmetic),

@@ -27,7 +27,14 @@ from emcheck.checks.trial import Trial
 from emcheck.flows import Chain, Inverse
 from emcheck.guard import TimeLimit, time_limit
 from emcheck.known import Clause
-from emcheck.layers import ActNorm2d, AutoregressiveConv2d, Conv1x1, PermuteChannels, Squeeze2d
+from emcheck.layers import (
+    ActNorm2d,
+    AutoregressiveConv2d,
+    Conv1x1,
+    PermuteChannels,
+    Squeeze2d,
+    Woodbury2d,
+)
 from emcheck.oracle.precision import EXTENDED, Array
 from emcheck.result import Verdict
 from emcheck.specs.core import Trait
@@ -146,6 +153,7 @@ def test_a_subject_is_named_and_known_by_its_layer() -> None:
         Chain(Conv1x1(2)): False,
         Inverse(Conv1x1(2)): False,
         Mixing(): False,
+        Woodbury2d(2, 3, 4): False,
     }
     for layer, any_size in simple.items():
         assert Subject.of_layer(layer).any_size is any_size

@@ -273,6 +273,8 @@ def test_masked_taps_are_no_parameters() -> None:
     """The emerging pair adds 7 C^2 + C and a bias of C to the 1x1 (C = 12, then 24)."""
     sizes = [live_parameters(Cell("galaxies", m, 1).build((3, 16, 16))) for m in ("1x1", RIVAL)]
     assert sizes[1] - sizes[0] == sum(2 * (3 * C * C + C * (C + 1) // 2) + C for C in (12, 24))
+    corners = live_parameters(Cell("galaxies", "1x1+corner", 1).build((3, 16, 16))) - sizes[0]
+    assert corners == sum(4 * (8 * c * c + c * (c + 1) // 2) for c in (3, 6))
 
 
 def test_the_weighted_bound_is_the_logarithm_of_a_mean(digits: Any) -> None:

@@ -35,6 +35,7 @@ _NO_TOLERANCE = "an inverse whose tolerance nobody knows is just not the inverse
 UNEXPLAINED_HIDDEN = UNEXPLAINED | {
     "always_three_steps": _NO_TOLERANCE,
     "compares_squares": _NO_TOLERANCE,
+    "rows_padded_below": "without a definition nobody knows which pixels a pixel may see",
 }
 
 

@@ -406,6 +406,11 @@ def test_a_tiny_event_has_two_entries_or_what_a_squeeze_needs() -> None:
         assert (tiny.dtype, tiny.scale, tiny.batch) == (torch.float64, "unit", 1)
     fixed = adapt(case, Subject.of_layer(Chain(Conv1x1(5))))
     assert (fixed.event, fixed.dtype, fixed.batch) == ((5, 6, 6), torch.float64, 1)
+    for channels, event in ((1, (1, 1, 2)), (2, (2, 1, 1))):
+        built = Subject.of_layer(Conv1x1(channels))  # at both seeds, of which one asks for C = 2
+        for seed in (0, 1):
+            tiny = adapt(replace(case, event=(channels, 6, 6), seed=seed), built)
+            assert tiny.event == event
     vector = adapt(replace(case, event=(7,)), anywhere)
     assert vector.event == (7,)
 

@@ -11,6 +11,7 @@ from hypothesis import settings
 from torch import nn
 
 from emcheck import check_layer
+from emcheck.contract import Event
 from emcheck.specs import REGISTRY, SPECS
 from properties.portions import portion
 from studies.survey.entries import entries
@@ -37,13 +38,13 @@ OTHERS = (
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("name", portion(REGISTRY, 7))
 def test_own_layers_hidden_and_not(name: str, seed: int) -> None:
-    def build() -> nn.Module:
-        return SPECS[REGISTRY[name]].build(4, generator=torch.Generator().manual_seed(seed))
+    def build(event: Event) -> nn.Module:
+        return SPECS[REGISTRY[name]].new(event, {}, torch.Generator().manual_seed(seed))
 
-    hidden = check_layer(lambda: Hidden(build()), (4, 6, 4), seed=100 * seed)
+    hidden = check_layer(lambda: Hidden(build((4, 6, 4))), (4, 6, 4), seed=100 * seed)
     assert hidden.ok, str(hidden)
     if SEEDS > 1:  # test_checks.py has every check on every layer as it is
-        plain = check_layer(build(), (4, 4, 6), seed=100 * seed)
+        plain = check_layer(build((4, 4, 6)), (4, 4, 6), seed=100 * seed)
         assert plain.ok, str(plain)
 
 

@@ -15,7 +15,7 @@ from emcheck._internal.copying import copy_layer
 from emcheck.adapters.conventions import Context
 from emcheck.contract import Event, InvertibleLayer
 from emcheck.oracle import Definition
-from emcheck.specs import LayerSpec, Trait, options_of, spec_for, spec_of
+from emcheck.specs import LayerSpec, options_of, spec_for, spec_of
 from emcheck.specs.parameter_styles import STYLES
 
 #: Magnitude of the input as a power of two, by name and dtype: ordinary, wider than the data that
@@ -203,7 +203,7 @@ class Subject:
         spec = spec_for(layer_class)
 
         def build(case: Case) -> nn.Module:
-            return spec.build(case.event[0], **case.options, generator=case.generator(0))
+            return spec.new(case.event, case.options, case.generator(0))
 
         return cls(name, build, spec, own=True)
 
@@ -215,17 +215,16 @@ class Subject:
 
         def build(case: Case) -> nn.Module:
             if spec is not None and dict(case.options) != options:
-                return spec.build(case.event[0], **case.options, generator=case.generator(0))
+                return spec.new(case.event, case.options, case.generator(0))
             return copy_layer(layer)
 
-        simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
         return cls(
             name or type(layer).__name__,
             build,
             spec,
             own=type(layer).__module__.startswith("emcheck."),
             any_channels=False,
-            any_size=simple,
+            any_size=spec is not None and spec.any_size,
         )
 
     def fewest_channels(self, case: Case) -> int:

@@ -2,6 +2,7 @@
 
 from emcheck.faults import contract as contract
 from emcheck.faults import conventions as conventions
+from emcheck.faults import corners as corners
 from emcheck.faults import determinant as determinant
 from emcheck.faults import frequencies as frequencies
 from emcheck.faults import gradients as gradients
@@ -9,6 +10,7 @@ from emcheck.faults import initialization as initialization
 from emcheck.faults import inverse as inverse
 from emcheck.faults import logdet as logdet
 from emcheck.faults import logdet_of_flows as logdet_of_flows
+from emcheck.faults import low_rank as low_rank
 from emcheck.faults import masks as masks
 from emcheck.faults import memory as memory
 from emcheck.faults import rules as rules

@@ -118,7 +118,8 @@ class Fault:
 
     def _as_subject(self, name: str, build: Callable[..., nn.Module]) -> Subject:
         def built(case: Case) -> nn.Module:
-            layer = build(case.event[0], **case.options, generator=case.generator(0))
+            keywords = spec.keywords(case.event, case.options)
+            layer = build(case.event[0], **keywords, generator=case.generator(0))
             if self.prepare is not None:
                 self.prepare(unwrap(layer))
             if self.correct is None:

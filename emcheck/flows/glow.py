@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck._internal.randomness import stream
-from emcheck.contract import InvertibleLayer, validate_images, validate_positive
+from emcheck.contract import Event, InvertibleLayer, validate_images, validate_positive
 from emcheck.flows.chain import Chain
 from emcheck.flows.mixing import MIXINGS, start_at_identity
 from emcheck.flows.recompute import recomputed
@@ -73,13 +73,13 @@ class Glow(InvertibleLayer):
             raise ValueError(f"expected a mixing among {', '.join(MIXINGS)}, got {mixing!r}")
         self.width, self.recompute = validate_positive("width", width), recompute
         self.levels, self.splits = nn.ModuleList(), nn.ModuleList()
-        C, _, _ = self.shape
+        C, H, W = self.shape
         for l in range(levels):
-            C *= 4
+            C, H, W = 4 * C, H // 2, W // 2
             steps = [
                 step
                 for d in range(validate_positive("depth", depth))
-                for step in _step(C, mixing, width, (seed, l, d), identity)
+                for step in _step((C, H, W), mixing, width, (seed, l, d), identity)
             ]
             self.levels.append(Chain(Squeeze2d(), *steps))
             if l + 1 < levels:
@@ -202,13 +202,14 @@ def _validate_shape(shape: Sequence[int], levels: int) -> tuple[int, int, int]:
 
 
 def _step(
-    C: int, mixing: str, width: int, place: tuple[int, ...], identity: bool
+    event: Event, mixing: str, width: int, place: tuple[int, ...], identity: bool
 ) -> list[nn.Module]:
     def own(role: str) -> torch.Generator:
         return stream(*place, role)
 
-    mixed = MIXINGS[mixing](C, own)
+    mixed = MIXINGS[mixing](event, own)
     if identity:
         for layer in mixed:
             start_at_identity(layer)
+    C = event[0]
     return [ActNorm2d(C), *mixed, AffineCoupling2d(C, width, generator=own("coupling"))]

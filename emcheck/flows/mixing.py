@@ -7,59 +7,79 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
+from emcheck.contract import Event
 from emcheck.layers import (
     AutoregressiveConv2d,
     Conv1x1,
     Conv1x1PLU,
     Conv1x1QR,
+    CornerConv2d,
     EmergingConv2d,
+    FourCornerConv2d,
     PeriodicConv2d,
     PermuteChannels,
+    Woodbury2d,
 )
 
 #: ``stream(role)`` is a generator for each role: a layer added to a mixing changes no other draws.
 Stream = Callable[[str], torch.Generator]
-Build = Callable[[int, Stream], list[nn.Module]]
+Build = Callable[[Event, Stream], list[nn.Module]]
 
 
-def _emerging(channels: int, stream: Stream) -> nn.Module:
-    return EmergingConv2d(channels, generator=stream("emerging"))
+def _emerging(event: Event, stream: Stream) -> nn.Module:
+    return EmergingConv2d(event[0], generator=stream("emerging"))
 
 
-def _raster(channels: int, stream: Stream) -> list[nn.Module]:
+def _raster(event: Event, stream: Stream) -> list[nn.Module]:
     return [
-        AutoregressiveConv2d(channels, 3, "raster", reverse, generator=stream(f"raster {reverse}"))
+        AutoregressiveConv2d(event[0], 3, "raster", reverse, generator=stream(f"raster {reverse}"))
         for reverse in (True, False)
     ]
 
 
-def _shuffled(channels: int, stream: Stream) -> list[nn.Module]:
+def _shuffled(event: Event, stream: Stream) -> list[nn.Module]:
     seed = int(torch.randint(2**31, (), generator=stream("shuffle")))
-    return [PermuteChannels(channels, seed)]
+    return [PermuteChannels(event[0], seed)]
 
 
-def _dense(channels: int, stream: Stream) -> nn.Module:
-    return Conv1x1(channels, generator=stream("1x1"))
+def _dense(event: Event, stream: Stream) -> nn.Module:
+    return Conv1x1(event[0], generator=stream("1x1"))
 
 
-#: name -> the layers of one mixing for ``(channels, stream)``, in the order of ``forward``.
+def _corner(event: Event, stream: Stream) -> nn.Module:
+    return FourCornerConv2d(event[0], generator=stream("corner"))
+
+
+def _woodbury(event: Event, stream: Stream) -> list[nn.Module]:
+    C, H, W = event
+    return [Woodbury2d(C, H, W, generator=stream("woodbury"))]
+
+
+#: name -> the layers of one mixing for ``(event, stream)``, in the order of ``forward``.
 MIXINGS: Mapping[str, Build] = {
-    "reversed": lambda C, stream: [PermuteChannels(C)],
+    "reversed": lambda event, stream: [PermuteChannels(event[0])],
     "shuffled": _shuffled,
-    "1x1": lambda C, stream: [_dense(C, stream)],
-    "plu": lambda C, stream: [Conv1x1PLU(C, generator=stream("1x1"))],
-    "qr": lambda C, stream: [Conv1x1QR(C, generator=stream("1x1"))],
-    "1x1+emerging": lambda C, stream: [_dense(C, stream), _emerging(C, stream)],
-    "emerging": lambda C, stream: [_emerging(C, stream)],
-    "periodic": lambda C, stream: [PeriodicConv2d(C, generator=stream("periodic"))],
-    "1x1+raster": lambda C, stream: [_dense(C, stream), *_raster(C, stream)],
+    "1x1": lambda event, stream: [_dense(event, stream)],
+    "plu": lambda event, stream: [Conv1x1PLU(event[0], generator=stream("1x1"))],
+    "qr": lambda event, stream: [Conv1x1QR(event[0], generator=stream("1x1"))],
+    "1x1+emerging": lambda event, stream: [_dense(event, stream), _emerging(event, stream)],
+    "emerging": lambda event, stream: [_emerging(event, stream)],
+    "periodic": lambda event, stream: [PeriodicConv2d(event[0], generator=stream("periodic"))],
+    "1x1+raster": lambda event, stream: [_dense(event, stream), *_raster(event, stream)],
+    "1x1+corner": lambda event, stream: [_dense(event, stream), _corner(event, stream)],
+    "woodbury": _woodbury,
 }
 
 
 def start_at_identity(layer: nn.Module) -> None:
-    """Set the weights of every convolution inside to 1 on the centre's diagonal, else 0."""
+    """Set the weights of every convolution inside to 1 on the diagonal of one tap, else 0.
+
+    It is the tap of the pixel itself: the centre, or the last one of a one-corner convolution.
+    A Woodbury transformation starts as the identity anyway.
+    """
     for part in layer.modules():
-        if isinstance(part, (AutoregressiveConv2d, PeriodicConv2d)):
+        if isinstance(part, AutoregressiveConv2d | PeriodicConv2d | CornerConv2d):
             C, _, k, _ = part.weight.shape
+            own = k - 1 if isinstance(part, CornerConv2d) else k // 2
             part.weight.data.zero_()
-            part.weight.data[:, :, k // 2, k // 2] = torch.eye(C).to(part.weight)
+            part.weight.data[:, :, own, own] = torch.eye(C).to(part.weight)

@@ -51,14 +51,14 @@ def validate_name(target: str) -> None:
 
 
 def layer_of(target: str, event: Event, seed: int) -> Any:
-    """A target for :func:`emcheck.check_layer`; a registered layer has the event's channels."""
+    """A target for :func:`emcheck.check_layer`; a registered one is built for the event."""
     if target not in REGISTRY:
         validate_name(target)
         return load_target(target)
-    build = SPECS[REGISTRY[target]].build
+    spec = SPECS[REGISTRY[target]]
 
     def fresh() -> nn.Module:
-        return build(event[0], generator=torch.Generator().manual_seed(seed % 2**63))
+        return spec.new(event, {}, torch.Generator().manual_seed(seed % 2**63))
 
     return fresh
 

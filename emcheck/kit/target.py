@@ -31,7 +31,7 @@ from emcheck.guard.surroundings import settings_kept
 from emcheck.kit.factory import factory_of
 from emcheck.kit.options import tolerance_of
 from emcheck.oracle import Definition, ReferenceDefinition
-from emcheck.specs.core import Trait, options_of, spec_of
+from emcheck.specs.core import options_of, spec_of
 
 #: ``reference(layer, x)`` or ``reference(x)``: the latent of ``x (B, *event)`` in float64.
 Reference = Callable[..., Any]
@@ -76,13 +76,12 @@ def make_subject(
 
     def build(case: Case) -> nn.Module:
         if spec is not None and dict(case.options) != options:
-            return spec.build(case.event[0], **case.options, generator=case.generator(0))
+            return spec.new(case.event, case.options, case.generator(0))
         if fresh is None:
             return _copied(layer)
         with seeded(case.seed), settings_kept():
             return _adapted(fresh(), declared, condition)
 
-    simple = spec is not None and Trait.COMPOSED not in spec.traits and "of" not in spec.options
     adapted = isinstance(layer, Adapted) or spec is not None
     subject = Subject(
         estimated="deterministic_logdet" in lacks,
@@ -94,7 +93,7 @@ def make_subject(
         spec=spec,
         own=spec is not None,
         any_channels=False,
-        any_size=simple,
+        any_size=spec is not None and spec.any_size,
         definition=_definition(reference) if reference else None,
         draw=_draw(sample, layer, event, condition),
         free=condition is not None and sample is None,

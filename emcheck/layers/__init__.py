@@ -5,6 +5,8 @@ from emcheck.layers.autoregressive import AutoregressiveConv2d as Autoregressive
 from emcheck.layers.conv1x1 import Conv1x1 as Conv1x1
 from emcheck.layers.conv1x1_plu import Conv1x1PLU as Conv1x1PLU
 from emcheck.layers.conv1x1_qr import Conv1x1QR as Conv1x1QR
+from emcheck.layers.corner import CornerConv2d as CornerConv2d
+from emcheck.layers.corner import FourCornerConv2d as FourCornerConv2d
 from emcheck.layers.coupling import AdditiveCoupling2d as AdditiveCoupling2d
 from emcheck.layers.coupling import AffineCoupling2d as AffineCoupling2d
 from emcheck.layers.emerging import EmergingConv2d as EmergingConv2d
@@ -12,3 +14,4 @@ from emcheck.layers.periodic import PeriodicConv2d as PeriodicConv2d
 from emcheck.layers.permute import PermuteChannels as PermuteChannels
 from emcheck.layers.split_prior import SplitPrior2d as SplitPrior2d
 from emcheck.layers.squeeze import Squeeze2d as Squeeze2d
+from emcheck.layers.woodbury import Woodbury2d as Woodbury2d

@@ -13,6 +13,8 @@ from emcheck.oracle.lanczos import probe_jacobian as probe_jacobian
 from emcheck.oracle.linear import Componentwise as Componentwise
 from emcheck.oracle.logdets import DenseLogdet as DenseLogdet
 from emcheck.oracle.logdets import DiagonalLogdet as DiagonalLogdet
+from emcheck.oracle.lowrank import LowRankDefinition as LowRankDefinition
+from emcheck.oracle.lowrank import LowRankFactor as LowRankFactor
 from emcheck.oracle.matrices import ConvFactor as ConvFactor
 from emcheck.oracle.matrices import householder as householder
 from emcheck.oracle.matrices import masked as masked

@@ -36,7 +36,8 @@ class LayerSpec:
     """Everything that properties, benches and reports need in order to cover a layer.
 
     Args:
-        build: ``build(channels, **options, generator=...)`` returns a new layer.
+        build: ``build(channels, **options, generator=...)`` returns a new layer; that of a sized
+            one also takes ``height=`` and ``width=``. :meth:`new` calls it.
         define: returns the definition at the layer's present parameters, for ``(C, H, W)``; it
             reads parameters by name, so a faulty twin with the same names shares it.
         options: constructor keywords and the values that are tried.
@@ -46,6 +47,7 @@ class LayerSpec:
             every parameter by a random step.
         order: returns an order of the flattened event that makes the Jacobian lower triangular.
         rescale: multiplies the linear part of the map by a power of two, in place.
+        sized: whether a layer is built for one H and W, as it has parameters for every pixel.
         make_singular: makes the layer structurally singular in place, if that is possible.
     """
 
@@ -58,6 +60,23 @@ class LayerSpec:
     order: Callable[[nn.Module, Event], Array] | None = None
     make_singular: Callable[[nn.Module], None] | None = None
     rescale: Callable[[nn.Module, float], None] | None = None
+    sized: bool = False
+
+    def new(
+        self, event: Event, options: Mapping[str, Any], generator: torch.Generator
+    ) -> nn.Module:
+        """Return a new layer for an event."""
+        return self.build(event[0], **self.keywords(event, options), generator=generator)
+
+    def keywords(self, event: Event, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the constructor's keywords: the options and, if sized, the event's H and W."""
+        size = dict(zip(("height", "width"), event[1:], strict=True)) if self.sized else {}
+        return {**options, **size}
+
+    @property
+    def any_size(self) -> bool:
+        """Whether one layer is known to work at any H and W that ``multiple`` divides."""
+        return not self.sized and Trait.COMPOSED not in self.traits and "of" not in self.options
 
     def multiple(self, options: Mapping[str, Any]) -> int:
         """Return what must divide H and W: the option ``factor`` (default: its first), or 1."""

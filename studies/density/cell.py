@@ -9,7 +9,7 @@ from typing import Any
 
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
-from emcheck.layers import AutoregressiveConv2d
+from emcheck.layers import AutoregressiveConv2d, CornerConv2d
 from emcheck.solve import live_taps
 
 #: The control experiments of the 1x1 flow against the emerging flow.
@@ -135,6 +135,8 @@ def live_parameters(flow: Glow) -> int:
         if isinstance(part, AutoregressiveConv2d):
             live = live_taps(part.channels, part.kernel_size, part.mask, part.reverse)
             total -= int((~live).sum())
+        elif isinstance(part, CornerConv2d):
+            total -= part.channels * (part.channels - 1) // 2  # above the triangle of one tap
     return total
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from emcheck.flows import Glow
 from emcheck.layers import ActNorm2d, AffineCoupling2d, Squeeze2d
 from emcheck.oracle import condition_number
+from emcheck.specs import Trait, spec_of
 
 
 @torch.no_grad()
@@ -46,7 +47,8 @@ def _mixings(layers: Iterator[nn.Module]) -> list[list[nn.Module]]:
 
 
 def _is_spatial(layer: nn.Module) -> bool:
-    return any(getattr(part, "kernel_size", 1) != 1 for part in layer.modules())
+    spec = spec_of(layer)
+    return spec is None or Trait.POINTWISE not in spec.traits
 
 
 def _matrix(layers: list[nn.Module], event: tuple[int, int, int]):  # type: ignore[no-untyped-def]

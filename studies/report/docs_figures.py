@@ -44,7 +44,7 @@ class Picture:
         """
         generator = torch.Generator().manual_seed(_SEED)
         spec = SPECS[REGISTRY[self.layer]]
-        layer = spec.build(self.event[0], **self.options, generator=generator).double()
+        layer = spec.new(self.event, self.options, generator).double()
         move_parameters(layer, "trained", generator)
         definition = spec.define(layer, self.event)
         x = np.random.default_rng(_SEED).standard_normal((1, *self.event))
@@ -59,15 +59,20 @@ class Picture:
             return to_svg(pattern_figure(J, self.event, event_out))
 
 
-#: Sizes where the usual one says little: a squeeze needs even sides, and of 3 x 4 pixels a
-#: periodic convolution sees nearly all.
-_EVENTS: dict[str, Event] = {"Squeeze2d": (1, 4, 4), "PeriodicConv2d": (2, 4, 5)}
+#: Sizes where the usual one says little: a squeeze needs even sides, of 3 x 4 pixels a periodic
+#: convolution sees nearly all, and four groups need four channels.
+_EVENTS: dict[str, Event] = {
+    "Squeeze2d": (1, 4, 4),
+    "PeriodicConv2d": (2, 4, 5),
+    "FourCornerConv2d": (4, 3, 4),
+}
 
 #: file name -> picture; every registered layer has one under its own name.
 PICTURES: dict[str, Picture] = {
     **{name: Picture(name, event=_EVENTS.get(name, _EVENT)) for name in REGISTRY},
     "AutoregressiveConv2d-raster": Picture("AutoregressiveConv2d", {"mask": "raster"}),
     "AutoregressiveConv2d-reverse": Picture("AutoregressiveConv2d", {"reverse": True}),
+    "Woodbury2d-separate": Picture("Woodbury2d", {"spatial": "separate"}),
     "Inverse-emerging": Picture("Inverse", {"of": "emerging"}),
 }
 

@@ -26,5 +26,6 @@ from emcheck.diagnosis.causes import sizes as sizes
 from emcheck.diagnosis.causes import starting as starting
 from emcheck.diagnosis.causes import state as state
 from emcheck.diagnosis.causes import stencils as stencils
+from emcheck.diagnosis.causes import submodules as submodules
 from emcheck.diagnosis.causes import tolerances as tolerances
 from emcheck.diagnosis.causes import widths as widths

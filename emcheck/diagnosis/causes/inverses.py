@@ -57,6 +57,39 @@ def rolled(evidence: Evidence) -> Iterator[Fit]:
         )
 
 
+@hypothesis("flip_not_undone", rank=MECHANISM - 1, when=UNDONE, explains=INVERSE)
+def flip_not_undone(evidence: Evidence) -> Iterator[Fit]:
+    """The data come back with rows or columns of some channels in reverse order."""
+    found = {_flips(m) for m in broken_pairs(evidence)}
+    flips = found.pop() if len(found) == 1 else None
+    if flips is None or len(broken_pairs(evidence)) < 2:
+        return
+    axes, channels = flips
+    told = " and ".join({-2: "rows", -1: "columns"}[axis] for axis in axes)
+    yield Fit(
+        "flip_not_undone",
+        f"The data come back with the {told} of channels {list(channels)} in reverse order: a "
+        "flip is not undone.",
+        f"inverse after forward is that flip in {len(broken_pairs(evidence))} of "
+        f"{len(evidence.maps)} cases",
+    )
+
+
+def _flips(m: Maps) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the flipped axes of space and the channels, if ``J_g J_f`` is nothing but that."""
+    index, event = _permutation(m, "inverse after forward"), m.case.event
+    if index is None or len(event) != 3:
+        return None
+    numbers = np.arange(len(index)).reshape(event)
+    moved = index.reshape(event)
+    for axes in ((-1,), (-2,), (-2, -1)):
+        flipped = np.flip(numbers, axes)
+        changed = [c for c in range(event[0]) if not np.array_equal(moved[c], numbers[c])]
+        if changed and np.array_equal(moved[changed], flipped[changed]):
+            return axes, tuple(changed)
+    return None
+
+
 @hypothesis("permutation_not_inverted", rank=MECHANISM, when=UNDONE, explains=INVERSE)
 def permutation_kept(evidence: Evidence) -> Iterator[Fit]:
     """The inverse applies P instead of ``P^T``: ``J_f J_g`` or ``J_g J_f`` is a permutation."""

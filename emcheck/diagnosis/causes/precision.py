@@ -172,7 +172,8 @@ def rounded_on_the_way(evidence: Evidence) -> Iterator[Fit]:
         return
     single = torch.finfo(torch.float32).eps
     condition = max(m.condition for m in evidence.maps)
-    if all(single / 64 < value < single * 4 * condition for value in off):
+    most = min(single * 4 * condition, APPROXIMATE)
+    if all(single / 64 < value < most for value in off):
         yield Fit(
             "rounded_on_the_way",
             "The inverse passes through float32 on its way (`.float()` and back): float64 data "
