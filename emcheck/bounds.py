@@ -30,6 +30,7 @@ THRESHOLDS = {
     "T7": 10.0,  # dense 1x1, normwise per pixel
     "T8": 5.0,  # round trip from the Jacobian alone
     "T9": 10.0,  # log-det from the Jacobian alone
+    "T10": 1.0,  # exponential of a convolution, entry by entry (first order)
     "RUN": 1.0,  # running error analysis of a nonlinear layer or a chain (first order)
     "AGREE": 1.0,  # two computed values, each within its bound of the truth
     "FD": 1.0,  # a gradient against central differences
@@ -49,6 +50,10 @@ CANCELLATION_FACTOR = 2.0**20
 
 #: exp, sigmoid and log of the math libraries in use are accurate to 2 ulp, which is 4 u.
 ELEMENTARY = 4
+
+#: Most terms of the series of ``exp(S)`` with norm 1 or less that are not below the roundoff of the
+#: result: ``1 / m! <= u exp(-2)`` holds from 19 on in float64, from 12 on in float32.
+EXPONENTIAL_TERMS = 19
 
 #: A gradient may differ from a central difference by this share of the terms that it sums, plus
 #: four times the uncertainty of the difference itself.
