@@ -13,6 +13,8 @@ from emcheck.layers import (
     Conv1x1PLU,
     Conv1x1QR,
     EmergingConv2d,
+    ExponentialConv2d,
+    OrthogonalConv2d,
     PeriodicConv2d,
     PermuteChannels,
 )
@@ -38,6 +40,14 @@ def _shuffled(channels: int, stream: Stream) -> list[nn.Module]:
     return [PermuteChannels(channels, seed)]
 
 
+def _exponential(channels: int, stream: Stream) -> nn.Module:
+    return ExponentialConv2d(channels, generator=stream("exponential"))
+
+
+def _orthogonal(channels: int, stream: Stream) -> nn.Module:
+    return OrthogonalConv2d(channels, generator=stream("orthogonal"))
+
+
 def _dense(channels: int, stream: Stream) -> nn.Module:
     return Conv1x1(channels, generator=stream("1x1"))
 
@@ -53,13 +63,22 @@ MIXINGS: Mapping[str, Build] = {
     "emerging": lambda C, stream: [_emerging(C, stream)],
     "periodic": lambda C, stream: [PeriodicConv2d(C, generator=stream("periodic"))],
     "1x1+raster": lambda C, stream: [_dense(C, stream), *_raster(C, stream)],
+    "1x1+exponential": lambda C, stream: [_dense(C, stream), _exponential(C, stream)],
+    "1x1+orthogonal": lambda C, stream: [_dense(C, stream), _orthogonal(C, stream)],
 }
 
 
 def start_at_identity(layer: nn.Module) -> None:
-    """Set the weights of every convolution inside to 1 on the centre's diagonal, else 0."""
+    """Set the weights of every convolution inside so that it starts as the identity.
+
+    A convolution itself gets 1 on the centre's diagonal, else 0. One of which a function is taken
+    gets 0 everywhere: an exponential is then the identity bit for bit, an orthogonal convolution up
+    to the rounding of its transforms.
+    """
     for part in layer.modules():
         if isinstance(part, (AutoregressiveConv2d, PeriodicConv2d)):
             C, _, k, _ = part.weight.shape
             part.weight.data.zero_()
             part.weight.data[:, :, k // 2, k // 2] = torch.eye(C).to(part.weight)
+        if isinstance(part, (ExponentialConv2d, OrthogonalConv2d)):
+            part.weight.data.zero_()
