@@ -7,8 +7,26 @@ from torch import Tensor
 
 from emcheck.faults.core import OtherLogdet, fault
 from emcheck.layers import OrthogonalConv2d
-from emcheck.layers._fourier import kernel_spectrum
-from emcheck.solve.frequencies import slogdet_frequencies
+from emcheck.layers._fourier import from_frequencies, kernel_spectrum, to_frequencies
+from emcheck.layers.orthogonal import _apply
+from emcheck.solve.frequencies import slogdet_frequencies, solve_frequencies
+
+
+class _Quotient(OrthogonalConv2d):
+    """``z = (I - A) (I + A)^-1 x``, undone by the inverse quotient, unitary or not."""
+
+    def _quotient(self, skew: Tensor, x: Tensor) -> Tensor:
+        one = torch.eye(self.channels, dtype=skew.dtype, device=skew.device)[:, :, None]
+        solved, _ = solve_frequencies(one + skew, to_frequencies(x))
+        return 2 * from_frequencies(solved, x) - x
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = self.log_det(x)
+        return self._quotient(self._skew(*x.shape[2:]), x), logdet
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.log_det(z)
+        return self._quotient(-self._skew(*z.shape[2:]), z), logdet
 
 
 @fault(
@@ -19,7 +37,7 @@ from emcheck.solve.frequencies import slogdet_frequencies
     case={"event": (2, 4, 5)},
     cause="right_only_for_option",
 )
-class TransposedWithoutConjugate(OrthogonalConv2d):
+class TransposedWithoutConjugate(_Quotient):
     """``A = W^ - W^^T``: invertible with determinant 1 and undone exactly, but not orthogonal."""
 
     def _skew(self, H: int, W: int) -> Tensor:
@@ -40,7 +58,25 @@ class InverseWithoutConjugate(OrthogonalConv2d):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         logdet = -self.log_det(z)
-        return self._cayley(self._skew(*z.shape[2:]).transpose(0, 1), z), logdet
+        return _apply(self._unitary(*z.shape[2:]).mT, z), logdet
+
+
+@fault(
+    "inverse_undoes_forward",
+    OrthogonalConv2d,
+    "Single steps of a polish for a matrix that is nearly unitary, at any matrix whatever.",
+    options={"kernel_size": 3},
+    case={"event": (2, 4, 5), "style": "mixed"},
+    cause="transpose_as_inverse",
+)
+class PolishedInsteadOfSolved(OrthogonalConv2d):
+    """``Q`` is ``I - 2 A``, the first terms of the quotient, made only nearly unitary."""
+
+    def _unitary(self, H: int, W: int) -> Tensor:
+        skew = self._skew(H, W)
+        one = torch.eye(self.channels, dtype=skew.dtype, device=skew.device)[:, :, None]
+        Q = (one - 2 * skew).permute(2, 0, 1)
+        return 1.5 * Q - 0.5 * (Q @ (Q.mH @ Q))
 
 
 @fault(
@@ -51,7 +87,7 @@ class InverseWithoutConjugate(OrthogonalConv2d):
     case={"event": (2, 4, 5)},
     cause="logdet_zero",
 )
-class CayleyOfTheKernel(OrthogonalConv2d):
+class CayleyOfTheKernel(_Quotient):
     """``A = W^``: undone exactly, but not orthogonal, and its log-det is not 0."""
 
     def _skew(self, H: int, W: int) -> Tensor:

@@ -76,10 +76,10 @@ class OrthogonalDefinition(Normwise):
         return norm2(x)[:, None, None, None]
 
     def relative_size(self, x: Array) -> Array:
-        return np.asarray(self.spectrum.levels * (1 + 2 * self.spectrum.norm) * self.norm(x))
+        return self.spectrum.levels * self.norm(x)
 
     def size(self, x: Array) -> Array:
-        return self.relative_size(x)
+        return np.asarray((1 + 2 * self.spectrum.norm) * self.relative_size(x))
 
     @property
     def condition(self) -> float:
