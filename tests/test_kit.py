@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import emcheck
+from emcheck.checks import Case, Subject
 from emcheck.cli.main import main
 from emcheck.layers import (
     AffineCoupling2d,
@@ -77,6 +78,29 @@ def test_no_false_alarm_on_correct_layers_of_unknown_make(layer: type[nn.Module]
     hidden = Hidden(layer(2, generator=torch.Generator().manual_seed(1)))
     report = emcheck.check_layer(hidden, (2, 4, 3), seed=1)
     assert report.ok, str(report)
+
+
+class WrongForRaster(AutoregressiveConv2d):
+    """Right with the constructor's defaults, in both directions wrong with another mask."""
+
+    def log_det(self, x: Tensor) -> Tensor:
+        return super().log_det(x) * (2 if self.mask == "raster" else 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(x)[0], self.log_det(x)
+
+
+def test_a_layer_is_checked_with_its_own_options() -> None:
+    """Not a new one with the defaults of its class."""
+    layer = WrongForRaster(2, 5, "raster", True, generator=torch.Generator().manual_seed(0))
+    report = emcheck.check_layer(layer, (2, 3, 4), dtypes=(torch.float64,), examples=2)
+    assert {"logdet_matches_jacobian", "logdet_matches_definition"} <= {
+        failure.check for failure in report.failures
+    }
+    for result in report.results:
+        assert "kernel_size=5 mask=raster reverse=True dilation=1" in result.case
+    subject = Subject.of_layer(layer)
+    assert torch.equal(subject.build(Case((2, 3, 4))).weight, layer.weight)
 
 
 def test_same_seed_same_report() -> None:

@@ -209,12 +209,15 @@ class Subject:
 
     @classmethod
     def of_layer(cls, layer: nn.Module, name: str | None = None) -> Subject:
-        """Return one layer as a subject, deep-copied for each case and otherwise unchanged."""
+        """Return one layer as a subject, deep-copied for each case and otherwise unchanged.
+
+        A case without options leaves it those that it has; one with others gets a new layer.
+        """
         spec = spec_of(layer)
         options = options_of(layer)
 
         def build(case: Case) -> nn.Module:
-            if spec is not None and dict(case.options) != options:
+            if spec is not None and dict(case.options or options) != options:
                 return spec.new(case.event, case.options, case.generator(0))
             return copy_layer(layer)
 

@@ -33,8 +33,8 @@ def _tiny_event(case: Case, subject: Subject) -> Case:
     if m > 2:
         options["factor"] = m = 2
     C = subject.fewest_channels(case)
-    if subject.any_channels:
-        C = max(C, 1 if m > 1 else 2 - case.seed % 2)
+    if subject.any_channels and m == 1:
+        C = max(C, 2 - case.seed % 2)
     if not subject.any_size or len(case.event) != 3:
         return replace(case, dtype=torch.float64, scale="unit", batch=1)
     wide = 2 if C == 1 and m == 1 else m

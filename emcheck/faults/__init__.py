@@ -1,9 +1,11 @@
 """Seeded faults: broken layers on which every check is seen to fail before it is trusted."""
 
+from emcheck.faults import cayley as cayley
 from emcheck.faults import contract as contract
 from emcheck.faults import conventions as conventions
 from emcheck.faults import corners as corners
 from emcheck.faults import determinant as determinant
+from emcheck.faults import exponentials as exponentials
 from emcheck.faults import frequencies as frequencies
 from emcheck.faults import gradients as gradients
 from emcheck.faults import initialization as initialization

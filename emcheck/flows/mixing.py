@@ -15,7 +15,9 @@ from emcheck.layers import (
     Conv1x1QR,
     CornerConv2d,
     EmergingConv2d,
+    ExponentialConv2d,
     FourCornerConv2d,
+    OrthogonalConv2d,
     PeriodicConv2d,
     PermuteChannels,
     Woodbury2d,
@@ -40,6 +42,14 @@ def _raster(event: Event, stream: Stream) -> list[nn.Module]:
 def _shuffled(event: Event, stream: Stream) -> list[nn.Module]:
     seed = int(torch.randint(2**31, (), generator=stream("shuffle")))
     return [PermuteChannels(event[0], seed)]
+
+
+def _exponential(event: Event, stream: Stream) -> nn.Module:
+    return ExponentialConv2d(event[0], generator=stream("exponential"))
+
+
+def _orthogonal(event: Event, stream: Stream) -> nn.Module:
+    return OrthogonalConv2d(event[0], generator=stream("orthogonal"))
 
 
 def _dense(event: Event, stream: Stream) -> nn.Module:
@@ -67,15 +77,19 @@ MIXINGS: Mapping[str, Build] = {
     "periodic": lambda event, stream: [PeriodicConv2d(event[0], generator=stream("periodic"))],
     "1x1+raster": lambda event, stream: [_dense(event, stream), *_raster(event, stream)],
     "1x1+corner": lambda event, stream: [_dense(event, stream), _corner(event, stream)],
+    "1x1+exponential": lambda event, stream: [_dense(event, stream), _exponential(event, stream)],
+    "1x1+orthogonal": lambda event, stream: [_dense(event, stream), _orthogonal(event, stream)],
     "woodbury": _woodbury,
 }
 
 
 def start_at_identity(layer: nn.Module) -> None:
-    """Set the weights of every convolution inside to 1 on the diagonal of one tap, else 0.
+    """Set the weights of every convolution inside so that it starts as the identity.
 
-    It is the tap of the pixel itself: the centre, or the last one of a one-corner convolution.
-    A Woodbury transformation starts as the identity anyway.
+    A convolution itself gets 1 on the diagonal of the tap of the pixel itself, which is the centre
+    or, of a one-corner convolution, the last one, else 0. One of which a function is taken
+    gets 0 everywhere: an exponential is then the identity bit for bit, an orthogonal convolution up
+    to the rounding of its transforms. A Woodbury transformation starts as the identity anyway.
     """
     for part in layer.modules():
         if isinstance(part, AutoregressiveConv2d | PeriodicConv2d | CornerConv2d):
@@ -83,3 +97,5 @@ def start_at_identity(layer: nn.Module) -> None:
             own = k - 1 if isinstance(part, CornerConv2d) else k // 2
             part.weight.data.zero_()
             part.weight.data[:, :, own, own] = torch.eye(C).to(part.weight)
+        if isinstance(part, ExponentialConv2d | OrthogonalConv2d):
+            part.weight.data.zero_()

@@ -75,7 +75,7 @@ def make_subject(
     options = options_of(layer)
 
     def build(case: Case) -> nn.Module:
-        if spec is not None and dict(case.options) != options:
+        if spec is not None and dict(case.options or options) != options:
             return spec.new(case.event, case.options, case.generator(0))
         if fresh is None:
             return _copied(layer)
@@ -118,10 +118,11 @@ def _require_numbers(layer: nn.Module) -> None:
 
 def _lacking(layer: nn.Module) -> dict[str, str]:
     """Return the capabilities that a layer lacks by what it is, each with the reason."""
-    library = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), "its library")
+    told = "its library" if isinstance(layer, Adapted) else "it says so itself"
+    own = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), told)
     if isinstance(layer, Adapted) or has_inverse(layer):
-        return library
-    return missing({"inverse": False}) | library
+        return own
+    return missing({"inverse": False}) | own
 
 
 def _size(layer: nn.Module) -> int:

@@ -10,6 +10,8 @@ from emcheck.layers.corner import FourCornerConv2d as FourCornerConv2d
 from emcheck.layers.coupling import AdditiveCoupling2d as AdditiveCoupling2d
 from emcheck.layers.coupling import AffineCoupling2d as AffineCoupling2d
 from emcheck.layers.emerging import EmergingConv2d as EmergingConv2d
+from emcheck.layers.exponential import ExponentialConv2d as ExponentialConv2d
+from emcheck.layers.orthogonal import OrthogonalConv2d as OrthogonalConv2d
 from emcheck.layers.periodic import PeriodicConv2d as PeriodicConv2d
 from emcheck.layers.permute import PermuteChannels as PermuteChannels
 from emcheck.layers.split_prior import SplitPrior2d as SplitPrior2d

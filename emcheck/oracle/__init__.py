@@ -6,6 +6,7 @@ from emcheck.oracle.composite import ChainDefinition as ChainDefinition
 from emcheck.oracle.composite import InverseDefinition as InverseDefinition
 from emcheck.oracle.definition import Definition as Definition
 from emcheck.oracle.definition import Running as Running
+from emcheck.oracle.exponential import ExponentialDefinition as ExponentialDefinition
 from emcheck.oracle.jacobian import central_difference as central_difference
 from emcheck.oracle.jacobian import explicit_jacobian as explicit_jacobian
 from emcheck.oracle.lanczos import Probed as Probed
@@ -25,6 +26,7 @@ from emcheck.oracle.network import SIGMOID as SIGMOID
 from emcheck.oracle.network import CouplingDefinition as CouplingDefinition
 from emcheck.oracle.normwise import FourierDefinition as FourierDefinition
 from emcheck.oracle.normwise import PointwiseDefinition as PointwiseDefinition
+from emcheck.oracle.orthogonal import OrthogonalDefinition as OrthogonalDefinition
 from emcheck.oracle.permutation import PermutationDefinition as PermutationDefinition
 from emcheck.oracle.precision import as_extended as as_extended
 from emcheck.oracle.precision import slogdet as slogdet

@@ -47,6 +47,18 @@ class DiagonalLogdet:
 
 
 @dataclass(frozen=True)
+class NoLogdet:
+    """0 of a map that keeps volume, exactly."""
+
+    rule: str = "EXACT"
+    value: float = 0.0
+    condition: float = 1.0
+
+    def bound(self, arithmetic: Arithmetic) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
 class DenseLogdet:
     """``HW log|det W|`` (rule T7)."""
 

@@ -73,7 +73,7 @@ class LowRankFactor:
         return LowRankFactor(-self.u, matmul(self.small_inverse, self.v), self.axes)
 
     def inverse_error(self, y: Array, arithmetic: Arithmetic) -> tuple[Array, Array]:
-        """Bound the error of a computed ``M^-1 y``, and ``M`` times that error (T10).
+        """Bound the error of a computed ``M^-1 y``, and ``M`` times that error (T11).
 
         An error ``E`` of S becomes ``U S^-1 E S^-1 V y``, and ``M U S^-1 = U``.
         """
@@ -115,11 +115,11 @@ class LowRankFactor:
 
 @dataclass(frozen=True)
 class LowRankLogdet:
-    """``sum_k N_k log|det(I + V_k U_k)|`` for factors that act on ``N_k`` vectors (rule T10)."""
+    """``sum_k N_k log|det(I + V_k U_k)|`` for factors that act on ``N_k`` vectors (rule T11)."""
 
     factors: tuple[LowRankFactor, ...]
     counts: tuple[int, ...]
-    rule: str = "T10"
+    rule: str = "T11"
 
     @cached_property
     def _pairs(self) -> list[tuple[float, float]]:
@@ -143,7 +143,7 @@ class LowRankLogdet:
 
 
 class LowRankDefinition(LinearDefinition):
-    """``z = M_L ... M_1 x`` with ``M = I + U V``: forward by T1, the inverse by T10."""
+    """``z = M_L ... M_1 x`` with ``M = I + U V``: forward by T1, the inverse by T11."""
 
     def __init__(self, factors: Sequence[LowRankFactor], event: Event) -> None:
         n = int(np.prod(event))
@@ -185,7 +185,7 @@ class LowRankDefinition(LinearDefinition):
         return np.asarray(gamma * self.absolute(x) + self._underflow(arithmetic))
 
     def _inverse_errors(self, z: Array, arithmetic: Arithmetic) -> tuple[Array, Array]:
-        """Bound ``xh - A^-1 z`` and ``A xh - z`` for a computed inverse ``xh`` of ``z`` (T10)."""
+        """Bound ``xh - A^-1 z`` and ``A xh - z`` for a computed inverse ``xh`` of ``z`` (T11)."""
         error: Array = np.zeros_like(z)
         residuals = []
         for part in reversed(self.parts):
@@ -199,7 +199,7 @@ class LowRankDefinition(LinearDefinition):
         return error, total
 
     def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:
-        return THRESHOLDS["T10"] * self._inverse_errors(z, arithmetic)[1]
+        return THRESHOLDS["T11"] * self._inverse_errors(z, arithmetic)[1]
 
     @cached_property
     def condition(self) -> float:
@@ -211,7 +211,7 @@ class LowRankDefinition(LinearDefinition):
         self, got: Array, expected: Array, bound: Array, arithmetic: Arithmetic
     ) -> Measure:
         ill = too_ill(self.condition, arithmetic.gamma(max(part.terms for part in self.parts)))
-        return compare(got, expected, bound, "T10", self.condition, ill)
+        return compare(got, expected, bound, "T11", self.condition, ill)
 
     def forward_error(self, x: Array, z: Array, arithmetic: Arithmetic) -> Measure:
         return compare(z, self.value(x), self.local_error(x, arithmetic), "T1")

@@ -23,7 +23,8 @@ def _define(layer: nn.Module, event: Event) -> FourierDefinition:
     return FourierDefinition(to_numpy(layer, "weight"), event)
 
 
-def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
+def move_kernel(layer: nn.Module, style: str, generator: torch.Generator) -> None:
+    """Set the centre tap to a random matrix, the other taps to small numbers."""
     weight = layer.get_parameter("weight")
     C, r = weight.shape[0], weight.shape[-1] // 2
     value = off_diagonal(weight, C * weight.shape[-1] ** 2, style, generator) * 2
@@ -40,7 +41,7 @@ SPECS[PeriodicConv2d] = LayerSpec(
     define=_define,
     options={"kernel_size": (3, 1, 5, 7)},
     traits=frozenset({Trait.LINEAR, Trait.PERIODIC}),
-    move=_move,
+    move=move_kernel,
     rescale=scale_parameters("weight"),
     make_singular=_zero_output_channel,
 )
