@@ -38,6 +38,7 @@ from emcheck.layers import (
     Conv1x1PLU,
     ExponentialConv2d,
     PeriodicConv2d,
+    Woodbury2d,
 )
 from emcheck.oracle.precision import EXTENDED
 from emcheck.specs import SPECS
@@ -167,6 +168,21 @@ def _t10(share: float) -> Measure:
     return definition.forward_error(x, x * np.exp(EXTENDED(WEIGHT)) + share * bound, SINGLE)
 
 
+def _t11(share: float) -> Measure:
+    """The residual of ``x = z - 2 K z``, ``S = 2`` and ``K = 1/4``, and then of the identity."""
+    layer = Woodbury2d(1, 1, 1, 1, 1)
+    channel, space = layer.ordered()
+    channel.u.data.fill_(2.0)
+    channel.v.data.fill_(0.5)
+    for part in (space.u, space.v):
+        part.data.zero_()
+    gamma = 3 * U32 / (1 - 3 * U32)
+    small = U32 * 2 * (2 * (1 + 1) + 3 * 2) * 0.25  # u |U| E |K|
+    bound = (gamma * (1 + 1) * (1 + 2 * 0.25) + small + gamma) * 1.5
+    z = _array([1.5])
+    return _define(layer).backward_error(z, z / 2 + share * bound / 2, SINGLE)
+
+
 def _probed(share: float) -> Measure:
     """1e-9 n (1 + log kappa): all probes of 2 I agree, and kappa = 2 for 1, unseen as it is."""
     n = MOST_EXPLICIT + 1
@@ -289,6 +305,7 @@ EDGES: dict[str, Callable[[float], Measure]] = {
     **{
         "T9": _t9,
         "T10": _t10,
+        "T11": _t11,
         "RUN": _running,
         "AGREE": _agreement,
         "FD": _gradient,

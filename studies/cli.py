@@ -192,6 +192,7 @@ def _write_report(
     contests: Path | None = None,
     data: Path = REPORTS / "data",
 ) -> Path:
+    from studies.choosing.write import write_choosing
     from studies.claims.report import write_claims
     from studies.density.report import write_density
     from studies.report import default_inputs, write_report
@@ -205,6 +206,7 @@ def _write_report(
     page = write_report(benchmarks, properties, out, contests, density, survey, claims)
     if density is not None:
         write_density(density, out)
+        write_choosing(data, out)
     if claims is not None and any(claims.glob("*.json")):
         write_claims(claims, out)
     return page

@@ -18,6 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benches.timing import Clock, clock
+from emcheck._internal.randomness import stream
+from emcheck.flows import Chain
+from emcheck.flows.mixing import MIXINGS
 from emcheck.layers import (
     AutoregressiveConv2d,
     Conv1x1,
@@ -163,6 +166,18 @@ def pointwise(channels: int, side: int) -> Contest:
     return Contest("1x1 convolution", batch, event, calls)
 
 
+def mixings(channels: int, side: int) -> Contest:
+    """Both directions of what a flow may mix with, log-dets included."""
+    event, batch = (channels, side, side), 32
+    x = _normal(batch, event)
+    calls: dict[str, Call] = {}
+    for name, build in MIXINGS.items():
+        chain = Chain(*map(_trained, build(event, functools.partial(stream, name))))
+        calls[name] = functools.partial(chain, x)
+        calls[f"{name} inverse"] = functools.partial(chain.inverse, x)
+    return Contest("mixing", batch, event, calls)
+
+
 def _libraries(channels: int) -> Iterator[tuple[str, Any]]:
     """The 1x1 convolutions of normflows and nflows, an optional extra (``compare``)."""
     try:
@@ -196,6 +211,8 @@ def contests(large: int = 256) -> Iterator[Contest]:
     for channels, side in POINTWISE:
         if side <= large:
             yield pointwise(channels, side)
+    for channels, side in ((12, 16), (24, 8), (12, 32)):
+        yield mixings(channels, side)
 
 
 @torch.no_grad()

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from torch import nn
+
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
-from emcheck.layers import AutoregressiveConv2d, CornerConv2d
+from emcheck.layers import AutoregressiveConv2d, Conv1x1PLU, Conv1x1QR, CornerConv2d
 from emcheck.solve import live_taps
 
 #: The control experiments of the 1x1 flow against the emerging flow.
@@ -128,11 +130,16 @@ class Cell:
         return cls(**{name: value for name, value in record.items() if name in known})
 
 
-def live_parameters(flow: Glow) -> int:
-    """Trainable numbers that matter: masked taps do not count."""
+def live_parameters(flow: nn.Module) -> int:
+    """Trainable numbers that matter: masked taps and unused triangles do not count."""
     total = sum(p.numel() for p in flow.parameters() if p.requires_grad)
     for part in flow.modules():
-        if isinstance(part, AutoregressiveConv2d):
+        if isinstance(
+            part, Conv1x1PLU | Conv1x1QR
+        ):  # of each triangle, what is on the diagonal too
+            unused = part.channels * (part.channels + 1) // 2
+            total -= unused * (2 if isinstance(part, Conv1x1PLU) else 1)
+        elif isinstance(part, AutoregressiveConv2d):
             live = live_taps(part.channels, part.kernel_size, part.mask, part.reverse)
             total -= int((~live).sum())
         elif isinstance(part, CornerConv2d):

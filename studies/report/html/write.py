@@ -19,6 +19,7 @@ from studies.report.html.page import Page, render
 PAGES = {
     "summary": "Summary",
     "claims": "Claims",
+    "choosing": "Which one",
     "density": "Density",
     "survey": "Survey",
     "details": "Details",

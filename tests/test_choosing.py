@@ -1,0 +1,110 @@
+"""The table to choose by: what is computed is right, and the sentences follow from the numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from emcheck.flows.mixing import MIXINGS
+from studies.choosing.candidates import CHOSEN
+from studies.choosing.figure import draw
+from studies.choosing.kernels import CHANNELS, SIDE, reach
+from studies.choosing.page import page
+from studies.choosing.table import choosing_frame
+from studies.choosing.write import write_choosing
+from studies.density.cell import RIVAL
+from studies.density.report.load import Density
+
+C2, EVERYWHERE = CHANNELS**2, SIDE**2
+
+
+@pytest.fixture(scope="module")
+def unmeasured() -> pd.DataFrame:
+    return choosing_frame(None, None)
+
+
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """Made-up numbers, larger further down."""
+    numbers = pd.Series(range(1, len(frame) + 1), dtype=float)
+    columns = ("forward", "inverse", "training_step", "sampling", "equal_time")
+    more = ("equal_parameters", "condition", "round_trip", "trainings")
+    return frame.assign(**dict.fromkeys((*columns, *more), numbers))
+
+
+def test_every_mixing_that_is_no_permutation_has_its_row() -> None:
+    assert set(CHOSEN) == set(MIXINGS) - {"reversed", "shuffled"}
+
+
+@pytest.mark.parametrize(
+    ("mixing", "dimension", "seen", "seen_by_inverse"),
+    [
+        ("1x1", C2, 1, 1),
+        ("plu", C2, 1, 1),
+        ("qr", C2, 1, 1),
+        # A product of two masked kernels of four taps each: 2 of 9 directions are lost.
+        (RIVAL, 7 * C2, 9, EVERYWHERE),
+        ("1x1+raster", 9 * C2, 13, EVERYWHERE),
+        ("periodic", 9 * C2, 9, EVERYWHERE),
+    ],
+)
+def test_reach_is_what_is_known(
+    mixing: str, dimension: int, seen: int, seen_by_inverse: int
+) -> None:
+    found = reach(mixing)
+    assert (found.dimension, found.seen, found.seen_by_inverse) == (
+        dimension,
+        seen,
+        seen_by_inverse,
+    )
+    assert found.dimension is not None
+    assert found.parameters >= found.dimension
+
+
+def test_what_was_not_measured_is_said(unmeasured: pd.DataFrame) -> None:
+    text = page(unmeasured)
+    assert text.count("not measured.") == 3
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+    assert "not measured" in draw(unmeasured).decode()
+
+
+def test_the_situations_follow_from_the_numbers(unmeasured: pd.DataFrame) -> None:
+    frame = measured(unmeasured)
+    text = page(frame)
+    spatial = frame.loc[frame["seen"] > 1, "mixing"].iloc[0]
+    assert "*Fast sampling*: `1x1`, 1.0 of the time" in text
+    assert f"of those that mix pixels `{spatial}`" in text
+    assert "*Best density at equal time*: `1x1`, 1.000 bits/dim." in text
+    assert f"*Safe conditioning*: of those that mix pixels `{spatial}`" in text
+    for name in CHOSEN:
+        assert f"**`{name}`**: Take it" in text
+    assert draw(frame) == draw(frame)
+
+
+def test_bits_are_means_over_what_all_mixings_have() -> None:
+    rows = [
+        {"data": "galaxies", "seed": seed, "budget": 1200, "variant": variant, "diverged": ""}
+        | {"test": 3.0 + seed + off, "condition": 2.0 + seed, "fidelity_image": 0.1}
+        for variant, off, seeds in (
+            (RIVAL, 0.0, (0, 1)),
+            ("1x1, matched time", 0.5, (0,)),
+            ("1x1, matched parameters", 0.7, (0, 1)),
+        )
+        for seed in seeds
+    ]
+    none = pd.DataFrame()
+    density = Density(pd.DataFrame(rows), none, none, none, none, {}, {})
+    frame = choosing_frame(density, None).set_index("mixing")
+    assert frame.loc[RIVAL, "equal_time"] == 3.0  # the second seed lacks the other
+    assert frame.loc["1x1", "equal_time"] == 3.5
+    assert frame.loc["1x1", "equal_parameters"] == pytest.approx(4.2)
+    assert frame.loc[RIVAL, "condition"] == 3.0
+    assert frame.loc[RIVAL, "trainings"] == 2
+
+
+def test_it_is_written_from_what_is_there(tmp_path: Path) -> None:
+    written = write_choosing(tmp_path, tmp_path / "out")
+    assert written.read_text(encoding="utf-8").startswith("# Which invertible convolution?")
+    assert (tmp_path / "out" / "tables" / "choosing.csv").exists()
