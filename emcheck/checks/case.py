@@ -214,7 +214,7 @@ class Subject:
         options = options_of(layer)
 
         def build(case: Case) -> nn.Module:
-            if spec is not None and dict(case.options) != options:
+            if spec is not None and dict(case.options or options) != options:
                 return spec.new(case.event, case.options, case.generator(0))
             return copy_layer(layer)
 

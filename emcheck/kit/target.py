@@ -75,7 +75,7 @@ def make_subject(
     options = options_of(layer)
 
     def build(case: Case) -> nn.Module:
-        if spec is not None and dict(case.options) != options:
+        if spec is not None and dict(case.options or options) != options:
             return spec.new(case.event, case.options, case.generator(0))
         if fresh is None:
             return _copied(layer)
