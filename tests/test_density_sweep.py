@@ -125,7 +125,7 @@ def test_the_reference_plan_is_the_controlled_experiment() -> None:
     ]
     assert len(core) == len(CORE) * len(SEEDS) * len(DEPTHS) * 2
     assert len(SEEDS) >= 5
-    assert {cell.mixing for cell in cells} == set(MIXINGS)
+    assert {cell.mixing for cell in (*cells, *plan_of("family"))} == set(MIXINGS)
     assert {cell.data for cell in cells} == {"galaxies", "photographs", "faces", "digits"}
     assert [cell.steps for cell in plan_of("smoke", 7)] == [7] * len(PLANS["smoke"]())
     with pytest.raises(ValueError, match="expected a plan among reference, budget, family, smoke"):
