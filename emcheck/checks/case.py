@@ -209,10 +209,7 @@ class Subject:
 
     @classmethod
     def of_layer(cls, layer: nn.Module, name: str | None = None) -> Subject:
-        """Return one layer as a subject, deep-copied for each case and otherwise unchanged.
-
-        A case without options leaves it those that it has; one with others gets a new layer.
-        """
+        """Return one layer as a subject: a copy for each case, built anew for other options."""
         spec = spec_of(layer)
         options = options_of(layer)
 

@@ -118,11 +118,10 @@ def _require_numbers(layer: nn.Module) -> None:
 
 def _lacking(layer: nn.Module) -> dict[str, str]:
     """Return the capabilities that a layer lacks by what it is, each with the reason."""
-    told = "its library" if isinstance(layer, Adapted) else "it says so itself"
-    own = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), told)
-    if isinstance(layer, Adapted) or has_inverse(layer):
-        return own
-    return missing({"inverse": False}) | own
+    who = "its library" if isinstance(layer, Adapted) else "it says so itself"
+    own = missing(dict.fromkeys(getattr(layer, "lacks", ()), False), who)
+    offers = isinstance(layer, Adapted) or has_inverse(layer)
+    return own if offers else missing({"inverse": False}) | own
 
 
 def _size(layer: nn.Module) -> int:
