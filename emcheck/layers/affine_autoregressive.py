@@ -33,7 +33,7 @@ class AffineAutoregressive2d(InvertibleLayer):
     the network's input, not the map of the layer, so it has the name of what it is: an affine
     autoregressive map, as :class:`AffineCoupling2d` is an affine coupling.
 
-    The network sees the ``reach`` rows before the own one, ``breadth`` columns of each, zero outside
+    The network sees the ``reach`` rows before the own one, ``breadth`` columns of each, zero beyond
     the image: a convolution, ReLU and a 1x1 convolution that is zero at the start. So the layer
     starts as the identity, bit for bit, and a scale lies between 0 and 2. ``direction`` says where
     the first row is; from the left and from the right, columns take the place of rows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import nn
 
 from emcheck.contract import Event
@@ -40,6 +41,22 @@ def _define(layer: nn.Module, event: Event) -> AutoregressiveDefinition:
     return AutoregressiveDefinition(Network(factors, (bias, last_bias)), event, CENTRED)
 
 
+#: What the last weights are multiplied by, those of the shift and those of the gate, by style.
+_SIZES = {"trained": (1.0, 1.0), "mixed": (1.0, 0.25), "ill": (3.0, 1e-6)}
+
+
+def _move(layer: nn.Module, style: str, generator: torch.Generator) -> None:
+    """Move it as a coupling, with a gate that depends less on the rows before than the shift does.
+
+    The inverse feeds quotients by the gate back into the network. Were the gate's argument to grow
+    with them, as 1 / sigmoid(-x) does, they would overflow after a few rows.
+    """
+    move_network(layer, style, generator)
+    weight = layer.get_parameter("network.weights.1")
+    for half, factor in zip(weight.data.chunk(2), _SIZES[style], strict=True):
+        half *= factor
+
+
 def _order(layer: nn.Module, event: Event) -> Array:
     """Return the rows or columns from the first to the last, channels inside."""
     index = np.arange(int(np.prod(event))).reshape(event)
@@ -56,6 +73,6 @@ SPECS[AffineAutoregressive2d] = LayerSpec(
         "breadth": (5, 1, 3),
         "width": (5, 2, 16),
     },
-    move=move_network,
+    move=_move,
     order=_order,
 )
