@@ -19,8 +19,8 @@ from emcheck.layers.affine_autoregressive import scale, sum_log_scale
     "A causal convolution made by padding, as for a whole sequence that predicts its next entry, "
     "without the shift by one.",
     options={"direction": "top", "breadth": 3},
-    case={"event": (2, 4, 5)},
-    cause="mask_too_loose",
+    case={"event": (2, 4, 5), "style": "mixed"},
+    cause="wrong_in_one_direction",
 )
 class SeesItsOwnRow(AffineAutoregressive2d):
     """In forward, the network sees rows up to the own one, and the log-det does not know."""
@@ -36,8 +36,9 @@ class SeesItsOwnRow(AffineAutoregressive2d):
     "inverse_backward_error",
     AffineAutoregressive2d,
     "Sampling code written for the first of four directions, with the loop over rows from the top.",
+    options={"direction": "bottom"},
     case={"event": (2, 4, 5)},
-    cause="right_only_for_option",
+    cause="order_differs",
 )
 class UndoneFromTheTop(Faulty[AffineAutoregressive2d]):
     """The inverse runs from the first row to the last one, whatever the direction is."""
@@ -54,6 +55,7 @@ class UndoneFromTheTop(Faulty[AffineAutoregressive2d]):
     "A sampler that starts its buffer from the latent's first row instead of an empty image.",
     options={"direction": "top"},
     case={"event": (2, 4, 5)},
+    cause="border_differs",
 )
 class FirstRowRepeated(AffineAutoregressive2d):
     """In the inverse, the rows before the first one are copies of the latent's, not zero."""
@@ -93,11 +95,12 @@ class FirstRowNotCounted(Faulty[AffineAutoregressive2d]):
 @fault(
     "logdet_matches_definition",
     AffineAutoregressive2d,
-    "Networks that return the scale itself, where they used to return its logarithm.",
+    "Networks that return the scale minus 1, as its logarithm is nearly that at the start.",
     case={"event": (2, 4, 5)},
+    cause="series_cut_short",
 )
 class ScalesSummed(Faulty[AffineAutoregressive2d]):
-    """The log-det is the sum of the scales' distances from 1, not of their logarithms."""
+    """The log-det is the sum of ``s - 1``, not of ``log s``, in both directions."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.layer(x)[0], self.log_det(x)
