@@ -8,10 +8,17 @@ import pytest
 import torch
 
 from emcheck.bounds import Arithmetic, Measure, ratio
-from emcheck.oracle import ConvFactor, explicit_jacobian, householder, masked, slogdet
+from emcheck.oracle import (
+    SIGMOID,
+    ConvFactor,
+    CouplingDefinition,
+    explicit_jacobian,
+    householder,
+    masked,
+    slogdet,
+)
 from emcheck.oracle.logdets import FourierLogdet
 from emcheck.oracle.matrices import frequency_matrices, squeeze_index
-from emcheck.oracle.network import SIGMOID, CouplingDefinition
 from emcheck.oracle.precision import (
     MULTIPRECISION_CONDITION,
     compensated_matmul,

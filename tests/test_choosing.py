@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from emcheck.flows.mixing import MIXINGS
-from studies.choosing.candidates import CHOSEN
+from studies.choosing.candidates import CANDIDATES, CHOSEN
 from studies.choosing.figure import draw
 from studies.choosing.kernels import CHANNELS, SIDE, reach
 from studies.choosing.page import page
@@ -36,6 +36,7 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_mixing_that_is_no_permutation_has_its_row() -> None:
     assert set(CHOSEN) == set(MIXINGS) - {"reversed", "shuffled"}
+    assert set(CANDIDATES) == set(CHOSEN)
 
 
 @pytest.mark.parametrize(

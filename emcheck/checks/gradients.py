@@ -172,15 +172,21 @@ def _grad_or_zeros(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
 _DRAWS = 12
 
 
-def _two_channels(case: Case, subject: Subject) -> Case:
-    """Return a case with two channels or more: with one, reflections are -1 and triangles empty."""
+def _two_of_each(case: Case, subject: Subject) -> Case:
+    """Return a case with two channels, rows and columns or more, where the subject allows it.
+
+    With one channel, reflections are -1 and triangles empty; with one row, no row comes before it.
+    """
     found = replace(smooth(case, subject), scale="unit")
-    if not subject.any_channels:
-        return found
-    return replace(found, event=(max(found.event[0], 2), *found.event[1:]))
+    C, *space = found.event
+    if subject.any_channels:
+        C = max(C, 2)
+    if subject.any_size:
+        space = [max(size, 2 * subject.multiple(found)) for size in space]
+    return replace(found, event=(C, *space))
 
 
-@check("gradients", Clause.GRADIENTS, "gradient", adapt=_two_channels)
+@check("gradients", Clause.GRADIENTS, "gradient", adapt=_two_of_each)
 def no_dead_parameter(trial: Trial) -> Measure:
     """Every parameter that requires a gradient gets a nonzero one somewhere (clause 7)."""
     if trial.case.event[0] == 1 and trial.subject.own:

@@ -1,5 +1,6 @@
 """Seeded faults: broken layers on which every check is seen to fail before it is trusted."""
 
+from emcheck.faults import autoregression as autoregression
 from emcheck.faults import cayley as cayley
 from emcheck.faults import contract as contract
 from emcheck.faults import conventions as conventions

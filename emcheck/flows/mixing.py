@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import get_args
 
 import torch
 from torch import nn
 
 from emcheck.contract import Event
 from emcheck.layers import (
+    AffineAutoregressive2d,
     AutoregressiveConv2d,
     Conv1x1,
     Conv1x1PLU,
@@ -22,6 +24,7 @@ from emcheck.layers import (
     PermuteChannels,
     Woodbury2d,
 )
+from emcheck.layers.affine_autoregressive import Direction
 
 #: ``stream(role)`` is a generator for each role: a layer added to a mixing changes no other draws.
 Stream = Callable[[str], torch.Generator]
@@ -65,6 +68,20 @@ def _woodbury(event: Event, stream: Stream) -> list[nn.Module]:
     return [Woodbury2d(C, H, W, generator=stream("woodbury"))]
 
 
+#: Hidden channels of the networks of MaCow: a layer of a flow has four of them.
+MACOW_WIDTH = 8
+
+
+def _macow(event: Event, stream: Stream) -> list[nn.Module]:
+    """One layer for each direction, 2 rows by 5 columns, with ``MACOW_WIDTH`` hidden channels."""
+    return [
+        AffineAutoregressive2d(
+            event[0], width=MACOW_WIDTH, direction=way, generator=stream(f"macow {way}")
+        )
+        for way in get_args(Direction)
+    ]
+
+
 #: name -> the layers of one mixing for ``(event, stream)``, in the order of ``forward``.
 MIXINGS: Mapping[str, Build] = {
     "reversed": lambda event, stream: [PermuteChannels(event[0])],
@@ -80,6 +97,7 @@ MIXINGS: Mapping[str, Build] = {
     "1x1+exponential": lambda event, stream: [_dense(event, stream), _exponential(event, stream)],
     "1x1+orthogonal": lambda event, stream: [_dense(event, stream), _orthogonal(event, stream)],
     "woodbury": _woodbury,
+    "1x1+macow": lambda event, stream: [_dense(event, stream), *_macow(event, stream)],
 }
 
 
@@ -89,7 +107,8 @@ def start_at_identity(layer: nn.Module) -> None:
     A convolution itself gets 1 on the diagonal of the tap of the pixel itself, which is the centre
     or, of a one-corner convolution, the last one, else 0. One of which a function is taken
     gets 0 everywhere: an exponential is then the identity bit for bit, an orthogonal convolution up
-    to the rounding of its transforms. A Woodbury transformation starts as the identity anyway.
+    to the rounding of its transforms. A Woodbury transformation starts as the identity anyway; so
+    do the layers of MaCow, bit for bit.
     """
     for part in layer.modules():
         if isinstance(part, AutoregressiveConv2d | PeriodicConv2d | CornerConv2d):

@@ -1,6 +1,9 @@
 """The registry of layers: one line exports a layer and registers it with the suite."""
 
 from emcheck.layers.actnorm import ActNorm2d as ActNorm2d
+from emcheck.layers.affine_autoregressive import (
+    AffineAutoregressive2d as AffineAutoregressive2d,
+)
 from emcheck.layers.autoregressive import AutoregressiveConv2d as AutoregressiveConv2d
 from emcheck.layers.conv1x1 import Conv1x1 as Conv1x1
 from emcheck.layers.conv1x1_plu import Conv1x1PLU as Conv1x1PLU

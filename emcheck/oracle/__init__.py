@@ -1,5 +1,8 @@
 """Slow, obvious references: matrices by index formula, Jacobians, multi-precision log-dets."""
 
+from emcheck.oracle.autoregressive import (
+    AutoregressiveDefinition as AutoregressiveDefinition,
+)
 from emcheck.oracle.by_differences import Differences as Differences
 from emcheck.oracle.by_differences import jacobian_by_differences as jacobian_by_differences
 from emcheck.oracle.composite import ChainDefinition as ChainDefinition
@@ -7,6 +10,9 @@ from emcheck.oracle.composite import InverseDefinition as InverseDefinition
 from emcheck.oracle.definition import Definition as Definition
 from emcheck.oracle.definition import Running as Running
 from emcheck.oracle.exponential import ExponentialDefinition as ExponentialDefinition
+from emcheck.oracle.gates import CENTRED as CENTRED
+from emcheck.oracle.gates import EXPONENTIAL as EXPONENTIAL
+from emcheck.oracle.gates import SIGMOID as SIGMOID
 from emcheck.oracle.jacobian import central_difference as central_difference
 from emcheck.oracle.jacobian import explicit_jacobian as explicit_jacobian
 from emcheck.oracle.lanczos import Probed as Probed
@@ -21,8 +27,6 @@ from emcheck.oracle.matrices import householder as householder
 from emcheck.oracle.matrices import masked as masked
 from emcheck.oracle.matrices import pointwise as pointwise
 from emcheck.oracle.matrices import squeeze_index as squeeze_index
-from emcheck.oracle.network import EXPONENTIAL as EXPONENTIAL
-from emcheck.oracle.network import SIGMOID as SIGMOID
 from emcheck.oracle.network import CouplingDefinition as CouplingDefinition
 from emcheck.oracle.normwise import FourierDefinition as FourierDefinition
 from emcheck.oracle.normwise import PointwiseDefinition as PointwiseDefinition

@@ -70,6 +70,7 @@ _EVENTS: dict[str, Event] = {
 #: file name -> picture; every registered layer has one under its own name.
 PICTURES: dict[str, Picture] = {
     **{name: Picture(name, event=_EVENTS.get(name, _EVENT)) for name in REGISTRY},
+    "AffineAutoregressive2d-right": Picture("AffineAutoregressive2d", {"direction": "right"}),
     "AutoregressiveConv2d-raster": Picture("AutoregressiveConv2d", {"mask": "raster"}),
     "AutoregressiveConv2d-reverse": Picture("AutoregressiveConv2d", {"reverse": True}),
     "Woodbury2d-separate": Picture("Woodbury2d", {"spatial": "separate"}),

@@ -1,0 +1,46 @@
+"""Definition of the affine autoregressive layer: a coupling of every row with those before it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emcheck.bounds import Arithmetic, Measure, compare, too_ill
+from emcheck.oracle.network import GatedDefinition
+from emcheck.oracle.precision import Array
+
+
+class AutoregressiveDefinition(GatedDefinition):
+    """``z = (x + t(x)) g(x)`` for a network that sees only rows before the own one.
+
+    The inverse computes row after row, each with the network at rows that it has computed itself.
+    These are the network's exact input, so the residual is local, as in a coupling, and does not
+    grow from row to row. What grows is the error in ``x``: ``J d = e`` to first order.
+    """
+
+    def seen(self, x: Array) -> Array:
+        return x
+
+    def moved(self, x: Array) -> Array:
+        return x
+
+    def joined(self, x: Array, moved: Array) -> Array:
+        return moved
+
+    def round_trip_error(self, x: Array, xh: Array, arithmetic: Arithmetic) -> Measure:
+        """``|J^-1| e`` for the errors ``e`` of forward and inverse, both in the latent.
+
+        Where a network that is off by this bound moves a gate's argument by 0.1 or more, the first
+        order says nothing, and the case is ill-conditioned as well.
+        """
+        error, at = self.both_ways(x, arithmetic)
+        bound, condition = np.zeros_like(x), 1.0
+        for n in range(len(x)):
+            J = np.asarray(self.jacobian(x[n : n + 1]), dtype=np.float64)
+            if not np.isfinite(J).all() or not at.g[n].all():
+                return compare(xh, x, np.inf * error, "RUN", np.inf, True)
+            back = np.linalg.inv(J)
+            bound[n] = (np.abs(back) @ np.asarray(error[n], np.float64).ravel()).reshape(x[n].shape)
+            condition = max(condition, float(np.linalg.norm(J, 2) * np.linalg.norm(back, 2)))
+        moved = float(self._gated(x, bound, arithmetic).h_error.max(initial=0.0))
+        ill = too_ill(condition, arithmetic.u) or too_ill(moved, 1.0)
+        return compare(xh, x, bound, "RUN", condition, ill)
