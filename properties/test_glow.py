@@ -78,7 +78,8 @@ def images(batch: int, seed: int) -> Tensor:
 def test_is_a_conforming_layer(mixing: str) -> None:
     """Every check of the kit, away from initial values, in both precisions."""
     event = EVENTS.get(mixing, EVENT)
-    report = emcheck.check_layer(moved(mixing, 1, event).float(), event, examples=1)
+    examples = 1 if event == EVENT else 2  # of many ReLUs, differences often cross one that bends
+    report = emcheck.check_layer(moved(mixing, 1, event).float(), event, examples=examples)
     assert report.ok, str(report)
     judged = {r.check for r in report.results if r.verdict is Verdict.PASS}
     assert judged >= set(CORE), set(CORE) - judged

@@ -46,8 +46,16 @@ def gradient_of_latent(trial: Trial) -> Measure:
 
 @check("gradients", Clause.GRADIENTS, "gradient", "exact_logdet", adapt=smooth)
 def gradient_of_logdet(trial: Trial) -> Measure:
-    """Gradients of the log-det alone equal central differences (clause 7)."""
-    return _against_differences(trial, lambda layer, x: forward_of(layer, x)[1], trial.x)
+    """Gradients of the log-det alone equal central differences (clause 7).
+
+    Samples whose latent overflows are outside: autograd meets infinities on the way to the log-det.
+    """
+    z = trial.forward[0]
+    finite = z.isfinite().reshape(len(z), math.prod(z.shape[1:])).all(dim=1)
+    x = trial.x[finite] if len(z) == len(trial.x) else trial.x
+    if not len(x):
+        return ill_conditioned("FD", detail=OUTSIDE)
+    return _against_differences(trial, lambda layer, x: forward_of(layer, x)[1], x)
 
 
 @check(
