@@ -15,7 +15,7 @@ VECTORS = 3
 @pytest.mark.parametrize("cls", SPECS, ids=lambda cls: cls.__name__)
 def test_batched_gradients_are_those_row_by_row(cls: type, direction: str, batch: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    layer = SPECS[cls].build(4, generator=generator).double()
+    layer = SPECS[cls].new((4, 8, 8), {}, generator).double()
     inputs = [torch.randn(batch, 4, 8, 8, generator=generator).double().requires_grad_()]
     value = getattr(layer, direction)(inputs[0])[0]
     inputs += [p for p in layer.parameters() if p.requires_grad]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
 
 from studies.pages.patterns import draw_pattern, pixel_major
 
@@ -17,12 +17,14 @@ def _drawn(matrix: np.ndarray, *events: tuple[int, ...]) -> tuple[Axes, set[tupl
     """The axes and the cells ``(row, column)`` that are dark."""
     axes = Figure().add_axes((0, 0, 1, 1))
     draw_pattern(axes, matrix, *events)
-    corners = [
-        path.vertices.min(axis=0)
-        for collection in axes.collections
-        if isinstance(collection, PolyCollection)
-        for path in collection.get_paths()
+    squares = [
+        square
+        for patch in axes.patches
+        if isinstance(patch, PathPatch)
+        for square in patch.get_path().to_polygons()
     ]
+    corners = [square.min(axis=0) for square in squares]
+    assert all(len(square) == 5 for square in squares)
     return axes, {(int(y), int(x)) for x, y in corners}
 
 

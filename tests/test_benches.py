@@ -36,7 +36,8 @@ from emcheck.solve import live_weight
 from emcheck.solve.choose import HAS_NUMBA, Solver
 from emcheck.specs import REGISTRY
 from studies.contests.baselines import dense_triangular, jacobi, paper, row_by_row
-from studies.contests.layers import compete, masked
+from studies.contests.contest import compete
+from studies.contests.layers import masked
 from studies.contests.report import BARS, CACHE_ON_DISK, EMPTY_CACHE, KEYS
 from studies.contests.run import every_contest, run_contests
 

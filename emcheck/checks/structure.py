@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from emcheck.guard import foreign
 from emcheck.known import Clause
 from emcheck.oracle import as_extended, singular_extremes
 from emcheck.oracle.precision import EXTENDED, Array
-from emcheck.specs.core import Trait
+from emcheck.specs.core import Trait, options_of
 
 _U64 = Arithmetic.of(torch.float64)
 
@@ -84,7 +85,7 @@ def _room_to_move(case: Case, subject: Subject) -> Case:
 @check("structure", Clause.DEFINITION, Trait.EQUIVARIANT, adapt=_room_to_move)
 def shift_moves_the_latent(trial: Trial) -> Measure:
     """A shifted image gives the shifted latent, away from the border."""
-    k, D = (int(trial.case.options.get(key, 1)) for key in ("kernel_size", "dilation"))
+    k, D = (int(_options(trial).get(key, 1)) for key in ("kernel_size", "dilation"))
     margin = (k // 2) * D * 2 + 1  # a pair of convolutions reaches twice as far
     C, H, W = trial.case.event
     event = (C, H + 2 * margin + 1, W + 2 * margin + 1)
@@ -114,7 +115,8 @@ def map_is_affine(trial: Trial) -> Measure:
 @check("structure", Clause.DEFINITION, Trait.REVERSIBLE)
 def reversed_is_flipped(trial: Trial) -> Measure:
     """The reversed layer equals flip, layer with flipped weights, flip (space and channels)."""
-    options = {**trial.case.options, "reverse": not trial.case.options.get("reverse", False)}
+    own = _options(trial)
+    options = {**own, "reverse": not own.get("reverse", False)}
     other = Trial(trial.subject, replace(trial.case, options=options)).new_layer()
     weights = zip(_kernels(trial.layer), _kernels(other), strict=True)
     for mine, theirs in weights:
@@ -126,6 +128,11 @@ def reversed_is_flipped(trial: Trial) -> Measure:
     limit = trial.inverse_bound(mine_back, trial.latent)
     backward = agree_tensors(xh.flip(1, 2, 3), mine_back, limit)
     return worst(forward, backward)
+
+
+def _options(trial: Trial) -> dict[str, Any]:
+    """Return the options of the layer: a case that names none has those of the layer given."""
+    return {**options_of(trial.layer), **trial.case.options}
 
 
 def _kernels(layer: nn.Module) -> list[Tensor]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from emcheck.layers.compiled_kinds import compiled_kinds
-from studies.contests.layers import seconds_of
+from studies.contests.contest import seconds_of
 
 #: Calls after the first one.
 LATER = 5

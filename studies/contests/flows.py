@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
-from studies.contests.layers import Call, Contest
+from studies.contests.contest import Call, Contest
 
 #: The size at which the emerging flow must cost at most 1.3 times the 1x1 flow.
 SHAPE, LEVELS, DEPTH, WIDTH, BATCH = (3, 16, 16), 2, 4, 64, 64

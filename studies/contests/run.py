@@ -24,8 +24,9 @@ from emcheck._internal.files import write_file
 from emcheck._internal.machine import describe_machine, present_devices
 from emcheck._internal.seal import sealed
 from emcheck.layers import AutoregressiveConv2d
+from studies.contests.contest import Contest, compete
 from studies.contests.flows import sampling, training_steps
-from studies.contests.layers import Contest, compete, contests
+from studies.contests.layers import contests
 from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE
 
 #: Seconds for one contest in one process.
