@@ -78,8 +78,8 @@ def images(batch: int, seed: int) -> Tensor:
 def test_is_a_conforming_layer(mixing: str) -> None:
     """Every check of the kit, away from initial values, in both precisions."""
     event = EVENTS.get(mixing, EVENT)
-    examples = 1 if event == EVENT else 2  # of many ReLUs, differences often cross one that bends
-    report = emcheck.check_layer(moved(mixing, 1, event).float(), event, examples=examples)
+    flow = moved(mixing, 1, event).float()
+    report = emcheck.check_layer(flow, event, examples=1, time_limit=60.0, report_limit=300.0)
     assert report.ok, str(report)
     judged = {r.check for r in report.results if r.verdict is Verdict.PASS}
     assert judged >= set(CORE), set(CORE) - judged
