@@ -41,7 +41,7 @@ class AutoregressiveDefinition(GatedDefinition):
         for n in range(len(x)):
             J = np.asarray(self.jacobian(x[n : n + 1]), dtype=np.float64)
             largest, smallest = singular_extremes(J)
-            if numerically_singular(largest, smallest, len(J), _FLOAT64):
+            if smallest == 0 or numerically_singular(largest, smallest, len(J), _FLOAT64):
                 bound[n], condition = np.inf, np.inf
                 continue
             size = np.asarray(error[n], np.float64).reshape(-1)
