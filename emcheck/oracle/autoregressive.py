@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from emcheck.bounds import Arithmetic, Measure, compare, too_ill
+from emcheck.bounds import Arithmetic, Measure, compare, numerically_singular, too_ill
 from emcheck.oracle.network import GatedDefinition
 from emcheck.oracle.precision import Array
+from emcheck.oracle.spectrum import singular_extremes
+
+#: The Jacobian is inverted in float64.
+_FLOAT64 = Arithmetic(2.0**-53, 2.0**-1022)
 
 
 class AutoregressiveDefinition(GatedDefinition):
@@ -32,15 +36,17 @@ class AutoregressiveDefinition(GatedDefinition):
         Where a network that is off by this bound moves a gate's argument by 0.1 or more, the first
         order says nothing, and the case is ill-conditioned as well.
         """
-        error, at = self.both_ways(x, arithmetic)
+        error, _ = self.both_ways(x, arithmetic)
         bound, condition = np.zeros_like(x), 1.0
         for n in range(len(x)):
             J = np.asarray(self.jacobian(x[n : n + 1]), dtype=np.float64)
-            if not np.isfinite(J).all() or not at.g[n].all():
-                return compare(xh, x, np.inf * error, "RUN", np.inf, True)
-            back = np.linalg.inv(J)
-            bound[n] = (np.abs(back) @ np.asarray(error[n], np.float64).ravel()).reshape(x[n].shape)
-            condition = max(condition, float(np.linalg.norm(J, 2) * np.linalg.norm(back, 2)))
+            largest, smallest = singular_extremes(J)
+            if smallest == 0 or numerically_singular(largest, smallest, len(J), _FLOAT64):
+                bound[n], condition = np.inf, np.inf
+                continue
+            size = np.asarray(error[n], np.float64).reshape(-1)
+            bound[n] = (np.abs(np.linalg.inv(J)) @ size).reshape(x[n].shape)
+            condition = max(condition, largest / smallest)
         moved = float(self._gated(x, bound, arithmetic).h_error.max(initial=0.0))
         ill = too_ill(condition, arithmetic.u) or too_ill(moved, 1.0)
         return compare(xh, x, bound, "RUN", condition, ill)
