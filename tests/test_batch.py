@@ -381,7 +381,12 @@ def test_a_local_cluster_leaves_the_environment_as_it_was(monkeypatch: pytest.Mo
 def test_a_running_scheduler_and_a_layer_that_refuses(tmp_path: Path) -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # another cluster may run
+    ) as cluster:
         address = cluster.scheduler_address
         cases, _ = every_case(["PermuteChannels"], [(2, 2, 2)], ["float32"], range(3))
         outcome = run_matrix(cases, FEW, tmp_path / "good", scheduler=address)
