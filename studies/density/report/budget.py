@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import stats
 
 from emcheck.oracle.precision import Array
-from studies.density.report.differences import LEVEL, differences, pairs_of
+from studies.density.cell import RIVAL
+from studies.density.report.differences import CONTROLS, LEVEL, differences, pairs_of
 from studies.density.report.load import Density
 from studies.pages.tidy import records
 
@@ -128,7 +129,9 @@ def _largest(data: str, gaps: pd.DataFrame) -> dict[str, object]:
 def flattening(density: Density) -> pd.DataFrame:
     """Return what each doubling of the budget changes of the validation, mean over the seeds."""
     keys = ["data", "variant", "budget"]
-    means = density.trained.groupby(keys)["last_valid"].mean().reset_index()
+    trained = density.trained
+    trained = trained[trained["variant"].isin((RIVAL, *CONTROLS))]
+    means = trained.groupby(keys)["last_valid"].mean().reset_index()
     longer = means.assign(budget=means["budget"] / 2).rename(columns={"last_valid": "longer"})
     both = means.merge(longer, on=keys)
     both["doubled"] = 2 * both["budget"].astype(int)

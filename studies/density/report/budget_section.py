@@ -30,7 +30,7 @@ from studies.pages.tidy import records
 def budget_section(density: Density) -> str:
     """Verdict, gaps, fits and flattening, and what of the plan is still to be trained."""
     gaps = differences(density)
-    cells = density.trained
+    cells = density.trained[density.trained["variant"].isin(STYLES)]
     parts = [
         "## Does the gain last when training is long?",
         f"{plural(len(cells), 'training')} of depth {cells['depth'].max()}, whose learning rate "
@@ -136,7 +136,7 @@ def _figure(density: Density) -> Figure:
                           label=f"minus {control}")  # fmt: skip
             dots = seeds[(seeds["data"] == data) & (seeds["control"] == control)]
             axes.plot(dots["budget"] * shift, dots["gap"], ".", ms=2, color=style["color"])
-        smallest, largest = rows["budget"].min(), rows["budget"].max()
+        smallest, largest = gaps["budget"].min(), gaps["budget"].max()
         line = np.geomspace(smallest, largest, 50)
         for trend in found:
             if (trend.data, trend.control) == (data, HEADLINE):
@@ -144,9 +144,9 @@ def _figure(density: Density) -> Figure:
                           ls="-" if trend.exponent == EXPONENTS[0] else "--")  # fmt: skip
         axes.axhline(0, color="black", lw=0.6)
         axes.set_xscale("log", base=2)
-        axes.set_xticks(
-            sorted(set(rows["budget"])), [f"{b:,}" for b in sorted(set(rows["budget"]))]
-        )
+        axes.set_xlim(smallest / 1.25, largest * 1.25)
+        every = sorted(set(gaps["budget"]))
+        axes.set_xticks(every, [f"{budget:,}" for budget in every])
         axes.minorticks_off()
         axes.grid(True, axis="y")
         axes.set_title(data)

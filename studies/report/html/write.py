@@ -29,7 +29,7 @@ PAGES = {
 DEFAULT = "report.html"
 
 #: Largest CSV inside of the file, in KiB.
-LARGEST = 16
+LARGEST = 8
 
 
 def target_of(out: Path, name: str = "") -> Path:
