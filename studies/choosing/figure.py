@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from studies.pages.markdown import number
 from studies.pages.style import house_style, to_svg
@@ -31,7 +32,10 @@ def _figure(frame: pd.DataFrame) -> Figure:
         axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
     else:
         axes.set_xscale("log")
-    axes.margins(0.15)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(0.22, 0.12)
     axes.grid(True)
     axes.set_xlabel("time of the inverse over the forward of a 1x1")
     axes.set_ylabel("test bits/dim at equal time")
