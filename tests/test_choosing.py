@@ -101,7 +101,7 @@ def test_bits_are_means_over_what_all_mixings_have() -> None:
     assert frame.loc[RIVAL, "equal_time"] == 3.0  # the second seed lacks the other
     assert frame.loc["1x1", "equal_time"] == 3.5
     assert frame.loc["1x1", "equal_parameters"] == pytest.approx(4.2)
-    assert frame.loc[RIVAL, "condition"] == 3.0
+    assert frame.loc[RIVAL, "condition"] == 2.0  # of the first seed alone
     assert frame.loc[RIVAL, "trainings"] == 2
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from studies.choosing.candidates import CANDIDATES
 from studies.choosing.kernels import CHANNELS, SIDE
 from studies.choosing.table import best
+from studies.density.report.differences import FEWEST
 from studies.pages.markdown import code, csv_link, figure, number, table
 from studies.pages.tidy import records
 
@@ -44,6 +45,10 @@ def _situations(frame: pd.DataFrame) -> str:
         "- *Best density at equal time*: " + _densest(frame),
         "- *Safe conditioning*: " + _safest(frame),
     ]
+    if (frame["trainings"] < FEWEST).any():
+        lines.append(
+            f"\nSome mixings have fewer than {FEWEST} trainings: the last two lines are not settled."
+        )
     return "## Which one\n\n" + "\n".join(lines)
 
 
@@ -120,7 +125,8 @@ def _cost(frame: pd.DataFrame) -> str:
 def _learnt(frame: pd.DataFrame) -> str:
     rows = [
         [code(row["mixing"]), _bits(row["equal_time"]), _bits(row["equal_parameters"]),
-         number(row["condition"]), number(row["round_trip"]), number(row["trainings"])]
+         number(row["condition"]), number(row["round_trip"]), f"{row['trainings']:.0f}"
+         if row["trainings"] > 0 else "–"]
         for row in records(frame)
     ]  # fmt: skip
     told = (

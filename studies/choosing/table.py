@@ -71,6 +71,8 @@ def _learnt(density: Density | None) -> dict[str, dict[str, float]]:
         bits = here.pivot_table(index=["data", "seed"], columns="mixing", values="test")
         found[column] = bits.dropna().mean().to_dict()
         if control == "time":
+            pairs = pd.MultiIndex.from_frame(here[["data", "seed"]])
+            here = here[pairs.isin(bits.dropna().index)]  # the same trainings for all
             found["trainings"] = bits.notna().sum().to_dict()
             found["condition"] = here.groupby("mixing")["condition"].max().to_dict()
             found["round_trip"] = here.groupby("mixing")["fidelity_image"].max().to_dict()
