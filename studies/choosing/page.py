@@ -47,7 +47,7 @@ def _situations(frame: pd.DataFrame) -> str:
     ]
     if (frame["trainings"] < FEWEST).any():
         lines.append(
-            f"\nSome mixings have fewer than {FEWEST} trainings: the last two lines are not settled."
+            f"\nSome mixings have fewer than {FEWEST} trainings: the last two lines may change."
         )
     return "## Which one\n\n" + "\n".join(lines)
 
