@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from emcheck.faults.core import Faulty, fault
+from emcheck.faults.core import Faulty, OtherLogdet, fault
 from emcheck.layers import AffineAutoregressive2d
 from emcheck.layers.affine_autoregressive import scale, sum_log_scale
 
@@ -77,15 +77,8 @@ class FirstRowRepeated(AffineAutoregressive2d):
     case={"event": (2, 4, 5)},
     cause="entries_left_out",
 )
-class FirstRowNotCounted(Faulty[AffineAutoregressive2d]):
+class FirstRowNotCounted(OtherLogdet[AffineAutoregressive2d]):
     """The log-det leaves out the first row, or column, in both directions."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)[0], self.log_det(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        x, _ = self.layer.inverse(z)
-        return x, -self.log_det(x)
 
     def log_det(self, x: Tensor) -> Tensor:
         _, h = self.layer._shift_and_gate(self.layer._turned(x))
@@ -99,15 +92,8 @@ class FirstRowNotCounted(Faulty[AffineAutoregressive2d]):
     case={"event": (2, 4, 5)},
     cause="series_cut_short",
 )
-class ScalesSummed(Faulty[AffineAutoregressive2d]):
+class ScalesSummed(OtherLogdet[AffineAutoregressive2d]):
     """The log-det is the sum of ``s - 1``, not of ``log s``, in both directions."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer(x)[0], self.log_det(x)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        x, _ = self.layer.inverse(z)
-        return x, -self.log_det(x)
 
     def log_det(self, x: Tensor) -> Tensor:
         _, h = self.layer._shift_and_gate(self.layer._turned(x))

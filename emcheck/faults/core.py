@@ -54,7 +54,10 @@ class Faulty(InvertibleLayer, Generic[L]):
 
 
 class OtherLogdet(Faulty[L]):
-    """A wrapper with correct values and another log-det, in both directions."""
+    """A wrapper with correct values and another log-det, in both directions.
+
+    A fault overrides ``total`` or, where the log-det depends on x, ``log_det``.
+    """
 
     def total(self, H: int, W: int) -> Tensor:
         """Return the log-det of one sample, a scalar."""
@@ -64,7 +67,8 @@ class OtherLogdet(Faulty[L]):
         return self.layer(x)[0], self.log_det(x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.inverse(z)[0], -self.log_det(z)
+        x, _ = self.layer.inverse(z)
+        return x, -self.log_det(x)
 
     def log_det(self, x: Tensor) -> Tensor:
         self.layer.log_det(x)  # validates x

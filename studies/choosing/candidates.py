@@ -45,9 +45,9 @@ CANDIDATES: Mapping[str, Candidate] = {
     "1x1+emerging": Candidate(
         "C",
         "a substitution along rows, forth and back",
-        "Take it when density counts most: it sees the neighbours of a pixel on every side, its "
-        "log-determinant is a sum over the diagonal, and its inverse is exact. Watch its "
-        "condition: neighbours enter it, although they do not enter the log-determinant.",
+        "Take it when neighbours on every side should mix at a small price: its log-determinant is "
+        "a sum over the diagonal, and its inverse is exact. Watch its condition: neighbours enter "
+        "it, although they do not enter the log-determinant.",
     ),
     "emerging": Candidate(
         "C",
@@ -58,8 +58,8 @@ CANDIDATES: Mapping[str, Candidate] = {
     "1x1+raster": Candidate(
         "C",
         "a substitution along rows, forth and back",
-        "Take it when the emerging pair should see more of the rows above and below: 13 pixels in "
-        "a rhombus instead of 9 in a square, for a quarter more products.",
+        "Take it when the emerging pair should see two pixels to either side: 13 pixels in three "
+        "rows, without two corners, instead of 9 in a square, for a quarter more products.",
     ),
     "periodic": Candidate(
         "H W C^3 / 3, one LU for each frequency",
@@ -70,8 +70,8 @@ CANDIDATES: Mapping[str, Candidate] = {
     "1x1+exponential": Candidate(
         "C, the trace",
         "the same series with the other sign",
-        "Take it when the inverse must cost what the forward costs on any device: it is a few "
-        "ordinary convolutions in both directions. Large weights need more of them.",
+        "Take it when the inverse must cost what the forward costs on any device: either is a "
+        "series of ordinary convolutions, a dozen and more. Large weights need more.",
     ),
     "1x1+orthogonal": Candidate(
         "none, it is 0",
@@ -82,8 +82,8 @@ CANDIDATES: Mapping[str, Candidate] = {
     "1x1+corner": Candidate(
         "C",
         "a substitution from one corner, four groups of channels side by side",
-        "Take it when the inverse should run in parallel along diagonals on all four corners at "
-        "once. Each group of channels sees one quadrant and none of the other groups.",
+        "Take it when few parameters should see all quadrants: each of four groups of channels is "
+        "convolved from a corner of its own, and sees none of the other groups.",
     ),
     "woodbury": Candidate(
         "d^3 for a rank of d",
