@@ -30,6 +30,7 @@ from benches.cells import (
     variants,
 )
 from benches.timing import Budget
+from emcheck.flows.mixing import MIXINGS
 from emcheck.layers import AutoregressiveConv2d, Conv1x1
 from emcheck.layers.compiled_kinds import compiled_kinds
 from emcheck.solve import live_weight
@@ -37,6 +38,7 @@ from emcheck.solve.choose import HAS_NUMBA, Solver
 from emcheck.specs import REGISTRY
 from studies.contests.baselines import dense_triangular, jacobi, paper, row_by_row
 from studies.contests.contest import compete
+from studies.contests.flows import kept_for_backward
 from studies.contests.layers import masked
 from studies.contests.report import BARS, CACHE_ON_DISK, EMPTY_CACHE, KEYS
 from studies.contests.run import every_contest, run_contests
@@ -236,3 +238,10 @@ def test_after_warm_up_no_call_compiles(tmp_path: Path) -> None:
     again = [sys.executable, "-c", _COMPILED]
     counted = subprocess.run(again, env=environment, capture_output=True, text=True, check=True)
     assert counted.stdout.strip() == "0"
+
+
+def test_what_a_flow_keeps_is_counted_and_the_same_every_time() -> None:
+    kept = kept_for_backward()
+    assert set(MIXINGS) <= set(kept)
+    assert kept["shuffled"] == kept["reversed"] < kept["1x1"] < kept["1x1+emerging"]
+    assert kept_for_backward() == kept

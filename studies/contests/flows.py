@@ -24,7 +24,7 @@ ROUNDS = 21
 
 def training_steps(device: str = "cpu") -> Contest:
     """Loss, gradients and one step of Adamax, the batch drawn before."""
-    calls = {name: _step(_flow(name, device), device) for name in MIXINGS}
+    calls = {name: _step(flow, device) for name, flow in _flows(device)}
     for peer in _peers():
         calls["normflows"] = _step(peer.to(device), device, peer.forward_kld)
     return Contest("training step", BATCH, SHAPE, calls, ROUNDS, device)
@@ -32,10 +32,41 @@ def training_steps(device: str = "cpu") -> Contest:
 
 def sampling(device: str = "cpu") -> Contest:
     """A batch of images from the prior, latents drawn in the call."""
-    calls: dict[str, Call] = {name: _draw(_flow(name, device)) for name in MIXINGS}
+    calls: dict[str, Call] = {name: _draw(flow) for name, flow in _flows(device)}
     for peer in _peers():
         calls["normflows"] = functools.partial(peer.to(device).sample, BATCH)
     return Contest("sampling", BATCH, SHAPE, calls, ROUNDS, device)
+
+
+def kept_for_backward() -> dict[str, float]:
+    """What each flow keeps between forward and backward of a step, in sizes of its batch.
+
+    Storages that autograd saves are counted once, parameters not at all.
+    """
+    found = {name: _kept(flow, flow.bits_per_dim) for name, flow in _flows("cpu")}
+    for peer in _peers():
+        found["normflows"] = _kept(peer, peer.forward_kld)
+    return found
+
+
+def _kept(flow: nn.Module, loss: Callable[[Tensor], Tensor]) -> float:
+    x = _images()
+    own = {p.untyped_storage().data_ptr() for p in flow.parameters()}
+    saved: dict[int, Tensor] = {}  # holds them, so that no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss(x)
+    held = (t.untyped_storage().nbytes() for address, t in saved.items() if address not in own)
+    return sum(held) / x.untyped_storage().nbytes()
+
+
+def _flows(device: str) -> Iterator[tuple[str, Glow]]:
+    for name in MIXINGS:
+        yield name, _flow(name, device)
 
 
 def _images() -> torch.Tensor:

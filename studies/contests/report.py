@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ POINTWISE = (
 )
 
 FORWARD = ("forward, cropped", "forward, masked")
+
+#: The records of memory: of one inverse in a fresh process, and of a step of whole flows.
+PEAK, KEPT = "peak memory", "kept for the backward"
 
 #: The contests of compiled calls: their first one, in a fresh process.
 EMPTY_CACHE, CACHE_ON_DISK = "first call, empty cache", "first call, cache on disk"
@@ -174,9 +177,7 @@ def bar_frame(contests: pd.DataFrame) -> pd.DataFrame:
         for bar in BARS:
             values = [bar.measure(times) for times in series.values()]
             rows.append(_row(bar, int(str(threads)), [v for v in values if not np.isnan(v)]))
-        memory = here["peak_memory"].dropna().tolist()
-        limit = Bar("peak memory of the inverse / its input", "12x256x256", 4, 2.5, lambda _: 0.0)
-        rows.append(_row(limit, int(str(threads)), memory))
+        rows += [_row(bar, int(str(threads)), values) for bar, values in _memory(here)]
         first = contests[contests["contest"] == EMPTY_CACHE]
         for name, calls in first.groupby("competitor", sort=False):
             what = "first call with an empty cache, in seconds"
@@ -184,6 +185,22 @@ def bar_frame(contests: pd.DataFrame) -> pd.DataFrame:
             seconds = calls.loc[calls["threads"] == threads, "first"].tolist()
             rows.append(_row(limit, int(str(threads)), seconds))
     return pd.DataFrame(rows)
+
+
+def _memory(here: pd.DataFrame) -> Iterator[tuple[Bar, list[float]]]:
+    """The bars of memory, each with a value for each process."""
+    held = here[here["peak_memory"].notna()]
+    limit = Bar("peak memory of the inverse / its input", "12x256x256", 4, 2.5, lambda _: 0.0)
+    yield limit, held.loc[held["contest"] == PEAK, "peak_memory"].tolist()
+    kept = held[held["contest"] == KEPT].pivot(
+        index="process", columns="competitor", values="peak_memory"
+    )
+    limit = Bar(
+        "flow of width 64: memory kept for the backward, PLU / normflows",
+        "3x16x16", 0.9, 0.6, lambda _: 0.0,
+    )  # fmt: skip
+    both = {"plu", "normflows"} <= set(kept.columns)
+    yield limit, (kept["plu"] / kept["normflows"]).dropna().tolist() if both else []
 
 
 def _row(bar: Bar, threads: int, values: list[float]) -> dict[str, object]:

@@ -25,9 +25,9 @@ from emcheck._internal.machine import describe_machine, present_devices
 from emcheck._internal.seal import sealed
 from emcheck.layers import AutoregressiveConv2d
 from studies.contests.contest import Contest, compete
-from studies.contests.flows import sampling, training_steps
+from studies.contests.flows import BATCH, SHAPE, kept_for_backward, sampling, training_steps
 from studies.contests.layers import contests
-from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE
+from studies.contests.report import CACHE_ON_DISK, EMPTY_CACHE, KEPT, PEAK
 
 #: Seconds for one contest in one process.
 SECONDS = 0.6
@@ -137,9 +137,12 @@ def main() -> None:
     if device != "cpu":
         _tell(make(device) for make in (training_steps, sampling))
         return
-    memory = peak_memory()
-    told = {"contest": "peak memory", "batch": 32, "event": "12x256x256", "competitor": "inverse"}
-    print(json.dumps(told | {"seconds": None, "rounds": 1, "first": None} | memory))
+    told = {"seconds": None, "rounds": 1, "first": None, **peak_memory()}
+    told |= {"contest": PEAK, "batch": 32, "event": "12x256x256", "competitor": "inverse"}
+    print(json.dumps(told))
+    of_flows = {**told, "contest": KEPT, "batch": BATCH, "event": "x".join(map(str, SHAPE))}
+    for name, size in kept_for_backward().items():
+        print(json.dumps({**of_flows, "competitor": name, "peak_memory": size}))
     _tell(every_contest())
 
 
