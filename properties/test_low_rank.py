@@ -13,7 +13,7 @@ from emcheck.bounds import Arithmetic, compare, ratio
 from emcheck.layers import Woodbury2d
 from emcheck.oracle import LowRankDefinition, as_extended, slogdet
 from emcheck.oracle.precision import Array
-from emcheck.specs import spec_of
+from emcheck.specs import SPECS, spec_of
 from emcheck.specs.parameter_styles import move_parameters
 
 FORMS = ("joint", "separate")
@@ -136,3 +136,8 @@ def test_refusals() -> None:
             layer.inverse(torch.ones(1, 2, 3, 4))
         assert layer.log_det(torch.ones(1, 2, 3, 4)).item() == -torch.inf
         factor.u.data.zero_()
+
+
+def test_an_event_without_height_and_width_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match=r"expected the event \(C, H, W\).*got \(3, 4\)"):
+        SPECS[Woodbury2d].new((3, 4), {}, torch.Generator())

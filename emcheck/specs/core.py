@@ -69,9 +69,18 @@ class LayerSpec:
         return self.build(event[0], **self.keywords(event, options), generator=generator)
 
     def keywords(self, event: Event, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the constructor's keywords: the options and, if sized, the event's H and W."""
-        size = dict(zip(("height", "width"), event[1:], strict=True)) if self.sized else {}
-        return {**options, **size}
+        """Return the constructor's keywords: the options and, if sized, the event's H and W.
+
+        Raises:
+            ValueError: a layer of one size, and an event that is not ``(C, H, W)``.
+        """
+        if not self.sized:
+            return dict(options)
+        if len(event) != 3:
+            raise ValueError(
+                f"expected the event (C, H, W), which the layer is built for, got {event}"
+            )
+        return {**options, "height": event[1], "width": event[2]}
 
     @property
     def any_size(self) -> bool:
