@@ -28,7 +28,7 @@ class Limits:
     The time that a caller spends between two checks does not count.
     """
 
-    one: float
+    check: float
     report: float
     left: float
 
@@ -88,13 +88,13 @@ class Runner:
             return case, replace(late, unfinished=int(check.hindered(subject) is None))
         place = (case.event, case.dtype, case.style, case.scale, case.seed)
         if place in self._hung:
-            told = f"inverse did not end within {self._limits.one:g} s before, in this case"
+            told = f"inverse did not end within {self._limits.check:g} s before, in this case"
             broken = dict.fromkeys(missing({"inverse": False}), told)
             subject = replace(subject, broken={**subject.broken, **broken})
             if check.hindered(subject) == (Verdict.NOT_RUN, told):
                 late = without_running(check, subject, case, Verdict.NOT_RUN, told)
                 return case, replace(late, unfinished=1, ending=Ending.INVERSE_LATE)
-        case, result = run_mildly(check, subject, case, self._limits.one)
+        case, result = run_mildly(check, subject, case, self._limits.check)
         if result.unfinished and result.ending is Ending.INVERSE_LATE:
             self._hung.add(place)
         return case, result
@@ -138,7 +138,7 @@ class Runner:
         case = next(case for case, result in found if result.case == merged.case)
         case = check.adapt(case, subject)
         small = self._found.neighbours
-        case, least = shrink(check, subject, case, merged, small, self._limits.one)
+        case, least = shrink(check, subject, case, merged, small, self._limits.check)
         self._findings.append(Finding(check.name, case, least))
         return replace(
             least,

@@ -29,10 +29,14 @@ _MOST = 4
 #: A diagonal outside this range is divided by, since its reciprocal could over- or underflow.
 _SAFE = 2.0**100
 
-#: A task: the next tile; B, C, pixels of an image and of a tile, whether to divide by the
-#: diagonal, the size of one packed triangle; then the addresses of both triangles, of the order of
-#: the rows, of z and of x.
-_FIELDS, _ADDRESSES = 11, 7
+#: Runs of tiles for each thread: one that starts late leaves runs to the others, and within a run
+#: no two threads write to neighbouring lines of memory.
+_RUNS = 8
+
+#: A task: the next run; B, C, pixels of an image and of a tile, tiles of a run, whether to divide
+#: by the diagonal, the size of one packed triangle; then the addresses of both triangles, of the
+#: order of the rows, of z and of x.
+_FIELDS, _ADDRESSES = 12, 8
 
 #: Products that are worth one more thread.
 _WORTH_A_THREAD = 1 << 18
@@ -85,7 +89,7 @@ def _thread_of(size: int):
 
     def work(address):
         task = carray(address, (_FIELDS,), np.int64)
-        B, C, N, P, divide, length = task[1:_ADDRESSES]
+        B, C, N, P, run, divide, length = task[1:_ADDRESSES]
         packed = carray(as_pointer(task[_ADDRESSES]), (2 * length,), dtype)
         order = carray(as_pointer(task[_ADDRESSES + 1]), (C,), np.int64)
         z = carray(as_pointer(task[_ADDRESSES + 2]), (B * C * N,), dtype)
@@ -93,27 +97,28 @@ def _thread_of(size: int):
         lower, upper = packed[:length], packed[length:]
         tile, none = np.zeros(C * P, dtype), order[:0]
         while True:
-            start = take_next(task) * P
-            if start >= B * N:
+            first = take_next(task) * run * P
+            if first >= B * N:
                 return
-            end = min(start + P, B * N)
-            p = start
-            while p < end:
-                n = min(N - p % N, end - p)
-                image = p // N * C * N + p % N
-                for c in range(C):
-                    copy_run(z, image + order[c] * N, tile, c * P + p - start, n)
-                p += n
-            for p in range(0, end - start, 2 * L):
-                _triangle(tile, p, P, none, lower, C, False, L)
-                _triangle(tile, (C - 1) * P + p, -P, none, upper, C, divide != 0, L)
-            p = start
-            while p < end:
-                n = min(N - p % N, end - p)
-                image = p // N * C * N + p % N
-                for c in range(C):
-                    copy_run(tile, c * P + p - start, x, image + c * N, n)
-                p += n
+            for start in range(first, min(first + run * P, B * N), P):
+                end = min(start + P, B * N)
+                p = start
+                while p < end:
+                    n = min(N - p % N, end - p)
+                    image = p // N * C * N + p % N
+                    for c in range(C):
+                        copy_run(z, image + order[c] * N, tile, c * P + p - start, n)
+                    p += n
+                for p in range(0, end - start, 2 * L):
+                    _triangle(tile, p, P, none, lower, C, False, L)
+                    _triangle(tile, (C - 1) * P + p, -P, none, upper, C, divide != 0, L)
+                p = start
+                while p < end:
+                    n = min(N - p % N, end - p)
+                    image = p // N * C * N + p % N
+                    for c in range(C):
+                        copy_run(tile, c * P + p - start, x, image + c * N, n)
+                    p += n
 
     return cfunc(types.void(types.voidptr), cache=KEEP)(work)
 
@@ -141,7 +146,8 @@ def solve(factors: Tensor, order: Sequence[int], z: Tensor) -> Tensor:
     rows = np.array(order, np.int64)
     threads = min(tiles, torch.get_num_threads(), 1 + z.numel() * C // _WORTH_A_THREAD)
     addresses = packed.ctypes.data, rows.ctypes.data, source.data_ptr(), x.data_ptr()
-    task = np.array([0, B, C, N, P, divide, _length(C), *addresses], np.int64)
+    run = -(-tiles // (threads * _RUNS))
+    task = np.array([0, B, C, N, P, run, divide, _length(C), *addresses], np.int64)
     run_team(_thread_of(size).address, task.ctypes.data, threads)
     return x
 

@@ -10,20 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emcheck._internal.checkout import REPORTS
 from studies.claims.core import Claim, Evidence, Fact
 from studies.density.cell import RIVAL
+from studies.density.folders import CONSTANT_RATE, DECAYING_RATE
 from studies.density.report.budget import budget_verdict
 from studies.density.report.differences import CONTROLS, differences, verdict
 from studies.density.report.load import Density, read_density
 from studies.pages.errors import ReportError
 from studies.pages.tidy import records
-
-#: The cells of the reference run, in a checkout.
-CELLS = REPORTS / "data" / "density"
-
-#: The same for longer training.
-LONGER = REPORTS / "data" / "budget"
 
 #: The two data sets of the controlled comparison, its depths, and the seeds that it has.
 DATA, SHALLOW, DEEP, SEEDS = ("galaxies", "photographs"), 1, 4, 5
@@ -67,7 +61,9 @@ def _told(gaps: pd.DataFrame, longer: Path) -> str:
     return f"{latest} Before longer training was tried: {verdict(gaps)}"
 
 
-def measure(cells: Path = CELLS, exchanged: str = "", longer: Path = LONGER) -> Evidence:
+def measure(
+    cells: Path = CONSTANT_RATE, exchanged: str = "", longer: Path = DECAYING_RATE
+) -> Evidence:
     """The intervals of the density experiment; nothing is trained here."""
     try:
         density = read_density(cells)

@@ -8,14 +8,9 @@ from typing import Annotated
 import typer
 
 from emcheck._internal.checkout import REPORTS
+from studies.density.folders import CONSTANT_RATE, DECAYING_RATE
 
 app = typer.Typer(no_args_is_help=True, help="Density modelling on real images.")
-
-#: Where a sweep keeps its cells unless told otherwise.
-KEPT = REPORTS / "data" / "density"
-
-#: The same for the sweeps whose learning rate falls to zero.
-BUDGETS = REPORTS / "data" / "budget"
 
 _Root = Annotated[Path | None, typer.Option(help="folder or archive of cifar10, imagenet32")]
 
@@ -115,7 +110,7 @@ def sweep(
     from studies.density.plans import plan_of
     from studies.density.sweep import sweep as run_sweep
 
-    out = out or (BUDGETS if plan in ("budget", "family") else KEPT)
+    out = out or (DECAYING_RATE if plan in ("budget", "family") else CONSTANT_RATE)
     with StepProgress("cells") as progress:
         lost = run_sweep(
             plan_of(plan, steps),
@@ -133,7 +128,7 @@ def sweep(
 
 @app.command()
 def report(
-    data: Annotated[Path, typer.Argument(help="folder of a sweep")] = KEPT,
+    data: Annotated[Path, typer.Argument(help="folder of a sweep")] = CONSTANT_RATE,
     out: Annotated[Path, typer.Option(help="folder of density.md")] = REPORTS,
 ) -> None:
     """Write density.md, its tables and figures, from the finished cells of a sweep."""

@@ -58,8 +58,16 @@ def worst_ratios(checks: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_matrix(checks: pd.DataFrame) -> pd.DataFrame:
-    """Checks (rows, by family) x layers (columns): the worst verdict; empty: does not apply."""
-    cells = checks.groupby(["family", "check", "layer"], sort=True)["verdict"].agg(worst_verdict)
+    """Checks (rows, by family) x layers (columns): the worst verdict; empty: does not apply.
+
+    A cell that holds PASS and ILL-CONDITIONED is the latter, so that it is seen.
+    """
+
+    def shown(verdicts: pd.Series[str]) -> str:
+        worst, ill = worst_verdict(verdicts), Verdict.ILL_CONDITIONED.value
+        return ill if worst == "PASS" and (verdicts == ill).any() else worst
+
+    cells = checks.groupby(["family", "check", "layer"], sort=True)["verdict"].agg(shown)
     return cells.unstack("layer").fillna("").reset_index()
 
 
@@ -68,17 +76,6 @@ def share_matrix(checks: pd.DataFrame) -> pd.DataFrame:
     passed = checks.assign(excess=checks["excess"].where(checks["verdict"] == "PASS"))
     cells = passed.groupby(["family", "check", "layer"], sort=True)["excess"].max()
     return cells.unstack("layer").reset_index()
-
-
-def shown_matrix(checks: pd.DataFrame) -> pd.DataFrame:
-    """As :func:`verdict_matrix`, but a cell that is PASS beside ILL-CONDITIONED is the latter."""
-
-    def shown(verdicts: pd.Series[str]) -> str:
-        worst, ill = worst_verdict(verdicts), Verdict.ILL_CONDITIONED.value
-        return ill if worst == "PASS" and (verdicts == ill).any() else worst
-
-    cells = checks.groupby(["family", "check", "layer"], sort=True)["verdict"].agg(shown)
-    return cells.unstack("layer").fillna("").reset_index()
 
 
 def escaped(checks: pd.DataFrame) -> pd.DataFrame:

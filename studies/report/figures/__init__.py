@@ -13,14 +13,14 @@ from studies.report.figures.solvers import solver_figure
 from studies.report.figures.times import ratio_figure, time_figure
 from studies.report.frames import Frames
 from studies.report.timings import sweep_view
-from studies.report.verdicts import share_matrix, shown_matrix, worst_ratios
+from studies.report.verdicts import share_matrix, verdict_matrix, worst_ratios
 
 
 def _figures(frames: Frames) -> dict[str, Figure | None]:
     figures: dict[str, Figure | None] = {}
     if frames.checks is not None:
         figures["verdict_matrix"] = verdict_figure(
-            shown_matrix(frames.checks), share_matrix(frames.checks)
+            verdict_matrix(frames.checks), share_matrix(frames.checks)
         )
         figures["worst_ratios"] = worst_ratio_figure(worst_ratios(frames.checks))
     if frames.faults is not None and frames.kills is not None:

@@ -134,7 +134,7 @@ def verdict_figure(matrix: pd.DataFrame, shares: pd.DataFrame) -> Figure:
     """Checks x layers: the worst share of the threshold, or another verdict than PASS.
 
     Args:
-        matrix: as :func:`studies.report.verdicts.shown_matrix` returns it.
+        matrix: as :func:`studies.report.verdicts.verdict_matrix` returns it.
         shares: as :func:`studies.report.verdicts.share_matrix` returns it.
     """
     layers = [column for column in matrix.columns if column not in ("family", "check")]

@@ -9,7 +9,7 @@ from studies.report.frames import Frames
 HOW_TO_READ = """## How to read this
 
 - A **ratio** is error over bound, without unit; it passes at or below its threshold, and the
-  bound comes from the rule named beside it (T1 to T9), not from a fixed tolerance.
+  bound comes from the rule named beside it (T1 to T11), not from a fixed tolerance.
 - A **result** is one check on one layer in one dtype on one device, over many **examples**.
   ILL-CONDITIONED means that the drawn parameters have no inverse at that precision, so the
   example judges nobody; UNSUPPORTED is a capability that is missing and says so; NOTE is a house
