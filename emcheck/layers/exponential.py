@@ -27,12 +27,12 @@ class ExponentialConv2d(InvertibleLayer):
     ``(M x)[o,i,j] = sum_{c,a,b} w[o,c,a,b] x[c, i+a-r, j+b-r]``, ``r = (k-1)/2``, all taps live.
     The exponential is invertible whatever ``w`` is: ``x = exp(-M) z``.
 
-    With ``terms=None`` the series is summed to the last digit. The norm ``N`` of ``M``, at most
-    the larger of the absolute sums over inputs and over outputs, is split into ``p = ceil(N)``
-    steps, ``exp(M) = exp(M/p)^p``: a step loses no digits by cancellation, and what its series
-    leaves out is below the unit roundoff. With an integer the series ends at ``M^terms``, as
-    published: then the map is a polynomial of ``M``, whose log-det and inverse the layer gives
-    only as accurately as the remainder allows, and it says so in ``lacks``.
+    With ``terms=None`` the series is summed to the last digit. The norm ``N`` of ``M``, the
+    smaller of the bounds by absolute sums over inputs and over outputs, is split into
+    ``p = ceil(N)`` steps, ``exp(M) = exp(M/p)^p``: a step loses no digits by cancellation, and
+    what its series leaves out is below the unit roundoff. With an integer the series ends at
+    ``M^terms``, as published: then the map is a polynomial of ``M``, whose log-det and inverse the
+    layer gives only as accurately as the remainder allows, and it says so in ``lacks``.
 
     Log-det: ``trace(M) = H W sum_c w[c,c,r,r]``.
 
@@ -47,7 +47,7 @@ class ExponentialConv2d(InvertibleLayer):
         channels: ``C``, at least 1.
         kernel_size: odd ``k``.
         terms: the last power of ``M``, at least 1; None: as many as matter.
-        generator: random numbers of the initial value (``N / (C k^2)`` everywhere); torch's
+        generator: random numbers of the initial value (normal, over ``C k^2``); torch's
             default if None.
 
     Raises:

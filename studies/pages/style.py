@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,7 @@ _SETTINGS: dict[Any, Any] = {
 
 
 #: Digits beyond a hundredth of a point (six are written), names of groups, turns by nothing,
-#: indentation, and groups that are left empty: half of a file.
+#: indentation, groups that are left empty, and space in paths: half of a file.
 _UNSEEN = [
     (re.compile(pattern), kept)
     for pattern, kept in (
@@ -45,6 +46,8 @@ _UNSEEN = [
         (rb"\n +", b"\n"),
         (rb"<g/>\n", b""),
         (rb"<g>\n</g>\n", b""),
+        (rb" ?\n([LCQ]) ", rb"\1"),
+        (rb' \n"', b'"'),
     )
 ]
 
@@ -66,7 +69,17 @@ def to_svg(figure: Figure) -> bytes:
     drawn = buffer.getvalue()
     for pattern, kept in _UNSEEN:
         drawn = pattern.sub(kept, drawn)
-    return drawn
+    return _with_classes(drawn)
+
+
+def _with_classes(drawn: bytes) -> bytes:
+    """Write a style that occurs more than once only once, as a class."""
+    counted = Counter(re.findall(rb' style="([^"]*)"', drawn))
+    styles = [style for style, times in counted.items() if times > 1]
+    for n, style in enumerate(styles):
+        drawn = drawn.replace(b' style="%s"' % style, b' class="s%d"' % n)
+    rules = b"".join(b".s%d{%s}" % (n, style) for n, style in enumerate(styles))
+    return drawn.replace(b"</style>", rules + b"</style>", 1)
 
 
 def size_name(height: int, width: int) -> str:
