@@ -26,7 +26,8 @@ def _figure(frame: pd.DataFrame) -> Figure:
         axes.plot([row["inverse"]], [row["equal_time"]], "o" if pixels else "s",
                   color="#D55E00" if pixels else "#000000", mfc="white")  # fmt: skip
         label = f"{row['mixing']} ({number(row['condition'])})"
-        axes.annotate(label, (row["inverse"], row["equal_time"]), (4, 4),
+        shift, side = (5, "left") if pixels else (-5, "right")
+        axes.annotate(label, (row["inverse"], row["equal_time"]), (shift, 0), ha=side, va="center",
                       textcoords="offset points", size=7)  # fmt: skip
     if not len(known):
         axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
@@ -35,7 +36,7 @@ def _figure(frame: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.margins(0.22, 0.12)
+    axes.margins(0.28, 0.12)
     axes.grid(True)
     axes.set_xlabel("time of the inverse over the forward of a 1x1")
     axes.set_ylabel("test bits/dim at equal time")

@@ -25,8 +25,9 @@ def page(frame: pd.DataFrame) -> str:
         figure(
             "choosing",
             "Bits per dimension at equal training time (lower is better) over the time of the "
-            "inverse, as a multiple of the forward of a 1x1 (further left is faster); the number "
-            "beside a name is the worst condition number after training.",
+            "inverse, as a multiple of the forward of a 1x1 (further left is faster). Circles mix "
+            "pixels, squares channels alone; the number beside a name is the worst condition number "
+            "after training.",
         ),
         _reach(frame),
         _cost(frame),
