@@ -26,8 +26,8 @@ def page(frame: pd.DataFrame) -> str:
             "choosing",
             "Bits per dimension at equal training time (lower is better) over the time of the "
             "inverse, as a multiple of the forward of a 1x1 (further left is faster). Circles mix "
-            "pixels, squares channels alone; the number beside a name is the worst condition number "
-            "after training.",
+            "pixels, squares channels alone; the number beside a name is the worst condition "
+            "number after training.",
         ),
         _reach(frame),
         _cost(frame),
