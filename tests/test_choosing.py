@@ -75,8 +75,7 @@ def test_the_situations_follow_from_the_numbers(unmeasured: pd.DataFrame) -> Non
     frame = measured(unmeasured)
     text = page(frame)
     spatial = frame.loc[frame["seen"] > 1, "mixing"].iloc[0]
-    assert "*Fast sampling*: `1x1`, 1.0 of the time" in text
-    assert f"of those that mix pixels `{spatial}`" in text
+    assert f"*Fast sampling*: `1x1`; of those that mix pixels `{spatial}`, in 4.00 times" in text
     assert "*Best density at equal time*: `1x1`, 1.000 bits/dim." in text
     assert f"*Safe conditioning*: of those that mix pixels `{spatial}`" in text
     for name in CHOSEN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,15 @@ def test_flattening_compares_neighbouring_budgets() -> None:
     assert "had not flattened: doubling 4,800 steps still" in budget_verdict(
         swept(lambda n: 0.0, valid=lambda n: 3 + 120 / n)
     )
+
+
+def test_flattening_compares_each_seed_with_itself() -> None:
+    density = swept(lambda n: 0.0, valid=lambda n: 3 + 120 / n)
+    cells = density.cells.assign(last_valid=density.cells["last_valid"] + density.cells["seed"])
+    missing = (cells["budget"] == 2400) & (cells["seed"] == 2)
+    found = flattening(replace(density, cells=cells[~missing]))
+    change = found[found["variant"] == RIVAL].set_index("doubled")["change"]
+    assert change.to_dict() == pytest.approx({2400: -0.05, 4800: -0.025, 9600: -0.0125})
 
 
 def test_the_section_says_what_is_missing() -> None:

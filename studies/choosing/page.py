@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from studies.choosing.candidates import CANDIDATES
@@ -13,6 +15,9 @@ from studies.pages.tidy import records
 
 #: Bits per dimension that two mixings must differ by to be told apart here.
 ALIKE = 0.01
+
+#: The same for the time of sampling, as a share of that of a flow with a 1x1.
+AS_FAST = 0.03
 
 
 def page(frame: pd.DataFrame) -> str:
@@ -57,23 +62,28 @@ def _fastest(frame: pd.DataFrame) -> str:
     row = best(frame, "sampling")
     if row is None:
         return "not measured."
+    told = code(row["mixing"]) + _within(frame, row, "sampling", AS_FAST, f"{AS_FAST:.0%}")
     spatial = best(frame[frame["seen"] > 1], "sampling")
-    told = f"{code(row['mixing'])}, {number(row['sampling'])} of the time of a flow with a 1x1"
     if spatial is None or spatial["mixing"] == row["mixing"]:
         return f"{told}."
     return (
-        f"{told}; of those that mix pixels {code(spatial['mixing'])}, "
-        f"{number(spatial['sampling'])} of it."
+        f"{told}; of those that mix pixels {code(spatial['mixing'])}, in "
+        f"{number(spatial['sampling'], 3)} times the time of a flow with a 1x1."
     )
+
+
+def _within(frame: pd.DataFrame, row: dict[str, Any], column: str, share: float, told: str) -> str:
+    """Which other mixings are as good as the best one, in words."""
+    near = frame[frame[column] <= row[column] + share]["mixing"].tolist()
+    others = ", ".join(code(name) for name in near if name != row["mixing"])
+    return f" (within {told}: {others})" if others else ""
 
 
 def _densest(frame: pd.DataFrame) -> str:
     row = best(frame, "equal_time")
     if row is None:
         return "not measured."
-    near = frame[frame["equal_time"] <= row["equal_time"] + ALIKE]["mixing"].tolist()
-    others = [code(name) for name in near if name != row["mixing"]]
-    alike = f"; within {ALIKE:g} of it: {', '.join(others)}" if others else ""
+    alike = _within(frame, row, "equal_time", ALIKE, f"{ALIKE:g} bits/dim")
     return f"{code(row['mixing'])}, {row['equal_time']:.3f} bits/dim{alike}."
 
 

@@ -127,24 +127,29 @@ def _largest(data: str, gaps: pd.DataFrame) -> dict[str, object]:
 
 
 def flattening(density: Density) -> pd.DataFrame:
-    """Return what each doubling of the budget changes of the validation, mean over the seeds."""
+    """Return what each doubling of the budget changes of the validation, mean over the seeds.
+
+    Only seeds that both budgets have are compared.
+    """
     keys = ["data", "variant", "budget"]
     trained = density.trained
     trained = trained[trained["variant"].isin((RIVAL, *CONTROLS))]
-    means = trained.groupby(keys)["last_valid"].mean().reset_index()
-    longer = means.assign(budget=means["budget"] / 2).rename(columns={"last_valid": "longer"})
-    both = means.merge(longer, on=keys)
-    both["doubled"] = 2 * both["budget"].astype(int)
-    return both.assign(change=both["longer"] - both["last_valid"])
+    trained = trained[[*keys, "seed", "last_valid"]]
+    longer = trained.assign(budget=trained["budget"] // 2)
+    both = trained.merge(longer, on=[*keys, "seed"], suffixes=("", "_longer"))
+    both["change"] = both["last_valid_longer"] - both["last_valid"]
+    means = both.groupby(keys)["change"].mean().reset_index()
+    means["doubled"] = 2 * means["budget"]
+    return means
 
 
 def budget_verdict(density: Density) -> str:
     """Return two sentences: what becomes of the gain, and whether training had flattened."""
     gaps, found = differences(density), trends(density)
-    told = [
-        f"{_what_becomes(data, gaps, found)} on {data}"
-        for data in sorted(set(gaps["data"]) if len(gaps) else ())
-    ]
+    where: dict[str, list[str]] = {}
+    for data in sorted(set(gaps["data"]) if len(gaps) else ()):
+        where.setdefault(_what_becomes(data, gaps, found), []).append(data)
+    told = [f"{what} on {' and '.join(names)}" for what, names in where.items()]
     if not told:
         return "No pair of trainings was found. Nothing follows about longer training."
     last = flattening(density)

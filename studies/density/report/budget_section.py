@@ -74,14 +74,14 @@ def _key(cell: Cell) -> tuple[str, int, str, int]:
 
 def _gaps(gaps: pd.DataFrame) -> str:
     rows = [
-        [row["data"], f"{row['budget']:,}", code(row["control"]), row["seeds"],
+        [row["data"], code(row["control"]), f"{row['budget']:,}", row["seeds"],
          f"{row['difference']:+.4f}",
          "–" if math.isnan(row["t_low"]) else f"[{row['t_low']:+.4f}, {row['t_high']:+.4f}]",
          row["verdict"]]
-        for row in records(gaps)
+        for row in records(gaps.sort_values(["data", "control", "budget"]))
     ]  # fmt: skip
-    head = ["data", "budget", "control", "seeds", "difference", "Student's t", "verdict"]
-    return table(head, rows) if rows else "No pair was trained."
+    head = ["data", "control", "budget", "seeds", "difference", "Student's t", "verdict"]
+    return table(head, rows, left=2) if rows else "No pair was trained."
 
 
 def _fits(found: list[Trend]) -> str:
@@ -101,7 +101,7 @@ def _fits(found: list[Trend]) -> str:
         "says so, both intervals of `limit` lie below 0, and so do those of the gap at the "
         "largest budget; else it cannot be told."
     )
-    return told + "\n\n" + table(["data", "control", "p", "change", "limit"], rows)
+    return told + "\n\n" + table(["data", "control", "p", "change", "limit"], rows, left=2)
 
 
 def _flattening(density: Density) -> str:
@@ -112,7 +112,7 @@ def _flattening(density: Density) -> str:
         for row in records(found)
     ]  # fmt: skip
     head = ["data", "flow", "budgets", "change of validation", "flattened"]
-    return table(head, rows) if rows else ""
+    return table(head, rows, left=2) if rows else ""
 
 
 def draw_budget(density: Density) -> bytes:
