@@ -109,8 +109,10 @@ def _goes_stale(trial: Trial, training: bool) -> Measure:
     if definition is None:
         return fresh
     x, z, logdet = (as_extended(v) for v in (trial.x, got[0], got[1]))
-    forward = definition.forward_error(x, z, trial.arithmetic)
-    return worst(fresh, forward, definition.logdet_error(x, logdet, trial.arithmetic))
+    measures = [fresh, definition.forward_error(x, z, trial.arithmetic)]
+    if trial.has("exact_logdet"):
+        measures.append(definition.logdet_error(x, logdet, trial.arithmetic))
+    return worst(*measures)
 
 
 def _follows_dtype(trial: Trial, used: nn.Module) -> bool:
