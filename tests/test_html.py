@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 
@@ -228,7 +231,21 @@ def test_text_of_the_style_has_no_address() -> None:
     assert re.findall(r"https?:|url\(|@import", style.read_text(encoding="utf-8")) == []
 
 
-def test_the_file_of_the_reference_run_is_small(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = Path(__file__).parent.parent / "reports"
-    size = write_html(kept, tmp_path / "report.html").stat().st_size
+    return write_html(kept, tmp_path_factory.mktemp("html") / "report.html")
+
+
+def test_the_file_of_the_reference_run_is_small(reference: Path) -> None:
+    size = reference.stat().st_size
     assert size <= 3e6, f"expected at most 3 MB, got {size:,} bytes"
+
+
+def test_every_figure_of_the_reference_run_is_well_formed(reference: Path) -> None:
+    """A browser shows nothing of a picture that is no XML."""
+    images = re.findall(r'src="data:image/svg\+xml,([^"]*)"', reference.read_text(encoding="utf-8"))
+    assert len(images) > 10
+    for image in images:
+        drawn = ElementTree.fromstring(unquote(html.unescape(image)))
+        assert drawn.tag.endswith("svg")

@@ -31,7 +31,8 @@ def data_uri(path: Path) -> str:
         raise ReportError(f"{path}: expected a file to embed, got {error.strerror}") from None
     kind = _MEDIA[path.suffix]
     if path.suffix == ".svg":  # as text: a quarter shorter than base64
-        drawn = re.sub(r">\s+<", "><", content.decode()).replace('"', "'")
+        drawn = re.sub(r">\s+<", "><", content.decode())
+        drawn = drawn.replace("'", "&apos;").replace('"', "'")
         return f"data:{kind},{quote(drawn, safe=_AS_IT_IS)}"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
