@@ -62,10 +62,15 @@ def kill_matrix(faults: pd.DataFrame) -> pd.DataFrame:
     return cells.unstack("check").fillna("").reset_index()
 
 
+def family_of(check: str) -> str:
+    """The family of a check; of one that is no longer there, "other"."""
+    return CHECKS[check].family if check in CHECKS else "other"
+
+
 def families_of_killers(kills: pd.DataFrame, checks: Iterable[str]) -> dict[str, list[str]]:
     """Family -> those of ``checks`` that belong to it, for families that have a named check."""
     found: dict[str, list[str]] = {}
     for check in checks:
-        found.setdefault(CHECKS[check].family if check in CHECKS else "other", []).append(check)
+        found.setdefault(family_of(check), []).append(check)
     named = set(kills["killer"])
     return {name: own for name, own in sorted(found.items()) if named & set(own)}

@@ -34,7 +34,7 @@ BEHIND = (kills, contests, times, price, growth, verdicts, ratios, images)
 
 def summary(frames: Frames) -> str:
     """What is read: at most 250 lines."""
-    tables = "\n".join(f"- {csv_link(name)}" for name in sorted(csv_tables(frames)))
+    tables = ", ".join(csv_link(name) for name in sorted(csv_tables(frames)))
     parts = ["# emcheck report", headline(frames, judge(frames))]
     parts += [section(frames) for section in FRONT]
     parts += ["---", HOW_TO_READ, *(section(frames) for section in GROUNDS)]

@@ -28,8 +28,8 @@ def page(
         *likelihood(density, gaps, figures),
         *behaviour(density, figures),
         "## All tables\n\n"
-        + "\n".join(
-            f"- {csv_link('density_' + name)}"
+        + ", ".join(
+            csv_link(f"density_{name}")
             for name in ("baselines", "cells", "conditions", "curves", "differences", "step_ratios")
         ),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from studies.pages.markdown import csv_link, plural, table
-from studies.report.faults import FLAGGED, NOT_JUDGED
+from studies.report.faults import FLAGGED, NOT_JUDGED, family_of
 from studies.report.frames import Frames
 
 _USUAL = (
@@ -31,7 +31,7 @@ def power(frames: Frames) -> str:
         f"Fault by fault: {csv_link('faults')}; every check on every fault: "
         f"{csv_link('fault_results')}, as a matrix {csv_link('kill_matrix')}"
     )
-    return "\n\n".join([title, first, _by_family(frames, kills, asked), links])
+    return "\n\n".join([title, first, _by_family(kills, asked), links])
 
 
 def _usual(asked: pd.DataFrame) -> str:
@@ -46,13 +46,10 @@ def _usual(asked: pd.DataFrame) -> str:
     )
 
 
-def _by_family(frames: Frames, kills: pd.DataFrame, asked: pd.DataFrame) -> str:
+def _by_family(kills: pd.DataFrame, asked: pd.DataFrame) -> str:
     """One row per family: faults, kills, and what the usual test sees of those it judged."""
-    families: dict[str, str] = {}
-    if frames.checks is not None:
-        families = dict(zip(frames.checks["check"], frames.checks["family"], strict=True))
     rows = []
-    for family, group in kills.groupby([families.get(name, "other") for name in kills["killer"]]):
+    for family, group in kills.groupby([family_of(name) for name in kills["killer"]]):
         judged = asked[asked.index.isin(group.index)]
         seen = f"{int((judged['usual_test'] == FLAGGED).sum())} of {len(judged)}"
         killed = int(group["killed"].sum())
