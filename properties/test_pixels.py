@@ -99,3 +99,18 @@ def test_a_singular_matrix_is_refused_without_gradients_too() -> None:
     made.weight.data[1] = 0
     with torch.no_grad(), pytest.raises(ValueError, match="expected an invertible weight"):
         made.inverse(torch.ones(1, 3, 2, 2))
+
+
+def test_threads_share_the_pixels_without_changing_a_bit() -> None:
+    """More tiles than runs, and a last run that is cut short."""
+    generator = torch.Generator().manual_seed(0)
+    factors = factors_of(12, generator, 0).float()
+    z = torch.randn(9, 12, 33, 35, generator=generator)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(pixels.solve(factors, range(12), z))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], x) for x in found)

@@ -72,11 +72,13 @@ def _fastest(frame: pd.DataFrame) -> str:
     )
 
 
-def _within(frame: pd.DataFrame, row: dict[str, Any], column: str, share: float, told: str) -> str:
-    """Which other mixings are as good as the best one, in words."""
-    near = frame[frame[column] <= row[column] + share]["mixing"].tolist()
+def _within(
+    frame: pd.DataFrame, row: dict[str, Any], column: str, margin: float, words: str
+) -> str:
+    """Which other mixings come within a margin of the best one."""
+    near = frame[frame[column] <= row[column] + margin]["mixing"].tolist()
     others = ", ".join(code(name) for name in near if name != row["mixing"])
-    return f" (within {told}: {others})" if others else ""
+    return f" (within {words}: {others})" if others else ""
 
 
 def _densest(frame: pd.DataFrame) -> str:

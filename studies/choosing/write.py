@@ -11,6 +11,7 @@ from studies.choosing.figure import draw
 from studies.choosing.page import page
 from studies.choosing.table import choosing_frame
 from studies.contests.report import contest_frame
+from studies.density.folders import DECAYING_RATE
 from studies.density.report.load import read_density
 from studies.pages.csv import csv_bytes
 from studies.pages.load import read_contests
@@ -26,7 +27,7 @@ def write_choosing(data: Path, out: Path) -> Path:
     Raises:
         ReportError: a broken file.
     """
-    contests, cells = data / "contests.jsonl", data / "budget"
+    contests, cells = data / "contests.jsonl", data / DECAYING_RATE.name
     frame = choosing_frame(
         read_density(cells) if any(cells.glob("cells/*.json")) else None,
         _timed(contests) if contests.exists() else None,

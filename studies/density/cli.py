@@ -110,10 +110,11 @@ def sweep(
     from studies.density.plans import plan_of
     from studies.density.sweep import sweep as run_sweep
 
-    out = out or (DECAYING_RATE if plan in ("budget", "family") else CONSTANT_RATE)
+    cells = plan_of(plan, steps)
+    out = out or (DECAYING_RATE if cells[0].budget else CONSTANT_RATE)
     with StepProgress("cells") as progress:
         lost = run_sweep(
-            plan_of(plan, steps),
+            cells,
             out,
             scheduler=scheduler,
             workers=workers,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from emcheck._internal.files import write_all
+from studies.density.folders import DECAYING_RATE
 from studies.density.report.budget_section import draw_budget
 from studies.density.report.differences import differences
 from studies.density.report.figures import draw
@@ -30,7 +31,7 @@ def write_density(data: Path, out: Path, budgets: Path | None = None) -> Path:
         ReportError: no finished cell, a broken file, or a folder that cannot be written.
     """
     density = read_density(data)
-    budgets = budgets or data.with_name("budget")
+    budgets = budgets or data.with_name(DECAYING_RATE.name)
     longer = read_density(budgets) if (budgets / "cells").is_dir() else None
     gaps = differences(density)
     contents: dict[str, bytes] = {}
