@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from emcheck.result import Result as Result
     from emcheck.result import Verdict as Verdict
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Public name -> its module, imported when the name is first used: importing torch takes a second.
 _HOME = {
