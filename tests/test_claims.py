@@ -17,8 +17,7 @@ from properties.portions import portion
 from studies.claims import CLAIMS, Claim, Evidence, Fact, chosen
 from studies.claims.keep import keep
 from studies.claims.matrices import gaussian, lu_without_pivoting, reflections_of
-from studies.claims.report import read_claims, write_claims
-from studies.claims.report.load import read_told
+from studies.claims.report import claims_frame, read_told, write_claims
 from studies.claims.report.words import WORDS
 from studies.claims.run import run_claims
 from studies.claims.show import render
@@ -179,7 +178,7 @@ def test_numbers_that_are_not_finite_survive(tmp_path: Path) -> None:
 
 
 def test_broken_and_absent_evidence_is_one_line(tmp_path: Path) -> None:
-    assert read_claims(tmp_path) is None
+    assert claims_frame(read_told(tmp_path)) is None
     with pytest.raises(ReportError, match="expected claims, got none"):
         write_claims(tmp_path, tmp_path / "out")
     (tmp_path / "a-b.json").write_text('{"letter": "a"}', encoding="utf-8")

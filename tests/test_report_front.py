@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from studies.claims.report import read_claims
+from studies.claims.report import claims_frame, read_told
 from studies.contests.reasons import WHY
 from studies.density.report import write_density
 from studies.report import ReportError, write_report
@@ -116,10 +116,10 @@ def test_what_is_not_measured_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_broken_claim_is_one_line(tmp_path: Path) -> None:
-    assert read_claims(tmp_path / "none") is None
+    assert claims_frame(read_told(tmp_path / "none")) is None
     (tmp_path / "A.json").write_text(json.dumps(claim("A", True) | {"holds": "yes"}))
     with pytest.raises(ReportError, match=r"A\.json: holds: expected true or false") as caught:
-        read_claims(tmp_path)
+        claims_frame(read_told(tmp_path))
     assert "\n" not in str(caught.value)
 
 

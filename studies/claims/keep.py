@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from emcheck._internal.files import write_all
+from emcheck._internal.machine import describe_machine
 from emcheck._internal.seal import with_seal
 from studies.claims.core import Claim, Evidence
 
@@ -19,6 +20,7 @@ def to_json(claim: Claim, evidence: Evidence) -> dict[str, Any]:
     return {
         "letter": claim.letter,
         "name": claim.name,
+        "machine": describe_machine(),
         "doubt": claim.doubt,
         "statement": claim.statement,
         "holds": evidence.holds,
@@ -50,7 +52,7 @@ def _plain(value: Any) -> Any:
 
 
 def keep(claim: Claim, evidence: Evidence, folder: Path) -> Path:
-    """Write ``folder/<letter>-<name>.json``; the same evidence gives the same bytes."""
+    """Write ``folder/<letter>-<name>.json``; one commit and evidence give the same bytes."""
     name = f"{claim.letter}-{claim.name}.json"
     text = json.dumps(with_seal(to_json(claim, evidence)), indent=1, allow_nan=False)
     write_all(folder, {name: (text + "\n").encode()})

@@ -128,6 +128,33 @@ def sweep(
 
 
 @app.command()
+def reproduce(
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(help="folders of sweeps", show_default="those of the report"),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="processes of the local cluster")] = 2,
+    scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler")] = None,
+    root: _Root = None,
+) -> None:
+    """Begin kept trainings again: exit code 1 if one gives other bits up to its first log."""
+    from emcheck.cli.show import StepProgress
+    from studies.density.reproduce import reproduce as run_reproduce
+
+    lost = []
+    for folder in data or [CONSTANT_RATE, DECAYING_RATE]:
+        with StepProgress("trainings") as progress:
+            found = run_reproduce(
+                folder, scheduler=scheduler, workers=workers, root=root, progress=progress.advance
+            )
+        print(f"{folder}: {len(found)} not reproduced" if found else f"{folder}: all reproduced")
+        lost += found
+    for line in lost:
+        print(f"emcheck: {line}")
+    raise typer.Exit(1 if lost else 0)
+
+
+@app.command()
 def report(
     data: Annotated[Path, typer.Argument(help="folder of a sweep")] = CONSTANT_RATE,
     out: Annotated[Path, typer.Option(help="folder of density.md")] = REPORTS,

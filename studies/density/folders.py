@@ -9,3 +9,6 @@ CONSTANT_RATE = REPORTS / "data" / "density"
 
 #: Of the sweeps whose learning rate falls to zero: plans ``budget`` and ``family``.
 DECAYING_RATE = REPORTS / "data" / "budget"
+
+#: Where ``emcheck density reproduce`` keeps its outcome, in the folder of the sweep.
+REPRODUCED = "reproduced.json"

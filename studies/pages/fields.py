@@ -19,16 +19,22 @@ from studies.pages.schema import (
 
 OPERATIONS = ("forward", "inverse", "log_det")
 
-MACHINE = {
+#: What :func:`emcheck._internal.machine.describe_machine` records and a reader needs.
+ORIGIN = {
     "torch": Field(loose, "unknown"),
     "numpy": Field(loose, "unknown"),
     "threads": Field(loose, "unknown"),
-    "cpu": Field(name),
+    "cpu": Field(loose, "unknown"),
     "gpu": Field(loose, "none"),
     "tf32": Field(loose, "unknown"),
     "cpu_capability": Field(loose, "unknown"),
     "commit": Field(loose, "unknown"),
     "dirty": Field(loose, "unknown"),
+}
+
+MACHINE = {
+    **ORIGIN,
+    "cpu": Field(name),
     "profile": Field(loose, "unknown"),
     "seed": Field(loose, "unknown"),
     "devices": Field(list_of(name), ()),
@@ -61,17 +67,7 @@ STATS = {
 
 _RATIO = {"ratio": Field(number, float("nan")), "threshold": Field(number, float("nan"))}
 
-CONTESTS = {
-    "torch": Field(loose, "unknown"),
-    "numpy": Field(loose, "unknown"),
-    "cpu": Field(loose, "unknown"),
-    "gpu": Field(loose, "none"),
-    "tf32": Field(loose, "unknown"),
-    "commit": Field(loose, "unknown"),
-    "dirty": Field(loose, "unknown"),
-    "threads": Field(loose, "unknown"),
-    "date": Field(loose, "unknown"),
-}
+CONTESTS = {**ORIGIN, "date": Field(loose, "unknown")}
 
 CONTEST = {
     "process": Field(count),
@@ -87,16 +83,9 @@ CONTEST = {
 
 PROPERTIES = {
     "run": {
+        **ORIGIN,
         "profile": Field(loose),
         "seed": Field(loose, "unknown"),
-        "torch": Field(loose, "unknown"),
-        "numpy": Field(loose, "unknown"),
-        "threads": Field(loose, "unknown"),
-        "cpu": Field(loose, "unknown"),
-        "gpu": Field(loose, "none"),
-        "tf32": Field(loose, "unknown"),
-        "commit": Field(loose, "unknown"),
-        "dirty": Field(loose, "unknown"),
         "seconds": Field(number, float("nan")),
         "examples": Field(count),
         "checks": Field(count),

@@ -29,7 +29,7 @@ class Frames:
     """What the report stands on: the inputs and the frames made of them."""
 
     files: list[BenchmarkFile] = field(default_factory=list)
-    runs: list[Record] = field(default_factory=list)
+    origins: list[Record] = field(default_factory=list)
     timings: pd.DataFrame | None = None
     cells: pd.DataFrame | None = None
     growth: pd.DataFrame | None = None
@@ -41,7 +41,6 @@ class Frames:
     contests: pd.DataFrame | None = None
     bars: pd.DataFrame | None = None
     counted: pd.DataFrame | None = None
-    contest_runs: list[Record] = field(default_factory=list)
     density: pd.DataFrame | None = None
     survey: pd.DataFrame | None = None
     claims: pd.DataFrame | None = None
@@ -61,6 +60,7 @@ def build(
     density: Density | None = None,
     survey: pd.DataFrame | None = None,
     claims: pd.DataFrame | None = None,
+    origins: Sequence[Record] = (),
 ) -> Frames:
     """The frames of the inputs that are there."""
     known = properties or Properties()
@@ -76,7 +76,7 @@ def build(
     timed = contest_frame(raced) if raced is not None else None
     return Frames(
         files=list(files),
-        runs=known.of("run"),
+        origins=list(origins),
         timings=timings,
         cells=cell_frame(timings) if timings is not None else None,
         growth=growth if growth is not None and len(growth) else None,
@@ -88,29 +88,15 @@ def build(
         contests=timed,
         bars=bar_frame(raced) if raced is not None else None,
         counted=count_frame(timed) if timed is not None else None,
-        contest_runs=[contests.header] if contests is not None else [],
         density=differences(density) if density is not None else None,
         survey=survey,
         claims=claims,
     )
 
 
-def provenance_frame(frames: Frames) -> pd.DataFrame:
-    """One row per input: which machine, versions, commit, threads and date."""
-    rows: list[Record] = []
-    for file in frames.files:
-        row: Record = {"input": file.name, "date": file.date} | file.machine
-        row["devices"] = " ".join(file.machine["devices"])
-        row["absent_devices"] = " ".join(file.machine["absent_devices"])
-        rows.append(row)
-    rows += [{"input": "properties"} | run for run in frames.runs]
-    rows += [{"input": "contests"} | run for run in frames.contest_runs]
-    return pd.DataFrame(rows)
-
-
 def csv_tables(frames: Frames) -> dict[str, pd.DataFrame]:
     """Every table of the report, by the name of its CSV file."""
-    tables: dict[str, pd.DataFrame] = {"provenance": provenance_frame(frames)}
+    tables: dict[str, pd.DataFrame] = {"provenance": pd.DataFrame(frames.origins)}
     if frames.canaries is not None:
         tables["self_tests"] = frames.canaries
     if frames.checks is not None:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emcheck._internal.files import write_all
-from studies.claims.report import read_claims
+from studies.claims.report import claims_frame, read_told
+from studies.density.folders import DECAYING_RATE
 from studies.density.report.load import read_density
 from studies.pages.csv import csv_bytes
 from studies.pages.errors import ReportError
-from studies.pages.load import read_benchmarks, read_contests, read_properties
+from studies.pages.load import Properties, read_benchmarks, read_contests, read_properties
 from studies.report.figures import draw_all
 from studies.report.frames import build, csv_tables
+from studies.report.origins import origins
 from studies.report.summary import details, summary
+from studies.survey.lines import load
 from studies.survey.reading import read_survey
 
 DATA = Path("reports") / "data"
@@ -66,13 +69,20 @@ def write_report(
         raise ReportError("expected a benchmark file or a properties file, got neither")
     ordered = sorted(set(benchmarks), key=lambda path: (path.name, str(path)))
     files = [read_benchmarks(path) for path in ordered]
+    checked = read_properties(*found) if found else Properties()
+    raced = read_contests(contests) if contests is not None else None
+    trained = {path.name: read_density(path) for path in _sweeps(density)}
+    told = read_told(claims) if claims is not None else []
     frames = build(
         files,
-        read_properties(*found) if found else None,
-        read_contests(contests) if contests is not None else None,
-        read_density(density) if density is not None else None,
+        checked,
+        raced,
+        trained[density.name] if density is not None else None,
         read_survey(survey) if survey is not None else None,
-        read_claims(claims) if claims is not None else None,
+        claims_frame(told),
+        origins(
+            files, checked, raced, load(survey)[0] if survey is not None else None, told, trained
+        ),
     )
     contents: dict[str, bytes] = {}
     for name, frame in csv_tables(frames).items():
@@ -83,3 +93,11 @@ def write_report(
     contents["summary.md"] = summary(frames).encode()
     write_all(out, contents)
     return out / "summary.md"
+
+
+def _sweeps(density: Path | None) -> list[Path]:
+    """The folder of a sweep, and that of the sweep over the length of training beside it."""
+    if density is None:
+        return []
+    longer = density.with_name(DECAYING_RATE.name)
+    return [density, longer] if (longer / "cells").is_dir() else [density]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from emcheck._internal.files import growing
+from emcheck._internal.machine import describe_machine
 from emcheck._internal.seal import sealed
 from emcheck.checks import CHECKS
 from emcheck.densities import check_density
@@ -28,6 +28,9 @@ Progress = Callable[[int, int], None]
 
 #: Seconds for one check on one example: a survey is not to depend on what else the machine does.
 LONGEST = 300.0
+
+#: What the header says of every run whose lines are kept.
+_OF_SEVERAL_RUNS = ("torch", "python", "commit", "dirty")
 
 #: Verdicts whose results are kept one by one; of the others, how many.
 _KEPT = (Verdict.FAIL, Verdict.XPASS, Verdict.NOTE, Verdict.ILL_CONDITIONED)
@@ -102,11 +105,10 @@ def _before(
         raise ValueError(f"{out}: expected a survey of seed {seed}, got seed {header['seed']}")
     kept = [row for row in rows if row["library"] != library]
     present = _header(seed)
-    for key in ("torch", "python"):
-        if kept and present[key] not in header[key].split(" and "):
-            present[key] = f"{header[key]} and {present[key]}"
-        elif kept:
-            present[key] = header[key]
+    for key in _OF_SEVERAL_RUNS if kept else ():
+        before = str(header.get(key, "unknown"))
+        known = str(present[key]) in before.split(" and ")
+        present[key] = before if known else f"{before} and {present[key]}"
     versions = header["libraries"] | {library: version_of(library)}
     counts = header["layers"] | {library: layers}
     order = [name for name in SURVEYED if name in versions]
@@ -197,8 +199,7 @@ def _header(seed: int) -> dict[str, Any]:
         "kind": "survey",
         "seed": seed,
         "emcheck": importlib.metadata.version("emcheck"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **describe_machine(),
         "libraries": {},
         "layers": {},
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from studies.pages.fields import ORIGIN
 from studies.pages.load import content_of
 from studies.pages.schema import Field, flag, list_of, name, number, parse_json, read_record, text
 
@@ -23,8 +24,13 @@ def _tables(value: Any) -> dict[str, Any]:
     return value
 
 
+def _machine(value: Any) -> dict[str, Any]:
+    return read_record(value, ORIGIN, "machine")
+
+
 _CLAIM = {
     **{key: Field(name) for key in ("letter", "name", "doubt", "statement", "verdict")},
+    "machine": Field(_machine, _machine({})),
     "missing": Field(text),
     "holds": Field(flag),
     "negations": Field(list_of(name)),
@@ -47,6 +53,7 @@ class Told:
 
     letter: str
     name: str
+    machine: Mapping[str, Any]
     doubt: str
     statement: str
     verdict: str
@@ -67,10 +74,10 @@ def read_told(folder: Path) -> list[Told]:
     return sorted(told, key=lambda one: (one.letter, one.name))
 
 
-def read_claims(folder: Path) -> pd.DataFrame | None:
-    """One row for each claim, by letter; None where there is none."""
+def claims_frame(claims: Sequence[Told]) -> pd.DataFrame | None:
+    """One row for each claim; None where there is none."""
     columns = ("letter", "name", "statement", "verdict", "holds")
-    rows = [{name: getattr(told, name) for name in columns} for told in read_told(folder)]
+    rows = [{name: getattr(told, name) for name in columns} for told in claims]
     return pd.DataFrame(rows) if rows else None
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from emcheck._internal.seal import without_seal
 from emcheck.oracle.precision import Array
+from studies.density.folders import REPRODUCED
 from studies.pages.errors import ReportError
 from studies.pages.load import Contests, read_contests
 
@@ -35,8 +36,14 @@ class Density:
     baselines: pd.DataFrame
     step_ratios: pd.DataFrame
     pictures: dict[str, Record]
-    machine: Record
+    machines: list[Record]
+    reproduced: Record = field(default_factory=dict)
     flows: list[Contests] = field(default_factory=list)
+
+    @property
+    def machine(self) -> Record:
+        """The machine of the first training."""
+        return next(iter(self.machines), {})
 
     @property
     def trained(self) -> pd.DataFrame:
@@ -45,7 +52,7 @@ class Density:
 
 
 def read_density(folder: Path) -> Density:
-    """Read ``cells/*.json``, ``baselines/*.json``, ``step_ratios.json`` and ``flows-*.jsonl``.
+    """Read ``cells/*.json``, ``baselines/*.json`` and what else a sweep kept beside them.
 
     Raises:
         ReportError: no cell, or a file that is none.
@@ -60,7 +67,10 @@ def read_density(folder: Path) -> Density:
     base = [
         {"data": path.stem, **_read(path)} for path in sorted((folder / "baselines").glob("*.json"))
     ]
-    ratios = _read(folder / "step_ratios.json") if (folder / "step_ratios.json").exists() else {}
+    ratios, reproduced = (
+        _read(folder / name) if (folder / name).exists() else {}
+        for name in ("step_ratios.json", REPRODUCED)
+    )
     finished = [record for record in records if "diverged" not in record]
     return Density(
         cells=pd.DataFrame([_row(record) for record in records]).sort_values(
@@ -71,7 +81,8 @@ def read_density(folder: Path) -> Density:
         baselines=pd.DataFrame(base),
         step_ratios=pd.DataFrame([{"setting": name} | row for name, row in ratios.items()]),
         pictures={_name(record): record for record in finished if "samples" in record},
-        machine=next((record["machine"] for record in finished), {}),
+        machines=[record["machine"] for record in finished],
+        reproduced=reproduced,
         flows=[_read_flows(path) for path in sorted(folder.glob("flows-*.jsonl"))],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studies.pages.markdown import code, csv_link, escape, number, table
+from studies.pages.markdown import code, csv_link, escape, table
 from studies.pages.schema import Record
 from studies.report.frames import Frames
 
@@ -25,15 +25,10 @@ HOW_TO_READ = """## How to read this
 
 
 def _inputs(frames: Frames) -> list[list[str]]:
-    rows = []
-    for file in frames.files:
-        m = file.machine
-        profile = f"{m['profile']}, seed {m['seed']}"
-        rows.append([code(file.name), *_common(m), profile, escape(file.date)])
-    for run in frames.runs:
-        profile = f"{run['profile']}, seed {run['seed']}, {number(run['seconds'], 3)} s"
-        rows.append(["properties", *_common(run), profile, escape(run["date"])])
-    return rows
+    return [
+        [escape(row["input"]), *_common(row), escape(row["about"]), escape(row["date"][:10])]
+        for row in frames.origins
+    ]
 
 
 def _common(record: Record) -> list[str]:
@@ -45,12 +40,12 @@ def _common(record: Record) -> list[str]:
     dirty = {"true": " with uncommitted changes", "unknown": " (clean or not: unknown)"}
     commit = code(str(record["commit"])[:12]) + dirty.get(record["dirty"], "")
     versions = f"torch {record['torch']}, numpy {record['numpy']}"
-    return [escape(machine), str(record["threads"]), commit, escape(versions)]
+    return [escape(machine), str(record["threads"]).strip("[]"), commit, escape(versions)]
 
 
 def provenance(frames: Frames) -> str:
     """Which machine, commit, versions, threads and date stand behind every number."""
-    head = ["input", "machine", "threads", "commit", "versions", "profile", "date"]
+    head = ["input", "machine", "threads", "commit", "versions", "what", "date"]
     parts = ["## Where the numbers come from", table(head, _inputs(frames), left=len(head))]
     names = frames.machine_names()
     if names:
@@ -59,7 +54,7 @@ def provenance(frames: Frames) -> str:
             "Times stand in one column for each machine:\n\n"
             + table(["column", "machine"], rows, left=2)
         )
-    if not frames.runs:
+    if not any(row["input"] == "properties" for row in frames.origins):
         parts.append("There is no run record of the properties, so their machine is unknown.")
     parts.append(f"All fields: {csv_link('provenance')}.")
     return "\n\n".join(parts)

@@ -1,0 +1,105 @@
+"""Which machine, commit and versions stand behind each input of a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from studies.claims.report.load import Told
+from studies.density.report.load import Density
+from studies.pages.fields import ORIGIN
+from studies.pages.load import BenchmarkFile, Contests, Properties
+from studies.pages.markdown import number, plural
+from studies.pages.schema import Record, read_record
+
+
+def origins(
+    files: Sequence[BenchmarkFile],
+    properties: Properties,
+    contests: Contests | None,
+    survey: Record | None,
+    claims: Sequence[Told],
+    sweeps: Mapping[str, Density],
+) -> list[Record]:
+    """Return one record for each input and commit: ``input``, ``about``, ``date``, the machine.
+
+    Args:
+        files: of ``pytest benches``.
+        properties: of ``pytest properties``.
+        contests: of ``emcheck compare``.
+        survey: the header of ``emcheck survey``.
+        claims: of ``emcheck claims``.
+        sweeps: of ``emcheck density sweep``, by the name of the folder.
+    """
+    return [
+        *_of_benchmarks(files),
+        *_of_properties(properties),
+        *(_of_contests(contests) if contests is not None else ()),
+        *(_of_survey(survey) if survey is not None else ()),
+        *_of_claims(claims),
+        *(record for name, sweep in sweeps.items() for record in _of_density(name, sweep)),
+    ]
+
+
+def _of_benchmarks(files: Sequence[BenchmarkFile]) -> list[Record]:
+    return [
+        _record(file.name, f"{m['profile']}, seed {m['seed']}", file.date, m)
+        for file in files
+        for m in [file.machine]
+    ]
+
+
+def _of_properties(properties: Properties) -> list[Record]:
+    return [
+        _record(
+            "properties",
+            f"{run['profile']}, seed {run['seed']}, {number(run['seconds'], 3)} s",
+            run["date"],
+            run,
+        )
+        for run in properties.of("run")
+    ]
+
+
+def _of_contests(contests: Contests) -> list[Record]:
+    processes = len({row["process"] for row in contests.rows})
+    header = contests.header
+    return [_record("contests", f"{processes} processes", header["date"], header)]
+
+
+def _of_survey(header: Record) -> list[Record]:
+    about = f"{plural(sum(header['layers'].values()), 'layer')}, seed {header['seed']}"
+    return [_record("survey", about, "", read_record(header, ORIGIN, "survey"))]
+
+
+def _of_claims(claims: Sequence[Told]) -> list[Record]:
+    """Return one record for each commit at which claims were measured, with their letters."""
+    letters: dict[str, list[str]] = {}
+    for claim in claims:
+        letters.setdefault(claim.machine["commit"], []).append(claim.letter)
+    machines = {claim.machine["commit"]: claim.machine for claim in claims}
+    return [
+        _record("claims", " ".join(letters[commit]), "", machine)
+        for commit, machine in machines.items()
+    ]
+
+
+def _of_density(name: str, density: Density) -> list[Record]:
+    """Return one record for each commit of a sweep, and one of the trainings begun again."""
+    commits = Counter(machine["commit"] for machine in density.machines)
+    machines = {machine["commit"]: machine for machine in density.machines}
+    records = [
+        _record(name, plural(count, "training"), "", read_record(machines[commit], ORIGIN, name))
+        for commit, count in commits.items()
+    ]
+    if density.reproduced:
+        cells = density.reproduced["cells"].values()
+        about = f"{sum(cell['same'] for cell in cells)} of {len(cells)} begun again with equal bits"
+        machine = read_record(density.reproduced["machine"], ORIGIN, name)
+        records.append(_record(name, about, "", machine))
+    return records
+
+
+def _record(name: str, about: str, date: str, machine: Mapping[str, Any]) -> Record:
+    return {"input": name, "about": about, "date": date, **machine}
