@@ -76,13 +76,18 @@ def complaints(wheel: Path, sdist: Path | None = None) -> list[str]:
     return found
 
 
+def _environment() -> dict[str, str]:
+    """The environment without a PYTHONPATH, through which pip would see the checkout."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
 def install(wheel: Path, folder: Path, borrow: bool) -> Path:
     """A new environment with the wheel; its Python."""
     venv.create(folder, with_pip=not borrow)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not borrow:
         words = ["pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), str(wheel)]
-        subprocess.run([str(python), "-m", *words], check=True)
+        subprocess.run([str(python), "-m", *words], check=True, env=_environment())
         return python
     asked = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     packages = Path(
@@ -99,12 +104,11 @@ def install(wheel: Path, folder: Path, borrow: bool) -> Path:
 def use(python: Path, folder: Path) -> list[str]:
     """What goes wrong when a stranger uses the installed package in a folder of their own."""
     (folder / "mine.py").write_text(MINE, encoding="utf-8")
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     found = []
     for words, code, says in USES:
         done = subprocess.run(
             [str(python), "-m", "emcheck", *words],
-            cwd=folder, env=clean, capture_output=True, text=True,
+            cwd=folder, env=_environment(), capture_output=True, text=True,
         )  # fmt: skip
         said = done.stdout + done.stderr
         if done.returncode != code or says not in said:
