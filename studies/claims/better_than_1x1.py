@@ -13,9 +13,9 @@ import pandas as pd
 from studies.claims.core import Claim, Evidence, Fact
 from studies.density.cell import RIVAL
 from studies.density.folders import CONSTANT_RATE, DECAYING_RATE
-from studies.density.report.budget import budget_verdict
-from studies.density.report.differences import CONTROLS, differences, verdict
+from studies.density.report.differences import CONTROLS, differences
 from studies.density.report.load import Density, read_density
+from studies.density.report.verdicts import verdicts
 from studies.pages.errors import ReportError
 from studies.pages.tidy import records
 
@@ -52,13 +52,11 @@ def _facts(gaps: pd.DataFrame) -> list[Fact]:
     ]
 
 
-def _told(gaps: pd.DataFrame, longer: Path) -> str:
-    """The verdict of longer training, where there is one, then that of the short one."""
+def _read(longer: Path) -> Density | None:
     try:
-        latest = budget_verdict(read_density(longer))
+        return read_density(longer)
     except ReportError:
-        return verdict(gaps)
-    return f"{latest} Before longer training was tried: {verdict(gaps)}"
+        return None
 
 
 def measure(
@@ -72,7 +70,7 @@ def measure(
         return Evidence([], "", missing=told)
     gaps = differences(_exchanged(density, exchanged) if exchanged else density)
     table = [dict(row) for row in records(gaps)]
-    return Evidence(_facts(gaps), _told(gaps, longer), {"differences": table})
+    return Evidence(_facts(gaps), " ".join(verdicts(gaps, _read(longer))), {"differences": table})
 
 
 CLAIM = Claim(

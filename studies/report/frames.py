@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from studies.contests.counted import count_frame
 from studies.contests.report import bar_frame, contest_frame
-from studies.density.report.differences import differences
 from studies.density.report.load import Density
 from studies.pages.load import BenchmarkFile, Contests, Properties
 from studies.pages.schema import Record
@@ -41,7 +40,7 @@ class Frames:
     contests: pd.DataFrame | None = None
     bars: pd.DataFrame | None = None
     counted: pd.DataFrame | None = None
-    density: pd.DataFrame | None = None
+    sweeps: Mapping[str, Density] = field(default_factory=dict)
     survey: pd.DataFrame | None = None
     claims: pd.DataFrame | None = None
 
@@ -57,7 +56,7 @@ def build(
     files: Sequence[BenchmarkFile],
     properties: Properties | None,
     contests: Contests | None = None,
-    density: Density | None = None,
+    sweeps: Mapping[str, Density] | None = None,
     survey: pd.DataFrame | None = None,
     claims: pd.DataFrame | None = None,
     origins: Sequence[Record] = (),
@@ -88,7 +87,7 @@ def build(
         contests=timed,
         bars=bar_frame(raced) if raced is not None else None,
         counted=count_frame(timed) if timed is not None else None,
-        density=differences(density) if density is not None else None,
+        sweeps=sweeps or {},
         survey=survey,
         claims=claims,
     )

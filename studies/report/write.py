@@ -77,7 +77,7 @@ def write_report(
         files,
         checked,
         raced,
-        trained[density.name] if density is not None else None,
+        trained,
         read_survey(survey) if survey is not None else None,
         claims_frame(told),
         origins(

@@ -6,11 +6,10 @@ import pandas as pd
 
 from studies.density.cell import RIVAL
 from studies.density.report.behaviour import behaviour
-from studies.density.report.budget import budget_verdict
 from studies.density.report.budget_section import budget_section
-from studies.density.report.differences import verdict
 from studies.density.report.likelihood import likelihood
 from studies.density.report.load import Density
+from studies.density.report.verdicts import verdicts
 from studies.pages.markdown import code, csv_link, plural
 from studies.pages.tidy import records
 
@@ -19,9 +18,11 @@ def page(
     density: Density, gaps: pd.DataFrame, figures: list[str], longer: Density | None = None
 ) -> str:
     """The whole page; ``longer`` is the sweep over the length of training."""
+    first, *history = verdicts(gaps, longer)
     parts = [
         "# Is it better than a 1x1? A controlled density experiment",
-        *_verdicts(gaps, longer),
+        f"**{first}**",
+        *history,
         budget_section(longer) if longer is not None else "",
         "## The experiment at one length of training" if longer is not None else "",
         _how(density),
@@ -34,13 +35,6 @@ def page(
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _verdicts(gaps: pd.DataFrame, longer: Density | None) -> list[str]:
-    """The verdict of the longest training there is first, an earlier one as history."""
-    if longer is None:
-        return [f"**{verdict(gaps)}**"]
-    return [f"**{budget_verdict(longer)}**", f"Before longer training was tried: {verdict(gaps)}"]
 
 
 def _how(density: Density) -> str:
