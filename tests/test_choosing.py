@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from emcheck.flows.mixing import MIXINGS
 from studies.choosing.candidates import CANDIDATES, CHOSEN
 from studies.choosing.figure import draw
 from studies.choosing.kernels import CHANNELS, SIDE, reach
 from studies.choosing.page import page
-from studies.choosing.table import choosing_frame
+from studies.choosing.table import bits_frame, choosing_frame
 from studies.choosing.write import write_choosing
 from studies.density.cell import RIVAL
 from studies.density.report.load import Density
@@ -30,7 +31,7 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
     """Made-up numbers, larger further down."""
     numbers = pd.Series(range(1, len(frame) + 1), dtype=float)
     columns = ("forward", "inverse", "training_step", "sampling", "equal_time")
-    more = ("equal_parameters", "condition", "round_trip", "trainings")
+    more = ("equal_parameters", "condition", "round_trip")
     return frame.assign(**dict.fromkeys((*columns, *more), numbers))
 
 
@@ -65,7 +66,7 @@ def test_reach_is_what_is_known(
 
 
 def test_what_was_not_measured_is_said(unmeasured: pd.DataFrame) -> None:
-    text = page(unmeasured)
+    text = page(unmeasured, None)
     assert text.count("not measured.") == 3
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
     assert "not measured" in draw(unmeasured).decode()
@@ -73,35 +74,74 @@ def test_what_was_not_measured_is_said(unmeasured: pd.DataFrame) -> None:
 
 def test_the_situations_follow_from_the_numbers(unmeasured: pd.DataFrame) -> None:
     frame = measured(unmeasured)
-    text = page(frame)
+    text = page(frame, None)
     spatial = frame.loc[frame["seen"] > 1, "mixing"].iloc[0]
     assert f"*Fast sampling*: `1x1`; of those that mix pixels `{spatial}`, in 4.00 times" in text
-    assert "*Best density at equal time*: `1x1`, 1.000 bits/dim." in text
     assert f"*Safe conditioning*: of those that mix pixels `{spatial}`" in text
     for name in CHOSEN:
         assert f"**`{name}`**: Take it" in text
     assert draw(frame) == draw(frame)
 
 
-def test_bits_are_means_over_what_all_mixings_have() -> None:
-    rows = [
-        {"data": "galaxies", "seed": seed, "budget": 1200, "variant": variant, "diverged": ""}
-        | {"test": 3.0 + seed + off, "condition": 2.0 + seed, "fidelity_image": 0.1}
-        for variant, off, seeds in (
-            (RIVAL, 0.0, (0, 1)),
-            ("1x1, matched time", 0.5, (0,)),
-            ("1x1, matched parameters", 0.7, (0, 1)),
-        )
-        for seed in seeds
+def trained(*rows: tuple[str, str, list[float]], data: str = "galaxies") -> Density:
+    """A sweep in which a variant has these bits per dimension, from seed 0 on."""
+    cells = [
+        {"data": data, "seed": seed, "budget": 1200, "diverged": "", "test": bits}
+        | {"variant": f"{mixing}, matched {control}" if control else mixing}
+        | {"condition": 2.0 + seed, "fidelity_image": 0.1}
+        for mixing, control, values in rows
+        for seed, bits in enumerate(values)
     ]
     none = pd.DataFrame()
-    density = Density(pd.DataFrame(rows), none, none, none, none, {}, {})
+    return Density(pd.DataFrame(cells), none, none, none, none, {}, [])
+
+
+def test_bits_are_means_over_what_all_mixings_have() -> None:
+    density = trained(
+        (RIVAL, "", [3.0, 4.0]), ("1x1", "time", [3.5]), ("1x1", "parameters", [3.7, 4.7])
+    )
     frame = choosing_frame(density, None).set_index("mixing")
     assert frame.loc[RIVAL, "equal_time"] == 3.0  # the second seed lacks the other
     assert frame.loc["1x1", "equal_time"] == 3.5
     assert frame.loc["1x1", "equal_parameters"] == pytest.approx(4.2)
     assert frame.loc[RIVAL, "condition"] == 2.0  # of the first seed alone
-    assert frame.loc[RIVAL, "trainings"] == 2
+
+
+def test_the_best_is_named_with_those_that_the_seeds_do_not_tell_apart(
+    unmeasured: pd.DataFrame,
+) -> None:
+    density = trained(
+        (RIVAL, "", [3.0, 3.1, 3.2]),
+        ("1x1", "time", [3.501, 3.6, 3.699]),
+        ("plu", "time", [3.1, 3.09, 3.22]),
+        ("qr", "time", [2.0, 2.0]),  # too few to be the best
+    )
+    bits = bits_frame(density)
+    assert bits is not None
+    kept = bits[bits["control"] == "time"].set_index("mixing")
+    assert list(kept["seeds"]) == [3, 3, 2, 3]  # in the order of the table
+    assert kept.loc["plu", "bits"] == pytest.approx(3.41 / 3 + 2)
+    assert kept.loc[RIVAL, "base_verdict"] == "better"
+    assert kept.loc[RIVAL, "base_difference"] == pytest.approx(-0.5)
+    low, high = stats.t.interval(0.95, 2, -0.5, stats.sem([-0.501, -0.5, -0.499]))
+    assert kept.loc[RIVAL, ["base_low", "base_high"]].tolist() == pytest.approx([low, high])
+    assert kept["best_verdict"].to_dict() == {
+        "1x1": "worse",
+        "plu": "undecided",
+        "qr": "too few seeds",
+        RIVAL: "itself",
+    }
+    text = page(unmeasured, bits)
+    assert f"on galaxies `{RIVAL}` (3.100 bits/dim; not told apart: `plu`)." in text
+    assert "fewer than 3 trainings on a data set" in text
+    assert "| `qr` | 2.0000\\* |" in text
+    assert f"| `{RIVAL}` | 3.1000 | -0.5000 [{low:+.4f}, {high:+.4f}] |" in text
+
+
+def test_no_best_is_named_from_too_few_trainings(unmeasured: pd.DataFrame) -> None:
+    bits = bits_frame(trained((RIVAL, "", [3.0, 3.1]), ("1x1", "time", [3.5, 3.6])))
+    assert "on galaxies no mixing has 3 trainings." in page(unmeasured, bits)
+    assert bits_frame(None) is None
 
 
 def test_it_is_written_from_what_is_there(tmp_path: Path) -> None:

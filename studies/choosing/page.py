@@ -13,20 +13,22 @@ from studies.density.report.differences import FEWEST
 from studies.pages.markdown import code, csv_link, figure, number, table
 from studies.pages.tidy import records
 
-#: Bits per dimension that two mixings must differ by to be told apart here.
-ALIKE = 0.01
-
-#: The same for the time of sampling, as a share of that of a flow with a 1x1.
+#: Times of sampling, as shares of that of a flow with a 1x1, that differ by less are alike.
 AS_FAST = 0.03
 
 
-def page(frame: pd.DataFrame) -> str:
-    """The whole page."""
+def page(frame: pd.DataFrame, bits: pd.DataFrame | None) -> str:
+    """The whole page.
+
+    Args:
+        frame: one row for each mixing.
+        bits: one row for each data set, way of matching and mixing; None where none was trained.
+    """
     parts = [
         "# Which invertible convolution?",
         "Each row is a mixing layer of a flow, in place of Glow's 1x1 or behind it. Everything "
         "was measured with the code of this repository; what was not measured has a dash.",
-        _situations(frame),
+        _situations(frame, bits),
         figure(
             "choosing",
             "Bits per dimension at equal training time (lower is better) over the time of the "
@@ -36,25 +38,28 @@ def page(frame: pd.DataFrame) -> str:
         ),
         _reach(frame),
         _cost(frame),
-        _learnt(frame),
+        _learnt(frame, bits),
         "## Take it when",
         *(f"**{code(name)}**: {CANDIDATES[name].take}" for name in frame["mixing"]),
-        f"The table with all digits: {csv_link('choosing')}",
+        f"The tables with all digits: {csv_link('choosing')}, {csv_link('choosing_bits')}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _situations(frame: pd.DataFrame) -> str:
+def _situations(frame: pd.DataFrame, bits: pd.DataFrame | None) -> str:
     """Which one, for three situations, from the numbers."""
     lines = [
         "- *Fast sampling*: " + _fastest(frame),
-        "- *Best density at equal time*: " + _densest(frame),
+        "- *Best density at equal time*: " + _densest(bits),
         "- *Safe conditioning*: " + _safest(frame),
     ]
-    if (frame["trainings"] < FEWEST).any():
-        lines.append(
-            f"\nSome mixings have fewer than {FEWEST} trainings: the last two lines may change."
-        )
+    if bits is not None:
+        here = bits[bits["control"] == "time"]
+        if (here["seeds"] >= FEWEST).sum() < len(frame) * here["data"].nunique():
+            lines.append(
+                f"\nSome mixings have fewer than {FEWEST} trainings on a data set: the last two "
+                "lines may change."
+            )
     return "## Which one\n\n" + "\n".join(lines)
 
 
@@ -62,7 +67,7 @@ def _fastest(frame: pd.DataFrame) -> str:
     row = best(frame, "sampling")
     if row is None:
         return "not measured."
-    told = code(row["mixing"]) + _within(frame, row, "sampling", AS_FAST, f"{AS_FAST:.0%}")
+    told = code(row["mixing"]) + _as_fast(frame, row)
     spatial = best(frame[frame["seen"] > 1], "sampling")
     if spatial is None or spatial["mixing"] == row["mixing"]:
         return f"{told}."
@@ -72,21 +77,28 @@ def _fastest(frame: pd.DataFrame) -> str:
     )
 
 
-def _within(
-    frame: pd.DataFrame, row: dict[str, Any], column: str, margin: float, words: str
-) -> str:
-    """Which other mixings come within a margin of the best one."""
-    near = frame[frame[column] <= row[column] + margin]["mixing"].tolist()
+def _as_fast(frame: pd.DataFrame, row: dict[str, Any]) -> str:
+    """Which other mixings sample about as fast as the fastest."""
+    near = frame.loc[frame["sampling"] <= row["sampling"] + AS_FAST, "mixing"]
     others = ", ".join(code(name) for name in near if name != row["mixing"])
-    return f" (within {words}: {others})" if others else ""
+    return f" (within {AS_FAST:.0%}: {others})" if others else ""
 
 
-def _densest(frame: pd.DataFrame) -> str:
-    row = best(frame, "equal_time")
-    if row is None:
+def _densest(bits: pd.DataFrame | None) -> str:
+    """The best mixing on each data set, and those that three seeds do not tell apart from it."""
+    if bits is None:
         return "not measured."
-    alike = _within(frame, row, "equal_time", ALIKE, f"{ALIKE:g} bits/dim")
-    return f"{code(row['mixing'])}, {row['equal_time']:.3f} bits/dim{alike}."
+    told = []
+    for data, group in bits[bits["control"] == "time"].groupby("data"):
+        first = group[group["best_verdict"] == "itself"]
+        if not len(first):
+            told.append(f"on {data} no mixing has {FEWEST} trainings")
+            continue
+        row = records(first)[0]
+        alike = group.loc[group["best_verdict"] == "undecided", "mixing"]
+        others = f"; not told apart: {', '.join(map(code, alike))}" if len(alike) else ""
+        told.append(f"on {data} {code(row['mixing'])} ({row['bits']:.3f} bits/dim{others})")
+    return ", ".join(told) + "."
 
 
 def _safest(frame: pd.DataFrame) -> str:
@@ -135,23 +147,48 @@ def _cost(frame: pd.DataFrame) -> str:
     return "\n\n".join(["## What it costs", told, table(head, rows)])
 
 
-def _learnt(frame: pd.DataFrame) -> str:
-    rows = [
-        [code(row["mixing"]), _bits(row["equal_time"]), _bits(row["equal_parameters"]),
-         number(row["condition"]), number(row["round_trip"]), f"{row['trainings']:.0f}"
-         if row["trainings"] > 0 else "–"]
-        for row in records(frame)
-    ]  # fmt: skip
+def _learnt(frame: pd.DataFrame, bits: pd.DataFrame | None) -> str:
     told = (
         "Test bits per dimension of flows that differ in the mixing alone, matched in training "
-        "time or in parameters to the flow with `1x1+emerging`: means over the data sets and "
-        "seeds that all mixings have. Then the worst condition number of a mixing layer after "
-        "training, the largest error of a float32 round trip in grey levels, and the number of "
-        "trainings at equal time."
+        "time or in parameters to the flow with `1x1+emerging`: the mean over seeds, and what it "
+        "is more or less than that of `1x1`, with the interval of the paired difference (95%, "
+        "Student's t). A star marks what has fewer than "
+        f"{FEWEST} seeds, and therefore no interval."
     )
-    head = ["mixing", "equal time", "equal parameters", "condition", "round trip", "trainings"]
-    return "\n\n".join(["## What it learns", told, table(head, rows)])
+    parts = ["## What it learns", told]
+    if bits is not None:
+        for control, group in bits.groupby("control", sort=False):
+            parts += [f"### At equal {control}", _bits(group, frame)]
+    rows = [
+        [code(row["mixing"]), number(row["condition"]), number(row["round_trip"])]
+        for row in records(frame)
+    ]
+    told = (
+        "The worst condition number of a mixing layer after training, and the largest error of a "
+        "float32 round trip in grey levels, over the trainings that all mixings have."
+    )
+    head = ["mixing", "condition", "round trip"]
+    return "\n\n".join([*parts, "### How it behaves", told, table(head, rows)])
 
 
-def _bits(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.4f}"
+def _bits(bits: pd.DataFrame, frame: pd.DataFrame) -> str:
+    """One line for each mixing, two columns for each data set."""
+    sets = sorted(set(bits["data"]))
+    kept = {(row["data"], row["mixing"]): row for row in records(bits)}
+    rows = [
+        [code(mixing), *(text for data in sets for text in _cells(kept.get((data, mixing))))]
+        for mixing in frame["mixing"]
+    ]
+    return table(["mixing", *(name for data in sets for name in (data, "minus `1x1`"))], rows)
+
+
+def _cells(row: dict[str, Any] | None) -> tuple[str, str]:
+    if row is None:
+        return "–", "–"
+    value = f"{row['bits']:.4f}" + ("\\*" if row["seeds"] < FEWEST else "")
+    if pd.isna(row["base_difference"]) or row["base_verdict"] == "itself":
+        return value, "–"
+    gap = f"{row['base_difference']:+.4f}"
+    if pd.isna(row["base_low"]):
+        return value, f"{gap}\\*"
+    return value, f"{gap} [{row['base_low']:+.4f}, {row['base_high']:+.4f}]"

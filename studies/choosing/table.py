@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from studies.choosing.candidates import CHOSEN
 from studies.choosing.kernels import reach
 from studies.density.cell import RIVAL
+from studies.density.report.differences import FEWEST, interval
 from studies.density.report.load import Density
 from studies.pages.tidy import records
 
@@ -19,6 +22,9 @@ MIXING, STEP, SAMPLING = "mixing", "training step", "sampling"
 
 #: What all times are divided by: the same of the plain 1x1.
 BASE = "1x1"
+
+#: How a training is matched to that of the emerging flow.
+CONTROLS = ("time", "parameters")
 
 
 def choosing_frame(density: Density | None, contests: pd.DataFrame | None) -> pd.DataFrame:
@@ -56,8 +62,7 @@ def _times(contests: pd.DataFrame | None) -> dict[str, dict[str, float]]:
 
 def _learnt(density: Density | None) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {
-        name: {}
-        for name in ("equal_time", "equal_parameters", "condition", "round_trip", "trainings")
+        name: {} for name in ("equal_time", "equal_parameters", "condition", "round_trip")
     }
     if density is None:
         return found
@@ -73,10 +78,62 @@ def _learnt(density: Density | None) -> dict[str, dict[str, float]]:
         if control == "time":
             pairs = pd.MultiIndex.from_frame(here[["data", "seed"]])
             here = here[pairs.isin(bits.dropna().index)]  # the same trainings for all
-            found["trainings"] = bits.notna().sum().to_dict()
             found["condition"] = here.groupby("mixing")["condition"].max().to_dict()
             found["round_trip"] = here.groupby("mixing")["fidelity_image"].max().to_dict()
     return found
+
+
+def bits_frame(density: Density | None) -> pd.DataFrame | None:
+    """Return one row for each data set, way of matching and mixing that was trained.
+
+    ``bits`` is the mean over seeds of the test bits per dimension at the smallest budget. The
+    columns ``base_*`` are the paired difference from the 1x1 and its interval of Student's t,
+    ``best_*`` that from the mixing with the fewest bits among those with enough seeds.
+    """
+    rows: list[dict[str, Any]] = []
+    for data, control, bits in _trained(density):
+        enough = bits.columns[bits.notna().sum() >= FEWEST]
+        first = str(bits[enough].mean().idxmin()) if len(enough) else ""
+        rows += [
+            {"data": data, "control": control, "mixing": mixing}
+            | {"seeds": int(bits[mixing].notna().sum()), "bits": bits[mixing].mean()}
+            | _gap("base", bits, mixing, BASE)
+            | _gap("best", bits, mixing, first)
+            for mixing in CHOSEN
+            if mixing in bits
+        ]
+    return pd.DataFrame(rows) if rows else None
+
+
+def _gap(name: str, bits: pd.DataFrame, mixing: str, other: str) -> dict[str, Any]:
+    """Return how a mixing differs from another in the seeds that both have."""
+    told: tuple[float, float, float, str] = (math.nan, math.nan, math.nan, "")
+    gaps = (bits[mixing] - bits[other]).dropna().to_numpy() if other in bits else np.empty(0)
+    if mixing == other:
+        told = (0.0, math.nan, math.nan, "itself")
+    elif len(gaps):
+        found = interval(gaps)
+        told = (found["difference"], found["t_low"], found["t_high"], found["verdict"])
+    columns = ("difference", "low", "high", "verdict")
+    return {f"{name}_{column}": value for column, value in zip(columns, told, strict=True)}
+
+
+def _trained(density: Density | None) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield data set, way of matching, and the bits of each mixing (columns) by seed (rows)."""
+    if density is None:
+        return
+    cells = density.trained
+    cells = cells[cells["budget"] == cells["budget"].min()]
+    for control in CONTROLS:
+        wanted = {_variant(name, control): name for name in CHOSEN}
+        here = cells[cells["variant"].isin(wanted)]
+        here = here.assign(mixing=here["variant"].map(wanted))
+        for data, group in here.groupby("data"):
+            yield (
+                str(data),
+                control,
+                group.pivot_table(index="seed", columns="mixing", values="test"),
+            )
 
 
 def _variant(mixing: str, control: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from emcheck.oracle.precision import Array
 from studies.density.cell import RIVAL
 from studies.density.report.load import FLAT, Density
 
@@ -74,12 +75,13 @@ def differences(density: Density) -> pd.DataFrame:
         pairs.setting
         | {"control": pairs.control, "dropped": pairs.dropped}
         | {"steps": int(pairs.cells["steps"].min()), "gained": pairs.cells["last_quarter"].mean()}
-        | _interval(pairs.gaps.to_numpy())
+        | interval(pairs.gaps.to_numpy())
         for pairs in pairs_of(density)
     )
 
 
-def _interval(gaps: Any) -> dict[str, Any]:
+def interval(gaps: Array) -> dict[str, Any]:
+    """Return mean, both intervals and verdict of the differences of paired trainings."""
     mean = float(gaps.mean())
     found: dict[str, Any] = {"seeds": len(gaps), "difference": mean}
     blank = dict.fromkeys(("low", "high", "t_low", "t_high"), math.nan)
