@@ -745,7 +745,7 @@ def test_a_bound_of_the_largest_number_is_kept() -> None:
     most = float(np.finfo(np.float64).max)
 
     class Rough:
-        def jacobian(self, x: Array) -> Array:
+        def inverse_jacobian(self, x: Array) -> Array:
             return np.eye(2)
 
         def local_residual(self, xh: Array, z: Array, arithmetic: Arithmetic) -> Array:

@@ -24,6 +24,7 @@ from emcheck.oracle import (
     singular_extremes,
 )
 from emcheck.oracle.precision import Array
+from emcheck.oracle.spectrum import inverse_matrix
 
 
 class WithJacobians(Built):
@@ -159,11 +160,3 @@ class WithJacobians(Built):
             return singular_extremes(self.jacobian(x, inverse))
         found = self.probed(x, inverse)
         return found.largest, bounds.RITZ_SHARE * found.smallest
-
-
-def inverse_matrix(J: Array) -> Array:
-    """Return ``J^-1``, infinite if singular."""
-    try:
-        return np.asarray(np.linalg.inv(J))
-    except np.linalg.LinAlgError:
-        return np.full_like(J, np.inf)

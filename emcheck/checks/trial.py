@@ -12,11 +12,12 @@ from torch import Tensor
 from emcheck import bounds
 from emcheck.bounds import THRESHOLDS
 from emcheck.checks.calling import call, call_inverse
-from emcheck.checks.jacobians import WithJacobians, inverse_matrix
+from emcheck.checks.jacobians import WithJacobians
 from emcheck.oracle import (
     as_extended,
 )
 from emcheck.oracle.precision import Array
+from emcheck.oracle.spectrum import inverse_matrix
 
 
 class Trial(WithJacobians):
@@ -55,13 +56,14 @@ class Trial(WithJacobians):
                 continue
             X, Z = as_extended(xh[n : n + 1]), as_extended(z[n : n + 1])
             if self.definition is not None:
-                J = np.asarray(self.definition.jacobian(X), dtype=np.float64)
+                inverse = self.definition.inverse_jacobian(X)
                 residual = self.definition.local_residual(X, Z, self.arithmetic)
                 size = np.asarray(np.broadcast_to(residual, Z.shape), np.float64).reshape(-1)
             else:
                 J = self.jacobian(xh[n])
+                inverse = inverse_matrix(J)
                 size = bounds.jacobian_forward(J, X, Z, self.arithmetic, self.terms)
-            errors.append(np.abs(inverse_matrix(J)) @ size)
+            errors.append(np.abs(inverse) @ size)
         bound = np.reshape(
             np.stack([np.asarray(e, np.float64).reshape(-1) for e in errors])
             if errors

@@ -10,6 +10,7 @@ import numpy as np
 from emcheck.bounds import Arithmetic, Measure, compare
 from emcheck.contract import Event
 from emcheck.oracle.precision import EXTENDED, Array
+from emcheck.oracle.spectrum import inverse_matrix
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,7 @@ class Definition(ABC):
         n = int(np.prod(self.event))
         basis = np.eye(n, dtype=EXTENDED).reshape(n, *self.event)
         return self.tangent(x, basis).reshape(n, -1).T
+
+    def inverse_jacobian(self, x: Array) -> Array:
+        """Return ``J(x)^-1`` in float64, ``(n, n)``; infinite entries if singular."""
+        return inverse_matrix(self.jacobian(x))

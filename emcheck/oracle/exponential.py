@@ -12,7 +12,7 @@ from emcheck.oracle.linear import LinearDefinition
 from emcheck.oracle.logdets import DiagonalLogdet
 from emcheck.oracle.matrices import ConvFactor
 from emcheck.oracle.precision import EXTENDED, Array, matmul
-from emcheck.oracle.spectrum import condition_number
+from emcheck.oracle.spectrum import condition_number, inverse_matrix
 
 #: Terms of a series of norm 1 or less in extended precision: ``1 / 26! < 2^-88``.
 _ENOUGH = 25
@@ -50,11 +50,15 @@ class ExponentialDefinition(LinearDefinition):
         return self.matrix
 
     @cached_property
+    def inverse_matrix(self) -> Array:
+        return inverse_matrix(self.there.powers[-1])
+
+    @cached_property
     def condition(self) -> float:
         """The condition number of the map, where its matrix is large a bound of it."""
         if int(np.prod(self.event)) > _MOST_DENSE:
             return float(np.exp(2 * self.there.norm))
-        return condition_number(np.asarray(self.matrix, dtype=np.float64))
+        return condition_number(self.there.powers[-1])
 
     def local_error(self, x: Array, arithmetic: Arithmetic) -> Array:
         return self.there.error(x, arithmetic)
@@ -131,8 +135,8 @@ class _Series:
         return out
 
     @cached_property
-    def _sizes(self) -> list[Array]:
-        """``|E^j|`` in float64 for the matrix ``E`` of one step, ``j = 0 ... p``."""
+    def powers(self) -> list[Array]:
+        """``E^j`` in float64 for the matrix ``E`` of one step, ``j = 0 ... p``."""
         S = np.asarray(self.step.matrix(self.event), dtype=np.float64)
         E = one = np.eye(len(S))
         for j in range(self.terms or _ENOUGH, 0, -1):
@@ -140,12 +144,12 @@ class _Series:
         powers = [one]
         for _ in range(self.steps):
             powers.append(powers[-1] @ E)
-        return [np.abs(power) for power in powers]
+        return powers
 
     def pushed(self, error: Array, steps: int) -> Array:
         """Return ``|E^steps| error``; with many rows the larger ``exp(steps |S|) error``."""
         if int(np.prod(self.event)) <= _MOST_DENSE:
-            flat = error.reshape(len(error), -1) @ self._sizes[steps].T
+            flat = error.reshape(len(error), -1) @ np.abs(self.powers[steps]).T
             return np.asarray(flat.reshape(error.shape))
         for _ in range(steps):
             error = self._one(self.step.absolute(), error)

@@ -14,6 +14,7 @@ from emcheck.oracle.definition import Definition, Running
 from emcheck.oracle.logdets import LogdetRule
 from emcheck.oracle.matrices import ConvFactor
 from emcheck.oracle.precision import EXTENDED, Array, matmul
+from emcheck.oracle.spectrum import inverse_matrix
 
 
 class LinearDefinition(Definition):
@@ -68,11 +69,10 @@ class LinearDefinition(Definition):
     @cached_property
     def inverse_matrix(self) -> Array:
         """``A^-1`` in float64, ``(n, n)``; infinite entries if the matrix is singular."""
-        narrow = np.asarray(self.matrix, dtype=np.float64)
-        try:
-            return np.linalg.inv(narrow)
-        except np.linalg.LinAlgError:
-            return np.full_like(narrow, np.inf)
+        return inverse_matrix(self.matrix)
+
+    def inverse_jacobian(self, x: Array) -> Array:
+        return self.inverse_matrix
 
     def running(self, x: Array, error: Array, arithmetic: Arithmetic) -> Running:
         pushed = self.absolute(error) if error.any() else 0.0

@@ -89,3 +89,12 @@ def condition_number(J: Array) -> float:
     """Return the 2-norm condition number, infinite if singular or not finite."""
     largest, smallest = singular_extremes(J)
     return largest / smallest if smallest > 0 else np.inf
+
+
+def inverse_matrix(J: Array) -> Array:
+    """Return ``J^-1`` in float64, ``(n, n)``; infinite entries if singular."""
+    narrow = np.asarray(J, dtype=np.float64)
+    try:
+        return np.asarray(np.linalg.inv(narrow))
+    except np.linalg.LinAlgError:
+        return np.full_like(narrow, np.inf)
