@@ -6,17 +6,23 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from emcheck.bounds import Arithmetic, Measure, ratio
+from emcheck.checks import Subject
+from emcheck.checks.trial import Trial
 from emcheck.oracle import (
     SIGMOID,
     ConvFactor,
     CouplingDefinition,
+    as_extended,
     explicit_jacobian,
     householder,
     masked,
     slogdet,
 )
+from emcheck.oracle.definition import Definition
 from emcheck.oracle.logdets import FourierLogdet
 from emcheck.oracle.matrices import frequency_matrices, squeeze_index
 from emcheck.oracle.precision import (
@@ -24,6 +30,9 @@ from emcheck.oracle.precision import (
     compensated_matmul,
     multiprecision_slogdet,
 )
+from emcheck.oracle.spectrum import condition_number
+from emcheck.specs import REGISTRY
+from properties.strategies import cases
 
 EPS = np.finfo(np.float64).eps
 CONVS = [
@@ -42,6 +51,21 @@ def test_matrix_by_index_equals_shifted_sums(
     size = np.abs(x).reshape(2, -1) @ np.abs(factor.matrix((3, height, width))).T
     terms = 3 * k * k
     assert ratio(factor.apply(x).reshape(2, -1) - by_matrix, terms * EPS * size) <= 1
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+@given(data=st.data())
+def test_inverse_of_a_definition_is_that_of_its_jacobian(name: str, data: st.DataObject) -> None:
+    """A definition that keeps its inverse keeps that of the map it applies."""
+    trial = Trial(Subject.of_class(name, REGISTRY[name]), data.draw(cases(REGISTRY[name])))
+    definition, x = trial.definition, as_extended(trial.x[:1])
+    assert definition is not None
+    by_columns = Definition.jacobian(definition, x)  # through the map, whatever it overrides
+    inverse = definition.inverse_jacobian(x)
+    condition = condition_number(by_columns.astype(float))
+    assume(condition < 1 / EPS)
+    off = inverse @ by_columns - np.eye(len(inverse))
+    assert np.abs(off).max() <= 10 * EPS * len(inverse) * condition
 
 
 def test_compensated_product_has_twice_the_digits() -> None:
