@@ -44,9 +44,10 @@ def run(
 ) -> None:
     """Run the suite: self-test, properties, benchmarks, density smoke run, claims, report.
 
-    The quick form writes to reports/local/ and leaves the reference run as it is. After an
-    interruption the same command resumes: finished stages and passed tests are kept as long as
-    sources, commit, versions and settings are the same.
+    The quick form writes to reports/local/ and leaves the reference run as it is, which has
+    contests, survey and trainings too and takes hours. After an interruption the same command
+    resumes: finished stages and passed tests are kept as long as sources, commit, versions and
+    settings are the same.
     """
     root = needed("emcheck run")
     require_suite()
@@ -56,11 +57,18 @@ def run(
     settings = Settings(reference, profile or size[0], workers, bench_profile or size[1], threads)
     tested = f"{settings.folder}/data/{stages.PROPERTIES}"
     timed = f"{settings.folder}/data/{stages.BENCHMARKS}"
+    raced = f"{settings.folder}/data/{stages.CONTESTS}"
+    longer = (
+        Stage("contests", stages.contests, writes=(raced,)),
+        Stage("survey", stages.survey),
+        Stage("trainings", stages.trainings),
+    )
     of_run = (
         Stage("self-test", stages.self_test),
         Stage("properties", stages.properties, ("profile", "reference"), (tested,)),
         Stage("benches", stages.benches, ("bench_profile", "threads", "reference"), (timed,)),
         Stage("density smoke", stages.smoke),
+        *(longer if reference else ()),
         Stage("claims", stages.claims, ("reference",)),
         Stage("report", lambda context: _report_of(context.report), always=True),
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from emcheck.cli import FAILED
 from emcheck.doctor.canary import Canary, read_canaries, write_canaries
 from properties.portions import portion
 from studies.suite import Context, Settings, Stage, run_stages, stages
@@ -302,6 +303,31 @@ def test_a_quick_run_leaves_the_reference_run_as_it_is(
         run_stages(steps, Settings(reference), tmp_path, told=lambda line: None)
         assert f"--emcheck-results={tmp_path / folder / 'data/properties.jsonl'}" in commands[1]
         assert f"--benchmark-json={tmp_path / folder / 'data/benchmarks.json'}" in commands[2]
+
+
+def test_the_reference_run_has_contests_survey_and_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them write to ``reports``; a training that is not reproduced fails the run."""
+    commands: list[str] = []
+
+    def command(*words: str, **_: object) -> int:
+        commands.append(" ".join(words))
+        return FAILED if "reproduce" in words else 0
+
+    monkeypatch.setattr(stages, "python", command)
+    steps = [Stage(name, getattr(stages, name)) for name in ("contests", "survey", "trainings")]
+    settings = Settings(reference=True, workers=3)
+    assert run_stages(steps, settings, tmp_path, told=lambda line: None) == FAILED
+    assert commands == [
+        f"emcheck compare --out={tmp_path / 'reports/data/contests.jsonl'}",
+        f"emcheck survey --out={tmp_path / 'reports'}",
+        *(
+            f"emcheck density sweep --plan={plan} --workers=3"
+            for plan in ("reference", "budget", "family")
+        ),
+        "emcheck density reproduce --workers=3",
+    ]
 
 
 @pytest.mark.parametrize("name", portion(["claims", "density", "survey", "contests"]))

@@ -14,7 +14,7 @@ from studies.suite.sequence import Context
 _SELF_TEST = "self-test.jsonl"
 
 #: What is measured, in the folder of the data.
-PROPERTIES, BENCHMARKS = "properties.jsonl", "benchmarks.json"
+PROPERTIES, BENCHMARKS, CONTESTS = "properties.jsonl", "benchmarks.json", "contests.jsonl"
 
 
 def self_test(context: Context) -> int:
@@ -43,6 +43,28 @@ def benches(context: Context) -> int:
     """Alone on the machine, whatever the number of workers."""
     settings = context.settings
     return run_benches(settings.bench_profile, settings.threads, context.data / BENCHMARKS)
+
+
+def contests(context: Context) -> int:
+    """Solvers and layers side by side, alone on the machine."""
+    return _command("compare", f"--out={context.data / CONTESTS}")
+
+
+def survey(context: Context) -> int:
+    """The layers of every library that is installed."""
+    return _command("survey", f"--out={context.report}")
+
+
+def trainings(context: Context) -> int:
+    """What the plans lack is trained; what is kept is begun again with the present code."""
+    workers = f"--workers={context.settings.workers or cores()}"
+    plans = ("reference", "budget", "family")
+    codes = [_command("density", "sweep", f"--plan={plan}", workers) for plan in plans]
+    return max(*codes, _command("density", "reproduce", workers))
+
+
+def _command(*words: str) -> int:
+    return python("emcheck", *words, cwd=needed("emcheck run"), environment={})
 
 
 def smoke(context: Context) -> int:
