@@ -75,15 +75,28 @@ def test_a_fit_finds_what_was_put_in(exponent: float) -> None:
     assert fit.at(np.array([1200.0]), 1200)[0] == pytest.approx(fit.limit + fit.change)
 
 
-def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("alike", [0.0, 0.03])
+def test_an_interval_covers_the_truth_as_often_as_it_says(alike: float) -> None:
+    """Where a seed has something of its own at every budget too."""
     rng, found = np.random.default_rng(1), 0
     for _ in range(200):
         density = swept(lambda n: -0.01)
         noise = rng.normal(0, 0.01, len(density.cells))
+        noise += alike * rng.normal(size=SEEDS)[density.cells["seed"]]
         density.cells["test"] += noise * (density.cells["variant"] == RIVAL)
         fit = next(t for t in trends(density) if t.control == HEADLINE)
         found += fit.limit_low < -0.01 < fit.limit_high
     assert 180 <= found <= 199
+
+
+def test_a_seed_with_two_budgets_is_left_out() -> None:
+    density = swept(lambda n: -0.01 - 0.03 * 1200 / n)
+    fourth = density.cells[density.cells["seed"] == 0].assign(seed=3)
+    few = fourth[fourth["budget"] <= 2400].assign(test=lambda cells: cells["test"] + 1)
+    longer = replace(density, cells=pd.concat([density.cells, few], ignore_index=True))
+    assert trends(longer) == trends(density)
+    two = density.cells[density.cells["seed"] < 2]
+    assert trends(replace(density, cells=two)) == []  # no interval from two seeds
 
 
 def test_two_budgets_are_no_trend() -> None:

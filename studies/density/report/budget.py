@@ -11,7 +11,7 @@ from scipy import stats
 
 from emcheck.oracle.precision import Array
 from studies.density.cell import RIVAL
-from studies.density.report.differences import CONTROLS, LEVEL, differences, pairs_of
+from studies.density.report.differences import CONTROLS, FEWEST, LEVEL, differences, pairs_of
 from studies.density.report.load import Density
 from studies.pages.tidy import records
 
@@ -39,11 +39,15 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Trend:
-    """A fit of the gaps of one data set and control, by least squares over all seeds and budgets.
+    """A fit of the gaps of one data set and control.
 
-    The gap is negative where the emerging flow is better. ``limit`` is the gap of endless
-    training, ``change`` the gap at the smallest budget minus the limit, ``*_low`` and ``*_high``
-    the ends of their intervals of Student's t.
+    Each seed is fitted by least squares over its budgets. Weights and batches of a seed are the
+    same at every budget, so its gaps are alike, and only seeds are independent: the intervals are
+    those of Student's t over the fits of the seeds.
+
+    The gap is negative where the emerging flow is better. ``limit`` is the gap of endless training,
+    ``change`` the gap at the smallest budget minus the limit, ``*_low`` and ``*_high`` the ends of
+    their intervals.
     """
 
     data: str
@@ -81,27 +85,34 @@ def seed_gaps(density: Density) -> pd.DataFrame:
 
 
 def trends(density: Density) -> list[Trend]:
-    """Return the fits of every data set and control that has enough budgets."""
+    """Return the fits of every data set and control that has enough budgets and seeds."""
     gaps = seed_gaps(density)
     if not len(gaps):
         return []
     return [
-        _fitted(str(data), str(control), group, exponent)
+        _fitted(str(data), str(control), seeds, exponent)
         for (data, control), group in gaps.groupby(["data", "control"], sort=True)
-        if group["budget"].nunique() >= FEWEST_BUDGETS
+        if len(seeds := _long_enough(group)) >= FEWEST
         for exponent in EXPONENTS
     ]
 
 
-def _fitted(data: str, control: str, group: pd.DataFrame, exponent: float) -> Trend:
-    budget = group["budget"].to_numpy(float)
-    columns = np.stack([np.ones(len(budget)), (budget.min() / budget) ** exponent], axis=1)
-    value, *_ = np.linalg.lstsq(columns, group["gap"].to_numpy(), rcond=None)
-    rest = group["gap"].to_numpy() - columns @ value
-    freedom = len(rest) - 2
-    variance = rest @ rest / freedom * np.linalg.inv(columns.T @ columns).diagonal()
-    reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance)
-    ends = [end for v, r in zip(value, reach, strict=True) for end in (v, v - r, v + r)]
+def _long_enough(group: pd.DataFrame) -> list[pd.DataFrame]:
+    """The gaps of each seed that has enough budgets."""
+    seeds = [own for _, own in group.groupby("seed")]
+    return [own for own in seeds if own["budget"].nunique() >= FEWEST_BUDGETS]
+
+
+def _fitted(data: str, control: str, seeds: list[pd.DataFrame], exponent: float) -> Trend:
+    smallest = min(own["budget"].min() for own in seeds)
+    values = []
+    for own in seeds:
+        shrinking = (smallest / own["budget"].to_numpy(float)) ** exponent
+        columns = np.stack([np.ones(len(own)), shrinking], axis=1)
+        values.append(np.linalg.lstsq(columns, own["gap"].to_numpy(), rcond=None)[0])
+    value = np.mean(values, axis=0)
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(LEVEL)
+    ends = np.stack([value, low, high], axis=1).ravel()
     return Trend(data, control, exponent, *map(float, ends))
 
 

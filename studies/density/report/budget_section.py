@@ -95,11 +95,12 @@ def _fits(found: list[Trend]) -> str:
     ]  # fmt: skip
     powers = " and ".join(f"{p:g}" for p in EXPONENTS)
     told = (
-        "The gap is fitted as `limit + change (N_0 / N)^p` over budgets `N`, by least squares over "
-        f"all seeds, with p = {powers}, because how fast it approaches its limit is not known. The "
-        "gain *shrinks* if the interval of `change` lies below 0 for both; it *lasts* if neither "
-        "says so, both intervals of `limit` lie below 0, and so do those of the gap at the "
-        "largest budget; else it cannot be told."
+        "The gap is fitted as `limit + change (N_0 / N)^p` over budgets `N`, for each seed by "
+        f"least squares, with p = {powers}, because how fast it approaches its limit is not known. "
+        "The gaps of one seed at several budgets are alike, so the intervals are those of "
+        "Student's t over the fits of the seeds. The gain *shrinks* if the interval of `change` "
+        "lies below 0 for both; it *lasts* if neither says so, both intervals of `limit` lie below "
+        "0, and so do those of the gap at the largest budget; else it cannot be told."
     )
     return told + "\n\n" + table(["data", "control", "p", "change", "limit"], rows, left=2)
 
