@@ -13,7 +13,7 @@ import pytest
 from studies.density.cell import Cell
 from studies.density.folders import DECAYING_RATE, REPRODUCED
 from studies.density.report.load import read_density
-from studies.density.reproduce import begin_again, reproduce
+from studies.density.reproduce import ALIKE, begin_again, reproduce
 from studies.density.sweep import run_cell
 from studies.pages.load import Properties
 from studies.report.origins import origins
@@ -27,7 +27,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_same_code_gives_the_same_bits(kept: dict[str, Any]) -> None:
-    assert begin_again(CELL, kept["rows"]) == {"step": 2, "same": True}
+    assert begin_again(CELL, kept["rows"]) == {"step": 2, "same": True, "difference": 0.0}
 
 
 @pytest.mark.parametrize("key", ["train", "valid"])
@@ -36,11 +36,14 @@ def test_one_other_bit_is_seen(kept: dict[str, Any], row: int, key: str) -> None
     rows = [dict(one) for one in kept["rows"]]
     value = rows[row][key]
     rows[row][key] = 0.0 if math.isnan(value) else math.nextafter(value, math.inf)
-    assert not begin_again(CELL, rows)["same"]
+    found = begin_again(CELL, rows)
+    assert not found["same"]
+    wanted = math.inf if math.isnan(value) else rows[row][key] - value
+    assert found["difference"] == wanted
 
 
 def test_another_training_is_seen(kept: dict[str, Any]) -> None:
-    assert not begin_again(replace(CELL, rate=CELL.rate * 1.01), kept["rows"])["same"]
+    assert begin_again(replace(CELL, rate=CELL.rate * 1.01), kept["rows"])["difference"] > ALIKE
 
 
 def test_a_training_that_diverged_before_its_first_log_is_compared_at_its_start(
@@ -49,7 +52,7 @@ def test_a_training_that_diverged_before_its_first_log_is_compared_at_its_start(
     cell = replace(CELL, rate=50.0, warmup=0, steps=300, logs=1)
     record = run_cell(cell, tmp_path / "cell.pt", None)
     assert len(record["rows"]) == 1
-    assert begin_again(cell, record["rows"]) == {"step": 0, "same": True}
+    assert begin_again(cell, record["rows"])["same"]
 
 
 @pytest.mark.system
@@ -58,19 +61,23 @@ def test_a_folder_is_begun_again_and_what_differs_is_named(
     tmp_path: Path, kept: dict[str, Any]
 ) -> None:
     wrong = json.loads(json.dumps(kept))
-    wrong["rows"][1]["valid"] += 1e-9
+    wrong["rows"][1]["valid"] += 1e-3
+    rounded = json.loads(json.dumps(kept))
+    rounded["rows"][1]["valid"] += 1e-6
     failing = kept | {"cell": kept["cell"] | {"mixing": "none"}}
     (tmp_path / "cells").mkdir()
-    for name, record in {"right": kept, "wrong": wrong, "failing": failing}.items():
+    cells = {"right": kept, "wrong": wrong, "rounded": rounded, "failing": failing}
+    for name, record in cells.items():
         (tmp_path / "cells" / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
     told: list[tuple[int, int]] = []
     lost = reproduce(tmp_path, progress=lambda done, total: told.append((done, total)))
     assert [line.split(":")[0] for line in lost] == ["failing", "wrong"]
-    assert lost[1] == "wrong: other bits within 2 steps"
-    assert told[-1] == (3, 3)
+    assert lost[1] == "wrong: expected at most 5e-05, got 0.001 bits/dim within 2 steps"
+    assert told[-1] == (4, 4)
     content = json.loads((tmp_path / REPRODUCED).read_text(encoding="utf-8"))
     assert {name: cell["same"] for name, cell in content["cells"].items()} == {
         "right": True,
+        "rounded": False,
         "wrong": False,
     }
 
@@ -88,10 +95,10 @@ def test_a_broken_training_is_one_line(tmp_path: Path, text: str) -> None:
 def test_the_report_says_at_which_commit_they_were_trained_and_begun_again() -> None:
     sweep = read_density(DECAYING_RATE)
     machine = sweep.machine | {"commit": "abc"}
-    cells = {"one": {"step": 60, "same": True}, "two": {"step": 60, "same": False}}
+    cells = {"one": {"same": True, "difference": 0.0}, "two": {"same": False, "difference": 3e-6}}
     sweep = replace(sweep, reproduced={"machine": machine, "cells": cells})
     *trained, again = origins([], Properties(), None, None, [], {"budget": sweep})
     assert sum(int(row["about"].split()[0]) for row in trained) == len(sweep.machines)
     assert len({row["commit"] for row in trained}) == len(trained)
     assert again["commit"] == "abc"
-    assert again["about"] == "1 of 2 begun again with equal bits"
+    assert again["about"] == ("begun again: 1 of 2 with equal bits, others within 3.0e-06 bits/dim")

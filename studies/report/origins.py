@@ -95,7 +95,10 @@ def _of_density(name: str, density: Density) -> list[Record]:
     ]
     if density.reproduced:
         cells = density.reproduced["cells"].values()
-        about = f"{sum(cell['same'] for cell in cells)} of {len(cells)} begun again with equal bits"
+        others = [float(cell["difference"]) for cell in cells if not cell["same"]]
+        about = f"begun again: {len(cells) - len(others)} of {len(cells)} with equal bits"
+        if others:
+            about += f", others within {number(max(others))} bits/dim"
         machine = read_record(density.reproduced["machine"], ORIGIN, name)
         records.append(_record(name, about, "", machine))
     return records
