@@ -12,10 +12,10 @@ from studies.report.frames import Frames
 _CAPTION = (
     "Faults whose named check belongs to the family {}. A dark square with a ring is the kill by "
     "the check named for the fault, a dark square another check that saw it too, a light square a "
-    "check that passed it, a dot one that could not judge it. A cross in a ring would be a fault "
-    "that survived its named check. The number counts the checks of other families that saw the "
-    "fault. The column apart, where there is one, is what the usual test of flow libraries says: "
-    "dark where it complains."
+    "check that passed it, a dot one that could not judge it; a blank: it does not apply. A cross "
+    "in a ring would be a fault that survived its named check. The number counts the checks of "
+    "other families that saw the fault. The column apart, where there is one, is what the usual "
+    "test of flow libraries says: dark where it complains."
 )
 
 
