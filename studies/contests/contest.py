@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benches.timing import Clock, clock
 from emcheck.specs.parameter_styles import move_parameters
+from studies.grown import grown
 
 Call = Callable[[], object]
 
@@ -40,8 +41,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def trained(layer: Any) -> Any:
+    """Return a layer with parameters like those after training."""
     move_parameters(layer, "trained", generator(1))
-    return layer
+    return grown(layer)
 
 
 def normal(batch: int, event: tuple[int, int, int]) -> Tensor:

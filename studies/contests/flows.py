@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from emcheck.flows import Glow
 from emcheck.flows.mixing import MIXINGS
 from studies.contests.contest import Call, Contest
+from studies.grown import grown
 
 #: The size at which the emerging flow must cost at most 1.3 times the 1x1 flow.
 SHAPE, LEVELS, DEPTH, WIDTH, BATCH = (3, 16, 16), 2, 4, 64, 64
@@ -76,7 +77,7 @@ def _images() -> torch.Tensor:
 def _flow(mixing: str, device: str) -> Glow:
     flow = Glow(SHAPE, LEVELS, DEPTH, mixing, WIDTH, seed=0)
     flow.initialize(_images())
-    return flow.to(device)
+    return grown(flow).to(device)
 
 
 def _peers() -> Iterator[Any]:

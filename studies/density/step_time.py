@@ -9,13 +9,14 @@ from pathlib import Path
 from studies.density.cell import RIVAL, Cell
 from studies.density.data import load
 from studies.density.training import Training
+from studies.grown import grown
 
 #: Steps of each flow that count, after one that warms up.
 ROUNDS = 40
 
 
 def step_ratio(cell: Cell, root: Path | None = None) -> dict[str, float]:
-    """Seconds of a step of the emerging rival over those of ``cell``.
+    """Seconds of a step of the emerging rival over those of ``cell``, weights as after training.
 
     Returns:
         ``ratio``, the median of paired steps, and ``low`` and ``high``, their quartiles.
@@ -26,6 +27,7 @@ def step_ratio(cell: Cell, root: Path | None = None) -> dict[str, float]:
         for mixing in (RIVAL, cell.mixing)
     ]
     for training in pair:
+        grown(training.flow)
         training.step()
     ratios = []
     for _ in range(ROUNDS):
