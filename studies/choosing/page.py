@@ -140,8 +140,8 @@ def _cost(frame: pd.DataFrame) -> str:
     ]
     told = (
         "Multiples of the forward of a 1x1 (first two columns, batch 32, mean over the sizes of "
-        "the contest, log-det included) and of a whole flow with a 1x1 (last two), at parameters "
-        "like those after training, on a CPU, fewest threads, medians over processes."
+        "the contest, log-det included) and of a whole flow with a 1x1 (last two), on a CPU, "
+        "fewest threads, medians over processes."
     )
     head = ["mixing", "forward", "inverse", "training step", "sampling"]
     return "\n\n".join(["## What it costs", told, table(head, rows)])
