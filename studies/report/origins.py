@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ def origins(
     claims: Sequence[Told],
     sweeps: Mapping[str, Density],
 ) -> list[Record]:
-    """Return one record for each input and commit: ``input``, ``about``, ``date``, the machine.
+    """Return one record for each input and machine: ``input``, ``about``, ``date``, the machine.
 
     Args:
         files: of ``pytest benches``.
@@ -74,24 +73,19 @@ def _of_survey(header: Record) -> list[Record]:
 
 
 def _of_claims(claims: Sequence[Told]) -> list[Record]:
-    """Return one record for each commit at which claims were measured, with their letters."""
-    letters: dict[str, list[str]] = {}
-    for claim in claims:
-        letters.setdefault(claim.machine["commit"], []).append(claim.letter)
-    machines = {claim.machine["commit"]: claim.machine for claim in claims}
+    """Return one record for each machine that measured claims, with their letters."""
     return [
-        _record("claims", " ".join(letters[commit]), "", machine)
-        for commit, machine in machines.items()
+        _record("claims", " ".join(claims[n].letter for n in places), "", machine)
+        for machine, places in _by_machine([claim.machine for claim in claims])
     ]
 
 
 def _of_density(name: str, density: Density) -> list[Record]:
-    """Return one record for each commit of a sweep, and one of the trainings begun again."""
-    commits = Counter(machine["commit"] for machine in density.machines)
-    machines = {machine["commit"]: machine for machine in density.machines}
+    """Return one record for each machine of a sweep, and one of the trainings begun again."""
+    machines = [read_record(machine, ORIGIN, name) for machine in density.machines]
     records = [
-        _record(name, plural(count, "training"), "", read_record(machines[commit], ORIGIN, name))
-        for commit, count in commits.items()
+        _record(name, plural(len(places), "training"), "", machine)
+        for machine, places in _by_machine(machines)
     ]
     if density.reproduced:
         cells = density.reproduced["cells"].values()
@@ -102,6 +96,21 @@ def _of_density(name: str, density: Density) -> list[Record]:
         machine = read_record(density.reproduced["machine"], ORIGIN, name)
         records.append(_record(name, about, "", machine))
     return records
+
+
+def _by_machine(machines: Sequence[Mapping[str, Any]]) -> list[tuple[Record, list[int]]]:
+    """Return machines that differ in more than their commit, and the places of each.
+
+    The commits of one machine are joined by spaces.
+    """
+    found: dict[tuple[Any, ...], tuple[Record, list[int]]] = {}
+    for place, machine in enumerate(machines):
+        key = tuple(value for name, value in machine.items() if name != "commit")
+        record, places = found.setdefault(key, (dict(machine), []))
+        if machine["commit"] not in record["commit"].split():
+            record["commit"] += f" {machine['commit']}"
+        places.append(place)
+    return list(found.values())
 
 
 def _record(name: str, about: str, date: str, machine: Mapping[str, Any]) -> Record:

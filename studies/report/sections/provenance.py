@@ -38,7 +38,8 @@ def _common(record: Record) -> list[str]:
         extras.append(record["cpu_capability"])
     machine = "; ".join([record["cpu"], *extras])
     dirty = {"true": " with uncommitted changes", "unknown": " (clean or not: unknown)"}
-    commit = code(str(record["commit"])[:12]) + dirty.get(record["dirty"], "")
+    commits = ", ".join(code(commit[:12]) for commit in str(record["commit"]).split())
+    commit = commits + dirty.get(record["dirty"], "")
     versions = f"torch {record['torch']}, numpy {record['numpy']}"
     return [escape(machine), str(record["threads"]).strip("[]"), commit, escape(versions)]
 
