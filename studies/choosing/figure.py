@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from studies.pages.markdown import number
+from studies.pages.schema import Record
 from studies.pages.style import house_style, to_svg
 from studies.pages.tidy import records
+
+#: Points between the lowest and the highest mark, between two labels, and the ratio of times from
+#: which labels stand beside each other.
+_HEIGHT, _LINE, _BESIDE = 170.0, 9.0, 6.0
 
 
 def draw(frame: pd.DataFrame) -> bytes:
@@ -21,14 +28,15 @@ def _figure(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
     known = frame[frame["inverse"].notna() & frame["equal_time"].notna()]
-    for row in records(known):
+    marks = sorted(records(known), key=lambda row: float(row["equal_time"]))
+    for row, rise in zip(marks, _rises(marks), strict=True):
         pixels = row["seen"] > 1
         axes.plot([row["inverse"]], [row["equal_time"]], "o" if pixels else "s",
                   color="#D55E00" if pixels else "#000000", mfc="white")  # fmt: skip
         label = f"{row['mixing']} ({number(row['condition'])})"
         shift, side = (5, "left") if pixels else (-5, "right")
-        axes.annotate(label, (row["inverse"], row["equal_time"]), (shift, 0), ha=side, va="center",
-                      textcoords="offset points", size=7)  # fmt: skip
+        axes.annotate(label, (row["inverse"], row["equal_time"]), (shift, rise), ha=side,
+                      va="center", textcoords="offset points", size=7)  # fmt: skip
     if not len(known):
         axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
     else:
@@ -41,3 +49,22 @@ def _figure(frame: pd.DataFrame) -> Figure:
     axes.set_xlabel("time of the inverse over the forward of a 1x1")
     axes.set_ylabel("test bits/dim at equal time")
     return figure
+
+
+def _rises(marks: list[Record]) -> list[float]:
+    """By how many points each label stands above its mark, so that none covers another.
+
+    Marks are in the order of their heights; labels stand to the right of circles, which mix pixels,
+    and to the left of squares.
+    """
+    values = [float(row["equal_time"]) for row in marks]
+    scale = _HEIGHT / ((max(values) - min(values)) or 1.0) if values else 1.0
+    rises: list[float] = []
+    for n, row in enumerate(marks):
+        low = -math.inf
+        for m, other in enumerate(marks[:n]):
+            same = (row["seen"] > 1) == (other["seen"] > 1)
+            if same and abs(math.log(row["inverse"] / other["inverse"])) < math.log(_BESIDE):
+                low = max(low, values[m] * scale + rises[m] + _LINE)
+        rises.append(max(0.0, low - values[n] * scale))
+    return rises
