@@ -12,6 +12,8 @@ from torch import nn
 from torch.distributions import transforms as tt
 
 from properties.portions import portion
+from studies.pages.load import Properties
+from studies.report.origins import origins
 from studies.survey import LIBRARIES, SURVEYED, Entry, entries, run
 from studies.survey.cause import BY_DESIGN, CONFIRMED
 from studies.survey.findings import CAUSES, REFUSED, cause_of
@@ -105,6 +107,34 @@ def test_lines_are_written_one_by_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [row["verdict"] for row in rows] == ["ok", COULD_NOT_RUN]
     assert rows[1]["reason"].endswith("raised RuntimeError: no such kernel")
     assert rows[1]["note"] == "a note"
+
+
+def test_each_library_has_the_machine_that_surveyed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier survey ran on is forgotten with the last of its lines."""
+    monkeypatch.setattr(run, "entries", lambda library: two(library)[:1])
+    out, now = tmp_path / "survey.jsonl", {"torch": "1", "python": "3", "commit": "a"}
+    monkeypatch.setattr(run, "describe_machine", lambda: dict(now))
+    survey(["torch.distributions", "zuko"], out=out)
+    now |= {"torch": "2", "commit": "b"}
+    survey(["zuko"], out=out)
+    header, _ = load(out)
+    assert {name: machine["commit"] for name, machine in header["machines"].items()} == {
+        "zuko": "b",
+        "torch.distributions": "a",
+    }
+    assert header["torch"] == "2 and 1"
+    told = origins([], Properties(), None, header, [], {})
+    assert [(row["commit"], row["about"]) for row in told] == [
+        ("b", "1 layer, seed 0"),
+        ("a", "1 layer, seed 0"),
+    ]
+    survey(["torch.distributions"], out=out)
+    header, _ = load(out)
+    assert header["torch"] == "2"
+    (row,) = origins([], Properties(), None, header, [], {})
+    assert (row["commit"], row["about"]) == ("b", "2 layers, seed 0")
 
 
 def test_libraries_are_surveyed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

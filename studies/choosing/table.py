@@ -60,27 +60,29 @@ def _times(contests: pd.DataFrame | None) -> dict[str, dict[str, float]]:
     return found
 
 
-def _learnt(density: Density | None) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {
-        name: {} for name in ("equal_time", "equal_parameters", "condition", "round_trip")
-    }
+def _learnt(density: Density | None) -> dict[str, dict[Any, Any]]:
+    columns = ("equal_time", "equal_parameters", "condition", "round_trip")
+    found: dict[str, dict[Any, Any]] = {name: {} for name in columns}
     if density is None:
         return found
-    cells = density.trained
-    cells = cells[cells["budget"] == cells["budget"].min()]
-    for control, column in (("time", "equal_time"), ("parameters", "equal_parameters")):
-        wanted = {_variant(name, control): name for name in CHOSEN}
-        here = cells[cells["variant"].isin(wanted)].assign(
-            mixing=lambda rows, wanted=wanted: rows["variant"].map(wanted)
-        )
-        bits = here.pivot_table(index=["data", "seed"], columns="mixing", values="test")
-        found[column] = bits.dropna().mean().to_dict()
+    for control in CONTROLS:
+        here = _matched(density, control)
+        bits = here.pivot_table(index=["data", "seed"], columns="mixing", values="test").dropna()
+        found[f"equal_{control}"] = bits.mean().to_dict()
         if control == "time":
             pairs = pd.MultiIndex.from_frame(here[["data", "seed"]])
-            here = here[pairs.isin(bits.dropna().index)]  # the same trainings for all
-            found["condition"] = here.groupby("mixing")["condition"].max().to_dict()
-            found["round_trip"] = here.groupby("mixing")["fidelity_image"].max().to_dict()
+            same = here[pairs.isin(bits.index)].groupby("mixing")  # the same trainings for all
+            found["condition"] = same["condition"].max().to_dict()
+            found["round_trip"] = same["fidelity_image"].max().to_dict()
     return found
+
+
+def _matched(density: Density, control: str) -> pd.DataFrame:
+    """Return the trainings of the smallest budget that are matched so, with their mixing."""
+    wanted = {_variant(name, control): name for name in CHOSEN}
+    cells = density.trained
+    here = cells[(cells["budget"] == cells["budget"].min()) & cells["variant"].isin(wanted)]
+    return here.assign(mixing=here["variant"].map(wanted))
 
 
 def bits_frame(density: Density | None) -> pd.DataFrame | None:
@@ -122,18 +124,10 @@ def _trained(density: Density | None) -> Iterator[tuple[str, str, pd.DataFrame]]
     """Yield data set, way of matching, and the bits of each mixing (columns) by seed (rows)."""
     if density is None:
         return
-    cells = density.trained
-    cells = cells[cells["budget"] == cells["budget"].min()]
     for control in CONTROLS:
-        wanted = {_variant(name, control): name for name in CHOSEN}
-        here = cells[cells["variant"].isin(wanted)]
-        here = here.assign(mixing=here["variant"].map(wanted))
-        for data, group in here.groupby("data"):
-            yield (
-                str(data),
-                control,
-                group.pivot_table(index="seed", columns="mixing", values="test"),
-            )
+        for data, group in _matched(density, control).groupby("data"):
+            bits = group.pivot_table(index="seed", columns="mixing", values="test")
+            yield str(data), control, bits
 
 
 def _variant(mixing: str, control: str) -> str:

@@ -68,8 +68,16 @@ def _of_contests(contests: Contests) -> list[Record]:
 
 
 def _of_survey(header: Record) -> list[Record]:
-    about = f"{plural(sum(header['layers'].values()), 'layer')}, seed {header['seed']}"
-    return [_record("survey", about, "", read_record(header, ORIGIN, "survey"))]
+    """Return one record for each machine that surveyed libraries, with how many layers."""
+    layers, machines = header["layers"], header.get("machines", {})
+    found = [read_record(machines.get(name, header), ORIGIN, "survey") for name in layers]
+    counts, seed = list(layers.values()), header["seed"]
+    return [
+        _record(
+            "survey", f"{plural(sum(counts[n] for n in places), 'layer')}, seed {seed}", "", machine
+        )
+        for machine, places in _by_machine(found)
+    ]
 
 
 def _of_claims(claims: Sequence[Told]) -> list[Record]:
@@ -114,4 +122,5 @@ def _by_machine(machines: Sequence[Mapping[str, Any]]) -> list[tuple[Record, lis
 
 
 def _record(name: str, about: str, date: str, machine: Mapping[str, Any]) -> Record:
-    return {"input": name, "about": about, "date": date, **machine}
+    lists = {key: " ".join(v) for key, v in machine.items() if isinstance(v, list | tuple)}
+    return {"input": name, "about": about, "date": date, **machine, **lists}

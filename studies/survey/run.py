@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,9 +29,6 @@ Progress = Callable[[int, int], None]
 
 #: Seconds for one check on one example: a survey is not to depend on what else the machine does.
 LONGEST = 300.0
-
-#: What the header says of every run whose lines are kept.
-_OF_SEVERAL_RUNS = ("torch", "python", "commit", "dirty")
 
 #: Verdicts whose results are kept one by one; of the others, how many.
 _KEPT = (Verdict.FAIL, Verdict.XPASS, Verdict.NOTE, Verdict.ILL_CONDITIONED)
@@ -105,13 +103,15 @@ def _before(
         raise ValueError(f"{out}: expected a survey of seed {seed}, got seed {header['seed']}")
     kept = [row for row in rows if row["library"] != library]
     present = _header(seed)
-    for key in _OF_SEVERAL_RUNS if kept else ():
-        before = str(header.get(key, "unknown"))
-        known = str(present[key]) in before.split(" and ")
-        present[key] = before if known else f"{before} and {present[key]}"
     versions = header["libraries"] | {library: version_of(library)}
     counts = header["layers"] | {library: layers}
     order = [name for name in SURVEYED if name in versions]
+    before = {key: header[key] for key in ("torch", "python")}
+    machines = dict.fromkeys(order, before) | header.get("machines", {})
+    machines[library] = describe_machine()
+    for key in before:
+        present[key] = " and ".join(dict.fromkeys(machines[name][key] for name in order))
+    present["machines"] = {name: machines[name] for name in order}
     present["libraries"] = {name: versions[name] for name in order}
     present["layers"] = {name: counts[name] for name in order}
     return present, kept
@@ -199,7 +199,9 @@ def _header(seed: int) -> dict[str, Any]:
         "kind": "survey",
         "seed": seed,
         "emcheck": importlib.metadata.version("emcheck"),
-        **describe_machine(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machines": {},
         "libraries": {},
         "layers": {},
     }
