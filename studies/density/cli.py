@@ -137,7 +137,7 @@ def reproduce(
     scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler")] = None,
     root: _Root = None,
 ) -> None:
-    """Begin kept trainings again: exit code 1 if one is another up to its first log."""
+    """Begin kept trainings again: exit code 1 if the present code trains one otherwise."""
     from emcheck.cli.show import StepProgress
     from studies.density.reproduce import reproduce as run_reproduce
 
