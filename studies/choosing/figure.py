@@ -13,9 +13,9 @@ from studies.pages.schema import Record
 from studies.pages.style import house_style, to_svg
 from studies.pages.tidy import records
 
-#: Points between the lowest and the highest mark, between two labels, and the ratio of times from
-#: which labels stand beside each other.
-_HEIGHT, _LINE, _BESIDE = 170.0, 9.0, 6.0
+#: Points between the lowest and the highest mark, between two labels, between a label and a mark,
+#: and the ratio of times from which labels stand beside each other.
+_HEIGHT, _LINE, _MARK, _BESIDE = 170.0, 9.0, 7.0, 6.0
 
 
 def draw(frame: pd.DataFrame) -> bytes:
@@ -52,19 +52,27 @@ def _figure(frame: pd.DataFrame) -> Figure:
 
 
 def _rises(marks: list[Record]) -> list[float]:
-    """By how many points each label stands above its mark, so that none covers another.
+    """By how many points each label stands above its mark, so that none covers another or a mark.
 
     Marks are in the order of their heights; labels stand to the right of circles, which mix pixels,
     and to the left of squares.
     """
     values = [float(row["equal_time"]) for row in marks]
     scale = _HEIGHT / ((max(values) - min(values)) or 1.0) if values else 1.0
+    heights = [value * scale for value in values]
     rises: list[float] = []
     for n, row in enumerate(marks):
-        low = -math.inf
-        for m, other in enumerate(marks[:n]):
-            same = (row["seen"] > 1) == (other["seen"] > 1)
-            if same and abs(math.log(row["inverse"] / other["inverse"])) < math.log(_BESIDE):
-                low = max(low, values[m] * scale + rises[m] + _LINE)
-        rises.append(max(0.0, low - values[n] * scale))
+        right = row["seen"] > 1
+        there = []
+        for m, other in enumerate(marks):
+            beside = math.log(other["inverse"] / row["inverse"]) * (1 if right else -1)
+            if m < n and (other["seen"] > 1) == right and abs(beside) < math.log(_BESIDE):
+                there.append((heights[m] + rises[m], _LINE))
+            if m != n and 0 < beside < math.log(_BESIDE):
+                there.append((heights[m], _MARK))
+        rise = 0.0
+        for height, room in sorted(there):
+            if abs(heights[n] + rise - height) < room:
+                rise = height + room - heights[n]
+        rises.append(rise)
     return rises
