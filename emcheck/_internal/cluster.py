@@ -152,7 +152,7 @@ def ended(
             staffed = now if threads(client) else staffed
         if now - staffed > _PATIENCE:
             raise ClusterLost(
-                f"the Dask cluster has had no worker for {_PATIENCE:g} s; what was finished is kept"
+                f"the Dask cluster has had no worker for {_PATIENCE:g} s; what was written is kept"
             )
         if len(tasks) == before:
             time.sleep(_POLL)
@@ -160,7 +160,7 @@ def ended(
 
 def _is_done(future: Any) -> bool:
     if future.status in ("lost", "cancelled"):
-        raise ClusterLost("the Dask scheduler is gone; what was finished is kept")
+        raise ClusterLost("the Dask scheduler is gone; what was written is kept")
     return bool(future.done())
 
 

@@ -68,7 +68,7 @@ def main() -> None:
         message = told()
         code = _complain(f"{message} (--help says more)") if message else COULD_NOT_RUN
     if code == INTERRUPTED:
-        _complain("interrupted; what was finished is kept")
+        _complain("interrupted; what was written is kept")
     sys.exit(code)
 
 
