@@ -52,12 +52,8 @@ def outputs_and_gradients(function: object, inputs: list[Tensor], links: object)
     return [z.detach(), logabsdet.detach(), *found]
 
 
-@pytest.mark.skipif(not choosing.HAS_NUMBA, reason="compiled code needs Numba")
-@given(chains())
-def test_compiled_code_computes_what_conv2d_does(
-    drawn: tuple[list[Tensor], tuple[Link, ...]],
-) -> None:
-    inputs, links = drawn
+def agrees_with_conv2d(inputs: list[Tensor], links: tuple[Link, ...]) -> None:
+    """Compiled code runs, and is off by roundings alone, in outputs and gradients."""
     x, _, *weights = inputs
     assert plan_of(inputs, x, weights, links, len(links) + 2) is not None
     found = outputs_and_gradients(convolve_masked, inputs, links)
@@ -68,6 +64,20 @@ def test_compiled_code_computes_what_conv2d_does(
         scale = float(wanted.abs().max() + size.abs().max()) + 1
         error = float((got - wanted).abs().max())
         assert error <= ROUNDINGS * torch.finfo(got.dtype).eps * scale, (n, error, scale)
+
+
+@pytest.mark.skipif(not choosing.HAS_NUMBA, reason="compiled code needs Numba")
+@given(chains())
+def test_compiled_code_computes_what_conv2d_does(
+    drawn: tuple[list[Tensor], tuple[Link, ...]],
+) -> None:
+    agrees_with_conv2d(*drawn)
+
+
+@pytest.mark.skipif(not choosing.HAS_NUMBA, reason="compiled code needs Numba")
+def test_large_images_of_few_channels_are_those_of_conv2d() -> None:
+    """Larger than the cache, where ``conv2d`` writes out all taps and takes ten times as long."""
+    agrees_with_conv2d(chain((16, 2, 150, 129), PAIR, 3, torch.float32), PAIR)
 
 
 @pytest.mark.parametrize("links", [PAIR, (Link("raster", False, 2),), PAIR[:1]])
@@ -111,6 +121,7 @@ def test_threads_and_repetitions_change_no_bit() -> None:
         ((0, 3, 4, 4), PAIR, "no sample"),
         ((1, 3, 4, 4), PAIR, "most lanes would be idle"),
         ((16, 12, 96, 96), PAIR, "larger than the cache"),
+        ((16, 3, 256, 256), PAIR, "larger than is worth it for few channels"),
         ((16, 3, 4, 4), (PAIR[0], Link("raster", False, 1)), "two kinds of taps"),
     ],
 )
