@@ -151,6 +151,8 @@ class Subject:
         doubles: whether the layer answers in float64.
         original: the layer as given or first built; copies may have lost shared memory.
         keeps_entries: whether the image is known to have as many entries as the data.
+        sizes: other events that the layer is known to be built for.
+        divisor: what H and W are known to be multiples of, for a layer without a spec.
     """
 
     name: str
@@ -177,6 +179,8 @@ class Subject:
     doubles: bool = True
     keeps_entries: bool = False
     original: nn.Module | None = None
+    sizes: tuple[Event, ...] = ()
+    divisor: int = 1
 
     def define(self, layer: nn.Module, event: Event) -> Definition | None:
         """Return the definition of ``layer`` at its present parameters, if there is one."""
@@ -244,4 +248,4 @@ class Subject:
 
     def multiple(self, case: Case) -> int:
         """Return the number that must divide H and W in this case."""
-        return self.spec.multiple(case.options) if self.spec else 1
+        return self.spec.multiple(case.options) if self.spec else self.divisor

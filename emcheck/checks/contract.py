@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ from emcheck.checks.core import (
     yes,
 )
 from emcheck.checks.trial import Trial
+from emcheck.guard import foreign
 from emcheck.known import Clause
 from emcheck.oracle import as_extended
 
@@ -55,7 +57,35 @@ def rows_are_independent(trial: Trial) -> Measure:
         measures.append(agree_tensors(alone_logdet[0], logdet[n], of_logdet[n], told))
     if trial.has("inverse"):
         measures += _rows_of_inverse(trial)
+    if trial.case.style == "trained" and MANY * x[0].numel() <= MOST_NUMBERS:
+        measures += _rows_among_many(trial)
     return worst(*measures)
+
+
+#: Samples of a batch that is not cut evenly into parts of up to 64, and its numbers at most.
+MANY, MOST_NUMBERS = 67, 1 << 15
+
+
+def _rows_among_many(trial: Trial) -> list[Measure]:
+    """The same rows again and again: a layer may work in parts. One that refuses is no finding."""
+    (z, logdet), x = trial.forward, trial.x
+    rows = np.arange(MANY) % len(x)
+    of_z, of_logdet = (bound[rows] for bound in trial.forward_bound(x))
+    try:
+        many, many_logdet = call(trial.layer, x[rows])
+        back = call_inverse(trial.layer, z[rows])[0] if trial.has("inverse") else None
+    except foreign():
+        return []
+    told = f"rows differ in a batch of {MANY}"
+    measures = [
+        agree_tensors(many, z[rows], of_z, told),
+        agree_tensors(many_logdet, logdet[rows], of_logdet, f"log-dets of {told}"),
+    ]
+    if back is not None:
+        xh = trial.back[0]
+        of_x = trial.inverse_bound(xh, z)[rows]
+        measures.append(agree_tensors(back, xh[rows], of_x, f"the inverse's {told}"))
+    return measures
 
 
 def _rows_of_inverse(trial: Trial) -> list[Measure]:

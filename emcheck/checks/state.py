@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,7 @@ from emcheck._internal.copying import copy_layer
 from emcheck.adapters import Adapted
 from emcheck.bounds import Measure
 from emcheck.checks.calling import call, call_inverse, forward_of
+from emcheck.checks.case import Case, Subject
 from emcheck.checks.core import Unsupported, check, identical, worst, yes
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
@@ -83,10 +85,42 @@ def _pickled(layer: nn.Module) -> nn.Module:
 def nothing_goes_stale(trial: Trial) -> Measure:
     """After parameters change in place, results are those of a layer that never saw the old ones.
 
-    They also match the definition at the new parameters, if there is one (clause 6).
+    They also match the definition at the new parameters, if there is one (clause 6). So are they
+    after images of another size, for a layer that takes several, and after a batch of another size.
     """
     modes = (True, False) if trial.has("modes") else (False,)
-    return worst(*(_goes_stale(trial, training) for training in modes))
+    of_size = [told for told, _ in sizes_kept(trial)]
+    told = f"after a call with {of_size[0]} something of that size is kept" if of_size else ""
+    return worst(*(_goes_stale(trial, training) for training in modes), yes(not told, told))
+
+
+def sizes_kept(trial: Trial) -> Iterator[tuple[str, list[tuple[Tensor, Tensor]]]]:
+    """Yield sizes that leave something behind, with the outputs after and without such a call.
+
+    A layer that then refuses is no finding, nor is what any call of the same size leaves behind:
+    other checks judge that.
+    """
+    case, fresh = trial.case, _outputs(trial.new_layer(), trial)
+    for told, other in _other_sizes(trial.subject, case):
+        used, alike = trial.new_layer(), trial.new_layer()
+        try:
+            _outputs(alike, Trial(trial.subject, replace(case, seed=case.seed + 1)))
+            same = _equal(_outputs(alike, trial), fresh)
+            _outputs(used, Trial(trial.subject, other))
+            got = _outputs(used, trial)
+        except foreign():
+            continue
+        if same and not _equal(got, fresh):
+            yield told, list(zip(got, fresh, strict=True))
+
+
+def _other_sizes(subject: Subject, case: Case) -> Iterator[tuple[str, Case]]:
+    """Yield cases of another event and of another batch, each with how it is told."""
+    m, (C, *space) = subject.multiple(case), case.event
+    longer = [(C, *(size + m for size in space))] if subject.any_size and space else []
+    for event in [event for event in (*subject.sizes, *longer) if event != case.event][:1]:
+        yield f"an event {event}", replace(case, event=event)
+    yield f"a batch of {case.batch + 1}", replace(case, batch=case.batch + 1)
 
 
 def _goes_stale(trial: Trial, training: bool) -> Measure:

@@ -95,9 +95,18 @@ def discover(
         return found
     small, about_size = smaller(subject, replace(case, batch=1), seconds)
     at_small = replace(case, event=small, batch=1)
-    accepted, cut, refused = neighbours(subject, at_small, seconds)
-    sizes = {"event": small, "neighbours": accepted, "cut": cut, "refused": refused}
-    return replace(found, notes=(*found.notes, *about_size), **sizes)  # type: ignore[arg-type]
+    sizes = neighbours(subject, at_small, seconds)
+    known = {"sizes": sizes.accepted, "divisor": sizes.divisor}
+    return replace(
+        found,
+        subject=replace(found.subject, **known),  # type: ignore[arg-type]
+        loud=replace(found.loud, **known),  # type: ignore[arg-type]
+        event=small,
+        neighbours=sizes.accepted,
+        cut=sizes.cut,
+        refused=sizes.refused,
+        notes=(*found.notes, *about_size),
+    )
 
 
 _DIRECTIONS = ("forward", "inverse")

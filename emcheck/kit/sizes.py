@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from emcheck.bounds import MOST_EXPLICIT
 from emcheck.checks import Case, Subject
@@ -59,12 +59,27 @@ def smaller(subject: Subject, case: Case, seconds: float) -> tuple[Event, tuple[
     return small, (note,)
 
 
-def neighbours(
-    subject: Subject, case: Case, seconds: float
-) -> tuple[tuple[Event, ...], tuple[Event, ...], tuple[tuple[Event, str], ...]]:
-    """Return sizes that the layer accepts, those at which it loses numbers, those it refuses."""
+@dataclass(frozen=True)
+class Sizes:
+    """What a layer does at other sizes.
+
+    Args:
+        accepted: those that it is built for.
+        cut: those at which forward returns fewer numbers than it was given.
+        refused: those that it does not accept, and why.
+        divisor: the number that H and W have to be multiples of.
+    """
+
+    accepted: tuple[Event, ...] = ()
+    cut: tuple[Event, ...] = ()
+    refused: tuple[tuple[Event, str], ...] = ()
+    divisor: int = 1
+
+
+def neighbours(subject: Subject, case: Case, seconds: float) -> Sizes:
+    """Return what the layer does at sizes near that of the case."""
     if subject.any_size or "other_sizes" in subject.lacks or math.prod(case.event) > SMALL:
-        return (), (), ()
+        return Sizes()
     accepted: list[Event] = []
     cut: list[Event] = []
     refused: list[tuple[Event, str]] = []
@@ -77,12 +92,48 @@ def neighbours(
             cut.append(event)
         else:
             refused.append((event, told))
+    divisor = 1
     if subject.spec is None and (refused or len(case.event) < 3):
         # It is built for some sizes; others it takes by accident: by broadcasting, by a hard-coded
         # number, or by folding rows together.
-        accepted = []
+        divisor, accepted = _divided(subject, case, [event for event, _ in refused], seconds)
     cut = [event for event in cut if _contains(event, case.event)]
-    return tuple(accepted), tuple(cut), tuple(refused)
+    return Sizes(tuple(accepted), tuple(cut), tuple(refused), divisor)
+
+
+#: What a layer that splits, squeezes or halves its image may need its sizes to be multiples of.
+_DIVISORS = (2, 4, 8)
+
+
+def _divided(
+    subject: Subject, case: Case, refused: list[Event], seconds: float
+) -> tuple[int, list[Event]]:
+    """Return a divisor that tells the refused sizes from others, and those others, all accepted.
+
+    A layer of one size that folds images into its own accepts multiples of it; none is tried.
+    """
+    C, *space = case.event
+    for d in _DIVISORS if len(space) > 1 else ():
+        if any(size % d for size in space) or any(_divides(d, event) for event in refused):
+            continue
+        longer = [
+            (C, *(size + d * (n == axis) for n, size in enumerate(space)))
+            for axis in range(len(space))
+        ]
+        tried = [
+            event
+            for event in longer
+            if math.prod(event) <= SMALL and math.prod(event) % math.prod(case.event)
+        ]
+        if len(tried) == len(longer) and not any(
+            _answers(subject, replace(case, event=event), seconds) for event in tried
+        ):
+            return d, tried
+    return 1, []
+
+
+def _divides(divisor: int, event: Event) -> bool:
+    return not any(size % divisor for size in event[1:])
 
 
 def _contains(event: Event, other: Event) -> bool:

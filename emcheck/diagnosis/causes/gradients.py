@@ -142,7 +142,7 @@ def one_step(evidence: Evidence) -> Iterator[Fit]:
 
 @hypothesis("gradient_incomplete", rank=SYMPTOM, when=(*CHECK_OF.values(),), explains=GRADIENTS)
 def incomplete(evidence: Evidence) -> Iterator[Fit]:
-    """A gradient is wrong or missing because part of the graph is detached."""
+    """A gradient is wrong or missing: part of the graph is detached, or a backward is wrong."""
     off = [s for s in evidence.slopes if s.off and np.isfinite(s.got)]
     partial = [s for s in off if not s.missing]
     if not off:
@@ -152,8 +152,8 @@ def incomplete(evidence: Evidence) -> Iterator[Fit]:
     worst = (partial or off)[0]
     yield Fit(
         "gradient_incomplete",
-        f"Part of the graph is detached: gradients of {' and '.join(outputs)} for "
-        f"{' and '.join(names)} are there but wrong."
+        f"Gradients of {' and '.join(outputs)} for {' and '.join(names)} are there but wrong: "
+        "part of the graph is detached, or a backward of its own is wrong."
         if partial
         else f"Gradients of {' and '.join(outputs)} for {' and '.join(names)} are missing.",
         f"{len(off)} of {len(evidence.slopes)} gradients are wrong; {_told(worst)}",

@@ -92,7 +92,7 @@ def _flips(m: Maps) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
 
 @hypothesis("permutation_not_inverted", rank=MECHANISM, when=UNDONE, explains=INVERSE)
 def permutation_kept(evidence: Evidence) -> Iterator[Fit]:
-    """The inverse applies P instead of ``P^T``: ``J_f J_g`` or ``J_g J_f`` is a permutation."""
+    """``J_f J_g`` or ``J_g J_f`` is a permutation: of P where ``P^T`` is due, ``P^2`` is left."""
     broken = broken_pairs(evidence)
     for order in ("forward after inverse", "inverse after forward"):
         index = [_permutation(m, order) for m in broken]
@@ -104,14 +104,27 @@ def permutation_kept(evidence: Evidence) -> Iterator[Fit]:
             m, moved = broken[0], index[0]
             assert moved is not None
             channels = _channels_of(moved, m)
+            twice = all(_is_twice(i, one) for i, one in zip(index, broken, strict=True))
             yield Fit(
                 "permutation_not_inverted",
                 "The inverse applies the permutation P where its transpose (the inverse "
-                "permutation) is due.",
-                f"{order} is a permutation{channels} in {len(index)} of {len(index)} cases, "
-                "P^2 for a P that is not its own inverse",
+                "permutation) is due."
+                if twice
+                else "The data come back in another order: a permutation is not undone, because "
+                "the inverse applies it again, leaves it out, or undoes another one.",
+                f"{order} is a permutation{channels} in {len(index)} of {len(index)} cases"
+                + (", P^2 for the P of forward" if twice else ""),
             )
             return
+
+
+def _is_twice(moved: Array | None, m: Maps) -> bool:
+    """Whether forward, but for scales, is a permutation P, and what is left is ``P^2``."""
+    support = np.abs(m.F) > np.abs(m.F).max() * 2.0**-40
+    if moved is None or (support.sum(axis=0) != 1).any() or (support.sum(axis=1) != 1).any():
+        return False
+    P = support.argmax(axis=1)
+    return bool(np.array_equal(P[P], moved))
 
 
 def _permutation(m: Maps, order: str) -> Array | None:

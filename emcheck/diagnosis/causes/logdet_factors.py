@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
+from emcheck._internal.copying import copy_layer
 from emcheck.bounds import BOTH_SIDES
+from emcheck.checks.calling import call, call_inverse
 from emcheck.diagnosis.consequences import LOGDET, LOGDET_OF_ROWS
 from emcheck.diagnosis.evidence.logdets import LogdetExample
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.evidence.terms import pixel_letters
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
+from emcheck.oracle.precision import Array
 
 #: (forward is wrong, inverse is wrong) -> the subject of the sentence.
 SUBJECTS = {(True, True): "The log-det", (True, False): "The log-det of forward",
@@ -39,6 +43,7 @@ def _factors(rank: int) -> list[Factor]:
     """Return the factors to try, the simplest first; ``P`` is the number of pixels."""
     pixels = pixel_letters(rank)
     n = f"C {pixels}" if rank > 1 else "D"
+    squeezed = ", as one of the wrong side of a squeeze by 2"
     squares = "instead of H W: right for square images only"
     return [
         Factor("sign_flipped", "has the wrong sign", lambda C, P, H, W, B: -1.0),
@@ -65,6 +70,8 @@ def _factors(rank: int) -> list[Factor]:
         Factor("factor_dimension_extra", f"has a factor {n} too much", lambda C, P, H, W, B: C * P),
         Factor("factor_channels_missing", "lacks the factor C", lambda C, P, H, W, B: 1 / C),
         Factor("factor_channels_extra", "has a factor C too much", lambda C, P, H, W, B: C),
+        Factor("factor_of_squeeze_missing", f"lacks a factor 4{squeezed}", lambda *_: 0.25),
+        Factor("factor_of_squeeze_extra", f"has a factor 4 too much{squeezed}", lambda *_: 4.0),
         Factor("factor_batch_missing", "is divided by the batch size", lambda C, P, H, W, B: 1 / B),
         Factor("factor_batch_extra", "has a factor B too much", lambda C, P, H, W, B: B),
         Factor(
@@ -197,8 +204,9 @@ def broadcast(evidence: Evidence) -> Iterator[Fit]:
     for examples, which in _directions(evidence):
         alone = [e for e in examples if len(e.got) == 1]
         several = [e for e in examples if len(e.got) > 1 and e.off.all()]
-        if len(several) < 2 or not alone or any(e.off.any() for e in alone):
-            continue
+        right = [e for e in examples if not e.off.any()]
+        if len(several) < 2 or not alone or len(right) > len(alone):
+            continue  # right for a batch of 1, wrong for any other
         if any(np.ptp(e.got) <= e.bound.max() for e in several):
             continue  # one number for all samples: ``summed`` handles that
         for reduced, share in (
@@ -207,7 +215,12 @@ def broadcast(evidence: Evidence) -> Iterator[Fit]:
         ):
             gaps = [abs(e.got.mean() - share(e) * e.expected.mean()) for e in several]
             limits = [BOTH_SIDES * share(e) * e.bound.max() for e in several]
-            if all(gap <= limit for gap, limit in zip(gaps, limits, strict=True)):
+            if all(gap <= limit for gap, limit in zip(gaps, limits, strict=True)) and all(
+                _moves_as_broadcast(
+                    evidence, e, examples is evidence.inverse_logdets, reduced == "summed"
+                )
+                for e in several
+            ):
                 rows = " and ".join(f"{value:.6g}" for value in several[0].expected[:2])
                 yield Fit(
                     "broadcast_over_batch",
@@ -217,6 +230,33 @@ def broadcast(evidence: Evidence) -> Iterator[Fit]:
                     f"{len(several)} batches; got {several[0].got[0]:.6g}, expected {rows}",
                 )
                 return
+
+
+def _moves_as_broadcast(
+    evidence: Evidence, example: LogdetExample, inverse: bool, summed: bool
+) -> bool:
+    """Whether another first sample moves all log-dets as in ``f (sum_i a_i / B + b_j)``.
+
+    ``f`` is B where they are summed, else 1. The others move by one number ``f da / B``; its own by
+    that and ``f db``, where ``da + db`` is how it moves alone.
+    """
+    B = max(4, len(example.got))  # for two, every sum over the batch that keeps the total fits
+    trial = evidence.trial(replace(example.case, batch=B))
+    function = call_inverse if inverse else call
+    another = evidence.trial(replace(trial.case, seed=trial.case.seed + 1))
+    given, other = (t.latent if inverse else t.x for t in (trial, another))
+    changed = torch.cat([other[:1], given[1:]])
+
+    def moved(rows: slice) -> Array:
+        pair = (function(copy_layer(trial.layer), v[rows])[1] for v in (changed, given))
+        after, before = (v.detach().double().numpy() for v in pair)
+        return np.asarray(after - before)
+
+    together, alone = moved(slice(None)), float(moved(slice(1))[0])
+    others, f = float(together[1]), B if summed else 1
+    limit = 4 * BOTH_SIDES * B * example.bound.max()
+    own = others + f * (alone - others * B / f)
+    return bool(np.ptp(together[1:]) <= limit and abs(together[0] - own) <= limit)
 
 
 def _directions(evidence: Evidence) -> Iterator[tuple[Sequence[LogdetExample], str]]:

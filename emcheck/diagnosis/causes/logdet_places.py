@@ -143,6 +143,8 @@ def gate_offset(evidence: Evidence) -> Iterator[Fit]:
         ]
         if len(samples) < 3 or any(not len(gates) for _, gates, _ in samples):
             return
+        if all(np.ptp(e.expected) <= e.bound.max() for e in examples):
+            return  # one equation, however many samples: any number would solve it
         turned = -1.0 if which != "forward" else 1.0
         offset = _solve_offset(turned * samples[0][0], samples[0][1])
         if not 2.0**-20 < abs(offset) < 32.0:
@@ -163,8 +165,13 @@ def gate_offset(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _gates(J: Array, inverse: bool) -> Array:
-    """Return the diagonal entries of a triangular Jacobian that lie strictly between 0 and 1."""
+    """Return the entries strictly between 0 and 1 of the diagonal that makes up the determinant."""
     diagonal = np.diagonal(np.linalg.inv(J) if inverse else J)
+    total = np.linalg.slogdet(J)[1] * (-1.0 if inverse else 1.0)
+    if not np.isclose(
+        np.log(np.abs(diagonal) + np.finfo(float).tiny).sum(), total, rtol=1e-9, atol=1e-9
+    ):
+        return np.zeros(0)  # not triangular in any order
     return np.asarray(diagonal[(diagonal > 0) & (diagonal < 1)])
 
 

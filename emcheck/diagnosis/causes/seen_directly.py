@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from emcheck._internal.copying import copy_layer, derived_tensors
 from emcheck.adapters.conventions import Conventional
 from emcheck.bounds import COUPLED
 from emcheck.checks.calling import call, forward_of
+from emcheck.checks.contract import MANY
 from emcheck.diagnosis.consequences import ANY
 from emcheck.diagnosis.evidence.attempt import attempt
 from emcheck.diagnosis.evidence.measured import Evidence
@@ -131,6 +133,41 @@ def first_sample_for_all(evidence: Evidence) -> Iterator[Fit]:
             f"another first sample moves the others by {moved[0]:.3g} of their size, another "
             f"second, third or fourth one by {max(moved[1:]):.1g}",
         )
+
+
+@hypothesis("large_batch", rank=SEEN - 2, when=("rows_are_independent",))
+def large_batch(evidence: Evidence) -> Iterator[Fit]:
+    """Small batches are right, and from some size on some rows of a batch are not."""
+    trial = evidence.trial(replace(evidence.base, batch=MANY))
+
+    def outputs(rows: slice) -> tuple[Tensor, Tensor]:
+        z, logdet = call(copy_layer(trial.layer), trial.x[rows])
+        return z.detach().flatten(1), logdet.detach().reshape(-1, 1)
+
+    alone = [torch.cat(rows) for rows in zip(*map(outputs, map(_row, range(MANY))), strict=True)]
+    for size in range(2, MANY + 1):
+        for name, got, right in zip(("image", "log-det"), outputs(slice(size)), alone, strict=True):
+            apart = (got - right[:size]).abs()
+            if apart.max() <= COUPLED * float(right.abs().max()):
+                continue
+            if size > _SMALL_BATCH:
+                row, entry = divmod(int(apart.argmax()), apart.shape[1])
+                yield Fit(
+                    "large_batch",
+                    f"Batches of {size} samples, and others above {size - 1}, are not computed "
+                    f"like smaller ones: some rows get a wrong {name}.",
+                    f"row {row} of {size}: {float(got[row, entry]):.9g}, alone "
+                    f"{float(right[row, entry]):.9g}; right in all batches of fewer samples",
+                )
+            return
+
+
+#: Up to here a batch is no large one.
+_SMALL_BATCH = 4
+
+
+def _row(number: int) -> slice:
+    return slice(number, number + 1)
 
 
 @hypothesis("spectral_step", rank=SEEN - 2, when=("calls_are_pure",), explains=ANY)

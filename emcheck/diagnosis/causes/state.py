@@ -12,6 +12,7 @@ from emcheck._internal.copying import copy_layer
 from emcheck._internal.randomness import seed_torch
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
+from emcheck.checks.state import sizes_kept
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.consequences import ANY, INVERSE
 from emcheck.diagnosis.evidence.measured import Evidence
@@ -59,6 +60,22 @@ def stale(evidence: Evidence) -> Iterator[Fit]:
                 f"{values[1]:.9g}, a layer that never saw the old ones {values[2]:.9g}",
             )
             return
+
+
+@hypothesis("size_kept", rank=SEEN - 1, when=("nothing_goes_stale",))
+def size_kept(evidence: Evidence) -> Iterator[Fit]:
+    """What was computed for the size of one call is used for a call of another size."""
+    for told, kept in sizes_kept(evidence.trial()):
+        got, expected = next((a, b) for a, b in kept if not identical(a, b))
+        at = (got != expected).reshape(-1).int().argmax()
+        yield Fit(
+            "size_kept",
+            "Something that was computed for the size of the first call is kept and used for "
+            "other sizes.",
+            f"after a call with {told} got {float(got.reshape(-1)[at]):.9g}, without it "
+            f"{float(expected.reshape(-1)[at]):.9g}",
+        )
+        return
 
 
 @hypothesis("remembers_last_call", rank=SEEN, when=("forward_undoes_inverse",), explains=INVERSE)
