@@ -146,8 +146,7 @@ class Subject:
         coupled: why rows of a batch depend on each other, empty if they do not.
         parameter_count: how many numbers the layer holds.
         memo: what several checks of one case share; None keeps nothing.
-        unstarted: returns a layer as its constructor left it, if the layer sets itself from
-            its first batch and ``build`` starts it.
+        unstarted: returns a layer as its constructor left it, if ``build`` starts it.
         doubles: whether the layer answers in float64.
         original: the layer as given or first built; copies may have lost shared memory.
         keeps_entries: whether the image is known to have as many entries as the data.

@@ -7,6 +7,7 @@ from emcheck.diagnosis.causes import flows as flows
 from emcheck.diagnosis.causes import gradients as gradients
 from emcheck.diagnosis.causes import initialization as initialization
 from emcheck.diagnosis.causes import inverses as inverses
+from emcheck.diagnosis.causes import logdet_batches as logdet_batches
 from emcheck.diagnosis.causes import logdet_factors as logdet_factors
 from emcheck.diagnosis.causes import logdet_forms as logdet_forms
 from emcheck.diagnosis.causes import logdet_parts as logdet_parts
