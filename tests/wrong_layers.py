@@ -432,6 +432,7 @@ WRONG = (
     Wrong("factor_two_extra", lambda: _times(lambda x: -2.0), word="sign is wrong"),
     Wrong("factor_of_squeeze_missing", lambda: _times(lambda x: 0.25), word="squeeze"),
     Wrong("factor_of_squeeze_extra", lambda: _times(lambda x: 4.0), word="squeeze"),
+    Wrong("pixels_of_one_size", lambda: _times(lambda x: 24 / pixels(x)), word="24 pixels"),
     Wrong("factor_width_missing", lambda: _times(lambda x: 1 / x.shape[3]), word="factor W"),
     Wrong("factor_height_extra", lambda: _times(lambda x: x.shape[2]), word="factor H"),
     Wrong("per_dimension", lambda: _times(lambda x: 1 / x[0].numel()), word="C H W"),

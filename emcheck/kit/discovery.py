@@ -38,6 +38,7 @@ class Discovery:
         neighbours: other sizes that the layer accepts.
         cut: other sizes at which forward returns fewer numbers than it was given.
         refused: sizes that it does not accept, and why.
+        unjudged: sizes that it answers at, perhaps by accident.
         silent: (direction, dtype) that does not answer -> why; empty if all do.
         notes: lines for the report.
     """
@@ -49,6 +50,7 @@ class Discovery:
     neighbours: tuple[Event, ...] = ()
     cut: tuple[Event, ...] = ()
     refused: tuple[tuple[Event, str], ...] = ()
+    unjudged: tuple[Event, ...] = ()
     silent: Mapping[tuple[str, torch.dtype], str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -105,6 +107,7 @@ def discover(
         neighbours=sizes.accepted,
         cut=sizes.cut,
         refused=sizes.refused,
+        unjudged=sizes.unjudged,
         notes=(*found.notes, *about_size),
     )
 

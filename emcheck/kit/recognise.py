@@ -80,7 +80,10 @@ def _as_taken(subject: Subject, taken: Taken) -> tuple[Subject, tuple[str, ...]]
     build = subject.build
 
     def built(case: Case) -> nn.Module:
-        return Conventional(build(case), taken)
+        layer = Conventional(build(case), taken)
+        if taken.context is not None and case.event != taken.events[0]:
+            layer.resize(case.event)
+        return layer
 
     found = replace(subject, build=built, unwrap=_inner, memo={})
     return found, (f"taken as {taken.written()}",)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from emcheck.adapters import Adapted
 from emcheck.bounds import MOST_EXPLICIT
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call, call_inverse
@@ -59,6 +60,12 @@ def smaller(subject: Subject, case: Case, seconds: float) -> tuple[Event, tuple[
     return small, (note,)
 
 
+def follows(subject: Subject) -> bool:
+    """Whether the data of a layer with a context may have another size: an image's may not."""
+    context = subject.context
+    return bool(context and len(context.shape) == 1) and not isinstance(subject.original, Adapted)
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What a layer does at other sizes.
@@ -68,17 +75,21 @@ class Sizes:
         cut: those at which forward returns fewer numbers than it was given.
         refused: those that it does not accept, and why.
         divisor: the number that H and W have to be multiples of.
+        unjudged: those at which it answers, for all that is known by accident.
     """
 
     accepted: tuple[Event, ...] = ()
     cut: tuple[Event, ...] = ()
     refused: tuple[tuple[Event, str], ...] = ()
     divisor: int = 1
+    unjudged: tuple[Event, ...] = ()
 
 
 def neighbours(subject: Subject, case: Case, seconds: float) -> Sizes:
     """Return what the layer does at sizes near that of the case."""
     if subject.any_size or "other_sizes" in subject.lacks or math.prod(case.event) > SMALL:
+        return Sizes()
+    if subject.context and not follows(subject):
         return Sizes()
     accepted: list[Event] = []
     cut: list[Event] = []
@@ -92,17 +103,18 @@ def neighbours(subject: Subject, case: Case, seconds: float) -> Sizes:
             cut.append(event)
         else:
             refused.append((event, told))
-    divisor = 1
+    divisor, answered = 1, accepted
     if subject.spec is None and (refused or len(case.event) < 3):
         # It is built for some sizes; others it takes by accident: by broadcasting, by a hard-coded
         # number, or by folding rows together.
         divisor, accepted = _divided(subject, case, [event for event, _ in refused], seconds)
     cut = [event for event in cut if _contains(event, case.event)]
-    return Sizes(tuple(accepted), tuple(cut), tuple(refused), divisor)
+    unjudged = [event for event in answered if event not in accepted]
+    return Sizes(tuple(accepted), tuple(cut), tuple(refused), divisor, tuple(unjudged))
 
 
 #: What a layer that splits, squeezes or halves its image may need its sizes to be multiples of.
-_DIVISORS = (2, 4, 8)
+_DIVISORS = (2, 3, 4, 8)
 
 
 def _divided(
@@ -112,24 +124,26 @@ def _divided(
 
     A layer of one size that folds images into its own accepts multiples of it; none is tried.
     """
-    C, *space = case.event
+    space = case.event[1:]
     for d in _DIVISORS if len(space) > 1 else ():
         if any(size % d for size in space) or any(_divides(d, event) for event in refused):
             continue
-        longer = [
-            (C, *(size + d * (n == axis) for n, size in enumerate(space)))
-            for axis in range(len(space))
-        ]
-        tried = [
-            event
-            for event in longer
-            if math.prod(event) <= SMALL and math.prod(event) % math.prod(case.event)
-        ]
-        if len(tried) == len(longer) and not any(
-            _answers(subject, replace(case, event=event), seconds) for event in tried
+        tried = [_other(case.event, axis, d) for axis in range(1, len(case.event))]
+        found = [event for event in tried if event]
+        if len(found) == len(tried) and not any(
+            _answers(subject, replace(case, event=event), seconds) for event in found
         ):
-            return d, tried
+            return d, found
     return 1, []
+
+
+def _other(event: Event, axis: int, divisor: int) -> Event:
+    """Return the event with one axis longer, or shorter, that no multiple is; empty if none is."""
+    for step in (divisor, -divisor):
+        other = (*event[:axis], event[axis] + step, *event[axis + 1 :])
+        if 0 < math.prod(other) <= SMALL and math.prod(other) % math.prod(event):
+            return other
+    return ()
 
 
 def _divides(divisor: int, event: Event) -> bool:

@@ -187,7 +187,7 @@ def _copied(layer: nn.Module) -> nn.Module:
 def _draw(
     sample: Sample | None, layer: nn.Module, event: Event, condition: Context | None
 ) -> Draw | None:
-    """Return a draw of data in the domain, by the user or the adapter, which refuses other sizes.
+    """Return a draw of data in the domain; one by the user or the adapter refuses other sizes.
 
     With a condition each sample is flat, and ends with a context of its own.
     """
@@ -196,12 +196,10 @@ def _draw(
         return data
 
     def draw(batch: int, wanted: Event, generator: torch.Generator) -> Tensor:
-        if wanted != event:
-            raise ValueError(f"expected the event {event} that context= is for, got {wanted}")
         if data is None:
-            x = torch.randn((batch, *event), generator=generator, dtype=torch.float64)
+            x = torch.randn((batch, *wanted), generator=generator, dtype=torch.float64)
         else:
-            x = data(batch, event, generator)
+            x = data(batch, wanted, generator)
         return torch.cat(
             [x.reshape(batch, math.prod(x.shape[1:])), condition.draw(batch, generator)], 1
         )

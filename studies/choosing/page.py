@@ -141,7 +141,8 @@ def _cost(frame: pd.DataFrame) -> str:
     told = (
         "Multiples of the forward of a 1x1 (first two columns, batch 32, mean over the sizes of "
         "the contest, log-det included) and of a whole flow with a 1x1 (last two), on a CPU, "
-        "fewest threads, medians over processes."
+        "fewest threads, medians over processes. The cost of `1x1+exponential` grows with its "
+        "weights, which are as large here as after training."
     )
     head = ["mixing", "forward", "inverse", "training step", "sampling"]
     return "\n\n".join(["## What it costs", told, table(head, rows)])
@@ -152,9 +153,10 @@ def _learnt(frame: pd.DataFrame, bits: pd.DataFrame | None) -> str:
         "Test bits per dimension of flows that differ in the mixing alone, matched in training "
         "time or in parameters to the flow with `1x1+emerging`: the mean over seeds, and what it "
         "is more or less than that of `1x1`, with the interval of the paired difference (95%, "
-        "Student's t). A star marks what has fewer than "
-        f"{FEWEST} seeds, and therefore no interval."
+        "Student's t)."
     )
+    if bits is not None and (bits["seeds"] < FEWEST).any():
+        told += f" A star marks what has fewer than {FEWEST} seeds, and therefore no interval."
     parts = ["## What it learns", told]
     if bits is not None:
         for control, group in bits.groupby("control", sort=False):
@@ -164,8 +166,9 @@ def _learnt(frame: pd.DataFrame, bits: pd.DataFrame | None) -> str:
         for row in records(frame)
     ]
     told = (
-        "The worst condition number of a mixing layer after training, and the largest error of a "
-        "float32 round trip in grey levels, over the trainings that all mixings have."
+        "The worst condition number of a mixing after training, with a 1x1 in front that of both "
+        "together, and the largest error of a float32 round trip in grey levels, over the "
+        "trainings that all mixings have."
     )
     head = ["mixing", "condition", "round trip"]
     return "\n\n".join([*parts, "### How it behaves", told, table(head, rows)])

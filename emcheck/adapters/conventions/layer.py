@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from emcheck._internal.copying import copy_layer
 from emcheck.adapters.conventions.context import Context
 from emcheck.adapters.conventions.core import Convention, Route, is_logdet
 from emcheck.adapters.core import Adapted, Logdet
@@ -102,6 +103,21 @@ class Conventional(Adapted):
         data, entries = value[:, : -context.size], value[:, -context.size :]
         shape = self.taken.events[direction]
         return data.reshape(len(value), *shape), context.restored(entries)
+
+    @torch.no_grad()
+    def resize(self, event: tuple[int, ...]) -> None:
+        """Take data of another event, with a context of the same shape; one call tells the image's.
+
+        Raises:
+            Exception: whatever the module raises at that event.
+        """
+        context = self.taken.context
+        assert context is not None
+        data = torch.full((1, *event), 0.5)
+        entries = context.restored(torch.zeros(1, context.size))
+        other = Conventional(copy_layer(self.layer), self.taken)
+        z, _ = other.split(other.call(self.taken.convention.forward, data, context=entries))
+        self.taken = replace(self.taken, events=(event, tuple(z.shape[1:])))
 
     def joined(self, value: Any, given: Tensor) -> Any:
         """Return a value with the context of ``given``."""

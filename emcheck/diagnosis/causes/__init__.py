@@ -4,6 +4,7 @@ from emcheck.diagnosis.causes import bad_input as bad_input
 from emcheck.diagnosis.causes import contract as contract
 from emcheck.diagnosis.causes import definitions as definitions
 from emcheck.diagnosis.causes import flows as flows
+from emcheck.diagnosis.causes import functions as functions
 from emcheck.diagnosis.causes import gradients as gradients
 from emcheck.diagnosis.causes import initialization as initialization
 from emcheck.diagnosis.causes import inverses as inverses

@@ -14,6 +14,12 @@ from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
 from emcheck.oracle.precision import Array
 
+#: What a change of state in training mode alone accounts for.
+_OF_TRAINING = frozenset(
+    {"calls_are_pure", "calls_are_deterministic", "state_dict_restores", "train_and_eval_agree",
+     "training_steps_repeat", "copies_and_pickles_agree", "compiled_agrees"}
+)  # fmt: skip
+
 
 @hypothesis(
     "initialises_in_eval",
@@ -45,7 +51,11 @@ def initialises_itself(evidence: Evidence) -> Iterator[Fit]:
     numbers = f"{len(seen)} of {len(changed)} kinds of first call ({calls}) change {names}"
     if any(again[key] for key in seen):
         text = f"Every call changes the layer's state: {names}."
-        yield Fit("changes_its_state", text, f"{numbers}; changed by a second call as well")
+        # In eval mode it may have other faults, which have causes of their own.
+        trained = all(training for _, training in seen)
+        accounts = _OF_TRAINING if trained else ANY
+        numbers += "; changed by a second call as well"
+        yield Fit("changes_its_state", text, numbers, accounts)
         return
     numbers += "; a second call changes nothing"
     forgets = _restored_layer_starts_anew(evidence)

@@ -87,7 +87,7 @@ def _with_wrong_sign(factor: Factor) -> Factor:
     return replace(factor, told=f"{factor.told}, and its sign is wrong", sign=-1.0)
 
 
-SLUGS = tuple(dict.fromkeys(factor.slug for factor in _factors(3)))
+SLUGS = (*dict.fromkeys(factor.slug for factor in _factors(3)), "pixels_of_one_size")
 
 #: Checks that fail if a log-det is wrong.
 WRONG = (
@@ -103,7 +103,7 @@ WRONG = (
 @hypothesis(*SLUGS, rank=MECHANISM, when=WRONG, explains=LOGDET | {"rows_are_independent"})
 def wrong_factor(evidence: Evidence) -> Iterator[Fit]:
     """The log-det is off by a factor: ``got = f expected``, with ``f`` not 1 in two examples."""
-    plain = _factors(len(evidence.base.event))
+    plain = _factors(len(evidence.base.event)) + _one_size(evidence)
     fitting = [f for f in plain + [_with_wrong_sign(f) for f in plain[1:]] if _fits(evidence, f)]
     if fitting:
         factor = fitting[0]  # the simplest; others fit by chance and are mentioned
@@ -112,6 +112,23 @@ def wrong_factor(evidence: Evidence) -> Iterator[Fit]:
         which = SUBJECTS[True in wrong, False in wrong]
         alike = "".join(f"; it also {other.told}: the same number here" for other in fitting[1:3])
         yield Fit(factor.slug, f"{which} {factor.told}.", _numbers(examples, factor) + alike)
+
+
+def _one_size(evidence: Evidence) -> list[Factor]:
+    """The factor ``n / P`` for the whole number n that an example tells, if sizes differ."""
+    examples = [*evidence.logdets, *evidence.inverse_logdets]
+    off = [e for e in examples if e.off.any() and np.isfinite(e.got).all()]
+    if len({math.prod(e.case.event[1:]) for e in examples}) < 2 or not off:
+        return []
+    worst = max(off, key=lambda e: float(np.abs(e.expected).max()))
+    at = int(np.abs(worst.expected).argmax())
+    P, expected = math.prod(worst.case.event[1:]), float(worst.expected[at])
+    n = round(abs(P * float(worst.got[at]) / expected)) if expected else 0
+    if n < 2:
+        return []
+    places = "pixels" if len(evidence.base.event) > 2 else "places"
+    told = f"counts {n} {places} whatever the size of the event: it is right for one size only"
+    return [Factor("pixels_of_one_size", told, lambda C, P, H, W, B: n / P)]
 
 
 def _fits(evidence: Evidence, factor: Factor) -> bool:

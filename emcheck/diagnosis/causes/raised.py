@@ -173,8 +173,9 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
         if dims[0] < dims[1]:
             shape = (*shape, "log-det of shape", tuple(of_one.shape))
         if back and shape == (1, *z.shape[1:]):
-            if attempt(lambda: call_inverse(copy_layer(trial.layer), z)) is None:
-                return
+            of_three = attempt(lambda: call_inverse(copy_layer(trial.layer), z))
+            if of_three is None or of_three[0].shape != trial.x.shape:
+                return  # wrong for any batch
             shape = tuple(call_inverse(copy_layer(trial.layer), z[:1])[0].shape)
             wanted = tuple(one.shape)
         else:

@@ -144,6 +144,8 @@ def off_by_a_turn(evidence: Evidence) -> Iterator[Fit]:
         trial = evidence.trial(replace(case, batch=16))
         z, _ = call(copy_layer(trial.layer), trial.x)
         xh, _ = call_inverse(copy_layer(trial.layer), z)
+        if xh.shape != trial.x.shape:
+            return
         moved.append((xh - trial.x).double().reshape(-1).numpy())
     off = np.concatenate(moved)
     rounding = 2.0**-40 * (1 + np.abs(off).max())
