@@ -110,8 +110,18 @@ def wrong_factor(evidence: Evidence) -> Iterator[Fit]:
         wrong = _wrong(evidence, factor)
         examples = [e for found in wrong.values() for e in found]
         which = SUBJECTS[True in wrong, False in wrong]
+        only = _only_size(examples, factor)
         alike = "".join(f"; it also {other.told}: the same number here" for other in fitting[1:3])
-        yield Fit(factor.slug, f"{which} {factor.told}.", _numbers(examples, factor) + alike)
+        yield Fit(factor.slug, f"{which} {factor.told}{only}.", _numbers(examples, factor) + alike)
+
+
+def _only_size(examples: Sequence[LogdetExample], factor: Factor) -> str:
+    """What else may be meant if one size of images could be tried and a whole number fits."""
+    one, *others = {e.case.event for e in examples}
+    n = factor.value(examples[0]) * math.prod(one[1:])
+    if others or len(one) < 3 or n < 1 or abs(n - round(n)) > 2.0**-20:
+        return ""
+    return f", or counts {round(n)} pixels, those of another size: only one size could be tried"
 
 
 def _one_size(evidence: Evidence) -> list[Factor]:

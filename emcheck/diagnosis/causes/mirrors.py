@@ -55,7 +55,7 @@ def mirror_not_refreshed(evidence: Evidence) -> Iterator[Fit]:
     z, _ = call(copy_layer(trial.layer), x)
     back, _ = call_inverse(copy_layer(trial.layer), z)
     size = float(x.abs().max())
-    if not bool((back - x).abs().max() <= 2.0**-12 * size):
+    if back.shape != x.shape or not bool((back - x).abs().max() <= 2.0**-12 * size):
         return  # wrong from the beginning
     ignored = [
         name
