@@ -28,6 +28,7 @@ from emcheck.checks.trial import Trial
 from emcheck.guard import foreign
 from emcheck.known import Clause
 from emcheck.oracle import as_extended
+from emcheck.oracle.precision import Array
 
 
 def several(case: Case, subject: Subject) -> Case:
@@ -58,7 +59,7 @@ def rows_are_independent(trial: Trial) -> Measure:
     if trial.has("inverse"):
         measures += _rows_of_inverse(trial)
     if trial.case.style == "trained" and MANY * x[0].numel() <= MOST_NUMBERS:
-        measures += _rows_among_many(trial)
+        measures += _rows_among_many(trial, of_z, of_logdet)
     return worst(*measures)
 
 
@@ -66,11 +67,10 @@ def rows_are_independent(trial: Trial) -> Measure:
 MANY, MOST_NUMBERS = 67, 1 << 15
 
 
-def _rows_among_many(trial: Trial) -> list[Measure]:
+def _rows_among_many(trial: Trial, of_z: Array, of_logdet: Array) -> list[Measure]:
     """The same rows again and again: a layer may work in parts. One that refuses is no finding."""
     (z, logdet), x = trial.forward, trial.x
     rows = np.arange(MANY) % len(x)
-    of_z, of_logdet = (bound[rows] for bound in trial.forward_bound(x))
     try:
         many, many_logdet = call(trial.layer, x[rows])
         back = call_inverse(trial.layer, z[rows])[0] if trial.has("inverse") else None
@@ -78,8 +78,8 @@ def _rows_among_many(trial: Trial) -> list[Measure]:
         return []
     told = f"rows differ in a batch of {MANY}"
     measures = [
-        agree_tensors(many, z[rows], of_z, told),
-        agree_tensors(many_logdet, logdet[rows], of_logdet, f"log-dets of {told}"),
+        agree_tensors(many, z[rows], of_z[rows], told),
+        agree_tensors(many_logdet, logdet[rows], of_logdet[rows], f"log-dets of {told}"),
     ]
     if back is not None:
         xh = trial.back[0]

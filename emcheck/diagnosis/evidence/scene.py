@@ -100,9 +100,12 @@ class Scene:
         return tuple(kept)
 
     def accepts(self, case: Case) -> bool:
-        """Whether the layer can be called in this case at all."""
+        """Whether the layer can be called in this case at all, and broadcasts nothing."""
         trial = self.trial(case)
-        return attempt(lambda: call(trial.layer, trial.x)) is not None
+        answer = attempt(lambda: call(trial.layer, trial.x))
+        if answer is None:
+            return False
+        return not self.subject.keeps_entries or answer[0].numel() == trial.x.numel()
 
 
 def _neighbours(event: Event, step: int) -> Iterator[Event]:
