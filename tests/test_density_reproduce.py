@@ -13,7 +13,7 @@ import pytest
 from studies.density.cell import Cell
 from studies.density.folders import DECAYING_RATE, REPRODUCED
 from studies.density.report.load import read_density
-from studies.density.reproduce import ALIKE, begin_again, reproduce
+from studies.density.reproduce import ALIKE, MAGNIFIED, begin_again, most, reproduce
 from studies.density.sweep import run_cell
 from studies.pages.load import Properties
 from studies.report.origins import origins
@@ -44,6 +44,16 @@ def test_one_other_bit_is_seen(kept: dict[str, Any], row: int, key: str) -> None
 
 def test_another_training_is_seen(kept: dict[str, Any]) -> None:
     assert begin_again(replace(CELL, rate=CELL.rate * 1.01), kept["rows"])["difference"] > ALIKE
+
+
+def test_a_twin_of_other_roundings_tells_what_a_rounding_does(kept: dict[str, Any]) -> None:
+    rows = [dict(one) for one in kept["rows"]]
+    rows[1]["valid"] += 0.01
+    found = begin_again(CELL, rows)
+    assert found["difference"] == pytest.approx(0.01)
+    assert 0 < found["rounding"] < ALIKE
+    assert most(found) == pytest.approx(max(ALIKE, MAGNIFIED * found["rounding"])) < 0.01
+    assert most({"rounding": 0.02}) == pytest.approx(0.32)
 
 
 def test_a_training_that_diverged_before_its_first_log_is_compared_at_its_start(
@@ -95,11 +105,19 @@ def test_a_broken_training_is_one_line(tmp_path: Path, text: str) -> None:
 def test_the_report_says_at_which_commit_they_were_trained_and_begun_again() -> None:
     sweep = read_density(DECAYING_RATE)
     machine = sweep.machine | {"commit": "abc"}
-    cells = {"one": {"same": True, "difference": 0.0}, "two": {"same": False, "difference": 3e-6}}
+    cells = {
+        "equal": {"same": True, "difference": 0.0},
+        "near": {"same": False, "difference": 3e-6},
+        "magnified": {"same": False, "difference": 0.1, "rounding": 0.02},
+        "other": {"same": False, "difference": 0.1, "rounding": 1e-6},
+    }
     sweep = replace(sweep, reproduced={"machine": machine, "cells": cells})
     *trained, again = origins([], Properties(), None, None, [], {"budget": sweep})
     assert sum(int(row["about"].split()[0]) for row in trained) == len(sweep.machines)
     commits = [commit for row in trained for commit in row["commit"].split()]
     assert set(commits) == {machine["commit"] for machine in sweep.machines}
     assert again["commit"] == "abc"
-    assert again["about"] == ("begun again: 1 of 2 with equal bits, others within 3.0e-06 bits/dim")
+    assert again["about"] == (
+        "begun again: 1 of 4 with equal bits, 1 within 5.0e-05 bits/dim, "
+        "1 where one rounding does as much, 1 otherwise"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from studies.claims.report.load import Told
 from studies.density.report.load import Density
+from studies.density.reproduce import ALIKE, most
 from studies.pages.fields import ORIGIN
 from studies.pages.load import BenchmarkFile, Contests, Properties
 from studies.pages.markdown import number, plural
@@ -96,11 +97,17 @@ def _of_density(name: str, density: Density) -> list[Record]:
         for machine, places in _by_machine(machines)
     ]
     if density.reproduced:
-        cells = density.reproduced["cells"].values()
-        others = [float(cell["difference"]) for cell in cells if not cell["same"]]
-        about = f"begun again: {len(cells) - len(others)} of {len(cells)} with equal bits"
-        if others:
-            about += f", others within {number(max(others))} bits/dim"
+        cells = list(density.reproduced["cells"].values())
+        off = [float(cell["difference"]) for cell in cells]
+        equal, near = sum(cell["same"] for cell in cells), sum(one <= ALIKE for one in off)
+        fine = sum(one <= most(cell) for one, cell in zip(off, cells, strict=True))
+        told = [
+            f"{equal} of {len(cells)} with equal bits",
+            f"{near - equal} within {number(ALIKE)} bits/dim" if near > equal else "",
+            f"{fine - near} where one rounding does as much" if fine > near else "",
+            f"{len(cells) - fine} otherwise" if fine < len(cells) else "",
+        ]
+        about = f"begun again: {', '.join(filter(None, told))}"
         machine = read_record(density.reproduced["machine"], ORIGIN, name)
         records.append(_record(name, about, "", machine))
     return records
