@@ -118,6 +118,6 @@ def test_the_report_says_at_which_commit_they_were_trained_and_begun_again() -> 
     assert set(commits) == {machine["commit"] for machine in sweep.machines}
     assert again["commit"] == "abc"
     assert again["about"] == (
-        "begun again: 1 of 4 with equal bits, 1 within 5.0e-05 bits/dim, "
-        "1 where one rounding does as much, 1 otherwise"
+        "begun again: 1 of 4 with equal bits, 1 within 3.0e-06 bits/dim, "
+        "1 within 16 times what one rounding of the weights does, 1 otherwise"
     )

@@ -454,7 +454,7 @@ WRONG = (
     Wrong("one_channel_only", OneChannelOnly),
     Wrong("odd_sizes_only", OddOnly),
     Wrong("rolled", ShiftForThree, (2, 6, 7), "(1, 1)"),
-    Wrong("permutation_not_inverted", PermutationKept, word="applies it again"),
+    Wrong("permutation_not_inverted", PermutationKept, word="transpose"),
     Wrong("transpose_as_inverse", TransposedInverse),
     Wrong("inverse_in_forward_order", ForwardOrder, word="`first` then `second`"),
     Wrong("initialises_from_inverse", InitializesFromInverse),

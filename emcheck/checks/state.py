@@ -85,13 +85,13 @@ def _pickled(layer: nn.Module) -> nn.Module:
 def nothing_goes_stale(trial: Trial) -> Measure:
     """After parameters change in place, results are those of a layer that never saw the old ones.
 
-    They also match the definition at the new parameters, if there is one (clause 6). So are they
+    They also match the definition at the new parameters, if there is one (clause 6). So they are
     after images of another size, for a layer that takes several, and after a batch of another size.
     """
     modes = (True, False) if trial.has("modes") else (False,)
-    of_size = [told for told, _ in sizes_kept(trial)]
-    told = f"after a call with {of_size[0]} something of that size is kept" if of_size else ""
-    return worst(*(_goes_stale(trial, training) for training in modes), yes(not told, told))
+    told = next((told for told, _ in sizes_kept(trial)), "")
+    detail = f"after a call with {told} something of that size is kept"
+    return worst(*(_goes_stale(trial, training) for training in modes), yes(not told, detail))
 
 
 def sizes_kept(trial: Trial) -> Iterator[tuple[str, list[tuple[Tensor, Tensor]]]]:

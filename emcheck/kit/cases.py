@@ -127,7 +127,8 @@ class Plan:
     def _sized(self, check: Check, dtype: torch.dtype) -> Iterator[Case]:
         widest = max(self.dtypes, key=lambda dtype: torch.finfo(dtype).bits)
         # One is enough to tell a matter of size from one of precision.
-        sizes = self.found.neighbours if dtype == widest else self.found.neighbours[:1]
+        accepted = self.found.sizes.accepted
+        sizes = accepted if dtype == widest else accepted[:1]
         if check.family in _OF_SIZE:
             for number, event in enumerate(sizes):
                 yield self._case(event, 1, dtype, "trained", 10 + number)
@@ -135,7 +136,7 @@ class Plan:
             return
         if check.name == "shapes_and_dtypes":
             yield self._case(self.found.event, 1, widest, "initial", 39)
-            for number, event in enumerate(self.found.cut):
+            for number, event in enumerate(self.found.sizes.cut):
                 yield self._case(event, 2, widest, "initial", 40 + number)
         if check.name in full_size(self.found.subject) and self.shape != self.found.event:
             yield self._case(self.shape, 1, widest, "trained", 20)

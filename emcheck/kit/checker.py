@@ -38,7 +38,7 @@ from emcheck.kit.own_names import (
     result_by_own_names,
 )
 from emcheck.kit.running import Limits, Runner
-from emcheck.kit.sizes import follows
+from emcheck.kit.sizes import context_fits
 from emcheck.kit.target import Reference, Sample, make_subject, validate_shape
 from emcheck.report import Report
 from emcheck.result import Explanation, Result
@@ -218,13 +218,14 @@ class Checker:
         lines = list(self.found.notes)
         if isinstance(self.subject.original, Adapted):
             lines += self.subject.original.notes
+        found = self.found.sizes
         for told, events in (
-            ("also checked at {}", self.found.neighbours),
-            ("the layer refuses {}", [event for event, _ in self.found.refused]),
-            ("not judged at {}, where it answers too", self.found.unjudged),
+            ("also checked at {}", found.accepted),
+            ("the layer refuses {}", [event for event, _ in found.refused]),
+            ("not judged at {}, where it answers too", found.unjudged),
         ):
             if events:
                 lines.append(told.format(", ".join("x".join(map(str, event)) for event in events)))
-        if self.subject.context and not follows(self.subject) and len(self.found.event) > 1:
+        if self.subject.context and not context_fits(self.subject) and len(self.found.event) > 1:
             lines.append("checked at this size alone: its context has one size")
         return tuple(lines)

@@ -19,7 +19,7 @@ from emcheck.kit.attempts import answer_of_inverse, attempt
 from emcheck.kit.conditions import useless_context
 from emcheck.kit.modes import find_mode
 from emcheck.kit.recognise import recognise
-from emcheck.kit.sizes import neighbours, smaller
+from emcheck.kit.sizes import Sizes, neighbours, smaller
 from emcheck.kit.starting import started
 
 #: Samples in a batch that shows whether rows depend on each other.
@@ -35,10 +35,7 @@ class Discovery:
         loud: the subject in the mode as given.
         loud_in: check -> why, for the checks that judge the mode as given.
         event: the size of most checks: the given one, or a smaller one.
-        neighbours: other sizes that the layer accepts.
-        cut: other sizes at which forward returns fewer numbers than it was given.
-        refused: sizes that it does not accept, and why.
-        unjudged: sizes that it answers at, perhaps by accident.
+        sizes: what it does at other sizes.
         silent: (direction, dtype) that does not answer -> why; empty if all do.
         notes: lines for the report.
     """
@@ -47,10 +44,7 @@ class Discovery:
     loud: Subject
     event: Event
     loud_in: Mapping[str, str] = field(default_factory=dict)
-    neighbours: tuple[Event, ...] = ()
-    cut: tuple[Event, ...] = ()
-    refused: tuple[tuple[Event, str], ...] = ()
-    unjudged: tuple[Event, ...] = ()
+    sizes: Sizes = field(default_factory=Sizes)
     silent: Mapping[tuple[str, torch.dtype], str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -104,10 +98,7 @@ def discover(
         subject=replace(found.subject, **known),  # type: ignore[arg-type]
         loud=replace(found.loud, **known),  # type: ignore[arg-type]
         event=small,
-        neighbours=sizes.accepted,
-        cut=sizes.cut,
-        refused=sizes.refused,
-        unjudged=sizes.unjudged,
+        sizes=sizes,
         notes=(*found.notes, *about_size),
     )
 

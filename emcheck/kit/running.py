@@ -137,7 +137,7 @@ class Runner:
             return merged
         case = next(case for case, result in found if result.case == merged.case)
         case = check.adapt(case, subject)
-        small = self._found.neighbours
+        small = self._found.sizes.accepted
         case, least = shrink(check, subject, case, merged, small, self._limits.check)
         self._findings.append(Finding(check.name, case, least))
         return replace(

@@ -60,8 +60,8 @@ def smaller(subject: Subject, case: Case, seconds: float) -> tuple[Event, tuple[
     return small, (note,)
 
 
-def follows(subject: Subject) -> bool:
-    """Whether the data of a layer with a context may have another size: an image's may not."""
+def context_fits(subject: Subject) -> bool:
+    """Whether the context stays as it is at other sizes of the data: an image would not."""
     context = subject.context
     return bool(context and len(context.shape) == 1) and not isinstance(subject.original, Adapted)
 
@@ -89,7 +89,7 @@ def neighbours(subject: Subject, case: Case, seconds: float) -> Sizes:
     """Return what the layer does at sizes near that of the case."""
     if subject.any_size or "other_sizes" in subject.lacks or math.prod(case.event) > SMALL:
         return Sizes()
-    if subject.context and not follows(subject):
+    if subject.context and not context_fits(subject):
         return Sizes()
     accepted: list[Event] = []
     cut: list[Event] = []

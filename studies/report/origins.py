@@ -7,7 +7,7 @@ from typing import Any
 
 from studies.claims.report.load import Told
 from studies.density.report.load import Density
-from studies.density.reproduce import ALIKE, most
+from studies.density.reproduce import ALIKE, MAGNIFIED, most
 from studies.pages.fields import ORIGIN
 from studies.pages.load import BenchmarkFile, Contests, Properties
 from studies.pages.markdown import number, plural
@@ -101,10 +101,12 @@ def _of_density(name: str, density: Density) -> list[Record]:
         off = [float(cell["difference"]) for cell in cells]
         equal, near = sum(cell["same"] for cell in cells), sum(one <= ALIKE for one in off)
         fine = sum(one <= most(cell) for one, cell in zip(off, cells, strict=True))
+        within = number(max((one for one in off if one <= ALIKE), default=0.0))
+        times = f"within {MAGNIFIED:g} times what one rounding of the weights does"
         told = [
             f"{equal} of {len(cells)} with equal bits",
-            f"{near - equal} within {number(ALIKE)} bits/dim" if near > equal else "",
-            f"{fine - near} where one rounding does as much" if fine > near else "",
+            f"{near - equal} within {within} bits/dim" if near > equal else "",
+            f"{fine - near} {times}" if fine > near else "",
             f"{len(cells) - fine} otherwise" if fine < len(cells) else "",
         ]
         about = f"begun again: {', '.join(filter(None, told))}"

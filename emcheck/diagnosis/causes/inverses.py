@@ -77,7 +77,7 @@ def flip_not_undone(evidence: Evidence) -> Iterator[Fit]:
 
 def _flips(m: Maps) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Return the flipped axes of space and the channels, if ``J_g J_f`` is nothing but that."""
-    index, event = _permutation(m, "inverse after forward"), m.case.event
+    index, event = permutation_of(m, "inverse after forward"), m.case.event
     if index is None or len(event) != 3:
         return None
     numbers = np.arange(len(index)).reshape(event)
@@ -90,44 +90,7 @@ def _flips(m: Maps) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     return None
 
 
-@hypothesis("permutation_not_inverted", rank=MECHANISM, when=UNDONE, explains=INVERSE)
-def permutation_kept(evidence: Evidence) -> Iterator[Fit]:
-    """``J_f J_g`` or ``J_g J_f`` is a permutation: of P where ``P^T`` is due, ``P^2`` is left."""
-    broken = broken_pairs(evidence)
-    for order in ("forward after inverse", "inverse after forward"):
-        index = [_permutation(m, order) for m in broken]
-        if (
-            len(index) >= 1
-            and len(index) == len(evidence.maps)
-            and all(i is not None for i in index)
-        ):
-            m, moved = broken[0], index[0]
-            assert moved is not None
-            channels = _channels_of(moved, m)
-            twice = all(_is_twice(i, one) for i, one in zip(index, broken, strict=True))
-            yield Fit(
-                "permutation_not_inverted",
-                "The inverse applies the permutation P where its transpose (the inverse "
-                "permutation) is due."
-                if twice
-                else "The data come back in another order: a permutation is not undone, because "
-                "the inverse applies it again, leaves it out, or undoes another one.",
-                f"{order} is a permutation{channels} in {len(index)} of {len(index)} cases"
-                + (", P^2 for the P of forward" if twice else ""),
-            )
-            return
-
-
-def _is_twice(moved: Array | None, m: Maps) -> bool:
-    """Whether forward, but for scales, is a permutation P, and what is left is ``P^2``."""
-    support = np.abs(m.F) > np.abs(m.F).max() * 2.0**-40
-    if moved is None or (support.sum(axis=0) != 1).any() or (support.sum(axis=1) != 1).any():
-        return False
-    P = support.argmax(axis=1)
-    return bool(np.array_equal(P[P], moved))
-
-
-def _permutation(m: Maps, order: str) -> Array | None:
+def permutation_of(m: Maps, order: str) -> Array | None:
     assert m.G is not None
     P = m.F @ m.G if order == "forward after inverse" else m.G @ m.F
     rounded = np.rint(P)
@@ -136,16 +99,6 @@ def _permutation(m: Maps, order: str) -> Array | None:
     if not exact or not m.close(P, rounded) or np.array_equal(rounded, np.eye(len(P))):
         return None
     return np.asarray(rounded.argmax(axis=1))
-
-
-def _channels_of(index: Array, m: Maps) -> str:
-    pixels = len(index) // m.case.event[0]
-    moved = (index // pixels)[::pixels]
-    if np.array_equal(
-        index, np.repeat(moved, pixels) * pixels + np.tile(np.arange(pixels), len(moved))
-    ):
-        return f" of the channels, {moved.tolist()},"
-    return ""
 
 
 @hypothesis(

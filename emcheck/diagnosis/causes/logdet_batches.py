@@ -59,8 +59,10 @@ def broadcast(evidence: Evidence) -> Iterator[Fit]:
         alone = [e for e in examples if len(e.got) == 1]
         several = [e for e in examples if len(e.got) > 1 and e.off.all()]
         right = [e for e in examples if not e.off.any()]
-        if len(several) < 2 or not alone or len(right) > len(alone):
-            continue  # right for a batch of 1, wrong for any other
+        if len(several) < 2 or not alone or any(e.off.any() for e in alone):
+            continue
+        if len(right) > len(alone):
+            continue  # right for larger batches too
         if any(np.ptp(e.got) <= e.bound.max() for e in several):
             continue  # one number for all samples: ``summed`` handles that
         for reduced, share in (

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations, permutations
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
 from emcheck.bounds import THRESHOLDS
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case
-from emcheck.diagnosis.causes.inverses import UNDONE
+from emcheck.diagnosis.causes.inverses import UNDONE, broken_pairs, permutation_of
 from emcheck.diagnosis.consequences import INVERSE, LOGDET
+from emcheck.diagnosis.evidence.jacobians import Maps
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
+from emcheck.oracle.precision import Array
 
 #: Up to this many entries, all orders are tried; above, only the usual ones.
 _FEW = 4
@@ -110,3 +113,76 @@ def _told(before: str, after: str, axis: int) -> str:
 
 def _numbers(axis: int, P: list[int], Q: list[int]) -> str:
     return f"Q inverse(P forward(x)) = x along axis {axis} in 3 of 3 cases, P = {P}, Q = {Q}"
+
+
+@hypothesis("permutation_not_inverted", rank=MECHANISM, when=UNDONE, explains=INVERSE)
+def permutation_kept(evidence: Evidence) -> Iterator[Fit]:
+    """``J_f J_g`` or ``J_g J_f`` is a permutation: of P where ``P^T`` is due, ``P^2`` is left."""
+    broken = broken_pairs(evidence)
+    for order in ("forward after inverse", "inverse after forward"):
+        index = [permutation_of(m, order) for m in broken]
+        if (
+            len(index) >= 1
+            and len(index) == len(evidence.maps)
+            and all(i is not None for i in index)
+        ):
+            m, moved = broken[0], index[0]
+            assert moved is not None
+            channels = _channels_of(moved, m)
+            twice = _is_held_twice(moved, m, evidence.trial().layer) or all(
+                _is_twice(i, one) for i, one in zip(index, broken, strict=True)
+            )
+            yield Fit(
+                "permutation_not_inverted",
+                "The inverse applies the permutation P where its transpose (the inverse "
+                "permutation) is due."
+                if twice
+                else "The data come back in another order: a permutation is not undone, because "
+                "the inverse applies it again, leaves it out, or undoes another one.",
+                f"{order} is a permutation{channels} in {len(index)} of {len(index)} cases"
+                + (", P^2 for a P that the layer has" if twice else ""),
+            )
+            return
+
+
+def _is_held_twice(moved: Array, m: Maps, layer: nn.Module) -> bool:
+    """Whether channels move by ``P^2`` for an order P that the layer holds, and by no other P."""
+    C = m.case.event[0]
+    channels = moved.reshape(C, -1)
+    order = (channels[:, 0] // channels.shape[1]).tolist()
+    held = [
+        found
+        for module in layer.modules()
+        for value in (*vars(module).values(), *module.buffers(recurse=False))
+        if (found := _order_of(value, C))
+    ]
+    whole = np.array_equal(channels % channels.shape[1], np.indices(channels.shape)[1])
+    return whole and order not in held and any([p[i] for i in p] == order for p in held)
+
+
+def _order_of(value: object, C: int) -> list[int]:
+    """The numbers of a list or tensor if they are an order of C channels, else nothing."""
+    if isinstance(value, Tensor | np.ndarray):
+        value = value.tolist() if value.ndim == 1 and len(value) == C else ()
+    if not isinstance(value, list | tuple) or not all(type(i) is int for i in value):
+        return []
+    return list(value) if sorted(value) == list(range(C)) else []
+
+
+def _is_twice(moved: Array | None, m: Maps) -> bool:
+    """Whether forward, but for scales, is a permutation P, and what is left is ``P^2``."""
+    support = np.abs(m.F) > np.abs(m.F).max() * 2.0**-40
+    if moved is None or (support.sum(axis=0) != 1).any() or (support.sum(axis=1) != 1).any():
+        return False
+    P = support.argmax(axis=1)
+    return bool(np.array_equal(P[P], moved))
+
+
+def _channels_of(index: Array, m: Maps) -> str:
+    pixels = len(index) // m.case.event[0]
+    moved = (index // pixels)[::pixels]
+    if np.array_equal(
+        index, np.repeat(moved, pixels) * pixels + np.tile(np.arange(pixels), len(moved))
+    ):
+        return f" of the channels, {moved.tolist()},"
+    return ""
