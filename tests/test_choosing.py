@@ -11,7 +11,7 @@ from scipy import stats
 
 from emcheck.flows.mixing import MIXINGS
 from studies.choosing.candidates import CANDIDATES, CHOSEN
-from studies.choosing.figure import _rises, draw
+from studies.choosing.figure import _rights, _rises, draw
 from studies.choosing.kernels import CHANNELS, SIDE, reach
 from studies.choosing.page import page
 from studies.choosing.table import bits_frame, choosing_frame
@@ -83,18 +83,24 @@ def test_the_situations_follow_from_the_numbers(unmeasured: pd.DataFrame) -> Non
     assert draw(frame) == draw(frame)
 
 
+MARKS = [
+    {"mixing": "a", "seen": 9, "inverse": 4.0, "equal_time": 3.880},
+    {"mixing": "b", "seen": 9, "inverse": 5.0, "equal_time": 3.881},
+    {"mixing": "c", "seen": 1, "inverse": 4.0, "equal_time": 3.882},  # on the other side
+    {"mixing": "d", "seen": 9, "inverse": 90.0, "equal_time": 3.883},  # beside them
+    {"mixing": "e", "seen": 9, "inverse": 4.0, "equal_time": 4.880},
+]
+
+
 def test_labels_of_near_marks_stand_above_each_other() -> None:
-    marks = [
-        {"mixing": "a", "seen": 9, "inverse": 4.0, "equal_time": 3.880},
-        {"mixing": "b", "seen": 9, "inverse": 5.0, "equal_time": 3.881},
-        {"mixing": "c", "seen": 1, "inverse": 4.0, "equal_time": 3.882},  # on the other side
-        {"mixing": "d", "seen": 9, "inverse": 90.0, "equal_time": 3.883},  # beside them
-        {"mixing": "e", "seen": 9, "inverse": 4.0, "equal_time": 4.880},
-    ]
-    a, b, c, d, e = _rises(marks)
+    a, b, c, d, e = _rises(MARKS, [True, True, False, True, True])
     assert c == d == e == 0.0
     assert 6 < a <= 8  # over the mark of b, which its label would cover
     assert 8 < b + 170 * 0.001 - a <= 9.1
+
+
+def test_labels_give_way_to_the_left_of_a_mark_beside_them_and_of_the_frame() -> None:
+    assert _rights(MARKS) == [False, True, False, False, True]
 
 
 def trained(*rows: tuple[str, str, list[float]], data: str = "galaxies") -> Density:

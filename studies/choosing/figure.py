@@ -29,12 +29,13 @@ def _figure(frame: pd.DataFrame) -> Figure:
     axes = figure.add_subplot()
     known = frame[frame["inverse"].notna() & frame["equal_time"].notna()]
     marks = sorted(records(known), key=lambda row: float(row["equal_time"]))
-    for row, rise in zip(marks, _rises(marks), strict=True):
+    rights = _rights(marks)
+    for row, right, rise in zip(marks, rights, _rises(marks, rights), strict=True):
         pixels = row["seen"] > 1
         axes.plot([row["inverse"]], [row["equal_time"]], "o" if pixels else "s",
                   color="#D55E00" if pixels else "#000000", mfc="white")  # fmt: skip
         label = f"{row['mixing']} ({number(row['condition'])})"
-        shift, side = (5, "left") if pixels else (-5, "right")
+        shift, side = (5, "left") if right else (-5, "right")
         axes.annotate(label, (row["inverse"], row["equal_time"]), (shift, rise), ha=side,
                       va="center", textcoords="offset points", size=7)  # fmt: skip
     if not len(known):
@@ -51,22 +52,43 @@ def _figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _rises(marks: list[Record]) -> list[float]:
-    """By how many points each label stands above its mark, so that none covers another or a mark.
-
-    Marks are in the order of their heights; labels stand to the right of circles, which mix pixels,
-    and to the left of squares.
-    """
+def _heights(marks: list[Record]) -> list[float]:
+    """Where each mark stands, in points."""
     values = [float(row["equal_time"]) for row in marks]
     scale = _HEIGHT / ((max(values) - min(values)) or 1.0) if values else 1.0
-    heights = [value * scale for value in values]
+    return [value * scale for value in values]
+
+
+def _rights(marks: list[Record]) -> list[bool]:
+    """Whether a label stands to the right of its mark.
+
+    To the left stand those of squares, of the slowest mixing, which is near the frame, and of a
+    circle that has another mark close to its right.
+    """
+    heights, slowest = _heights(marks), max((row["inverse"] for row in marks), default=0.0)
+    return [
+        row["seen"] > 1
+        and row["inverse"] < slowest
+        and not any(
+            1 < other["inverse"] / row["inverse"] < _BESIDE and abs(height - there) < _MARK
+            for other, there in zip(marks, heights, strict=True)
+        )
+        for row, height in zip(marks, heights, strict=True)
+    ]
+
+
+def _rises(marks: list[Record], rights: list[bool]) -> list[float]:
+    """By how many points each label stands above its mark, so that none covers another or a mark.
+
+    Marks are in the order of their heights.
+    """
+    heights = _heights(marks)
     rises: list[float] = []
-    for n, row in enumerate(marks):
-        right = row["seen"] > 1
+    for n, (row, right) in enumerate(zip(marks, rights, strict=True)):
         there = []
         for m, other in enumerate(marks):
             beside = math.log(other["inverse"] / row["inverse"]) * (1 if right else -1)
-            if m < n and (other["seen"] > 1) == right and abs(beside) < math.log(_BESIDE):
+            if m < n and rights[m] == right and abs(beside) < math.log(_BESIDE):
                 there.append((heights[m] + rises[m], _LINE))
             if m != n and 0 < beside < math.log(_BESIDE):
                 there.append((heights[m], _MARK))
