@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Distribution
 from torch.distributions import transforms as tt
 
 from properties.portions import portion
@@ -18,7 +20,7 @@ from studies.survey import LIBRARIES, SURVEYED, Entry, entries, run
 from studies.survey.cause import BY_DESIGN, CONFIRMED
 from studies.survey.findings import CAUSES, REFUSED, cause_of
 from studies.survey.report import load, render, write_survey
-from studies.survey.run import COULD_NOT_RUN, examine, survey
+from studies.survey.run import COULD_NOT_RUN, examine, examined, survey
 from studies.survey.told import fails_of, unconfirmed
 from tests import (
     test_survey_findings,
@@ -85,8 +87,30 @@ def two(library: str) -> tuple[Entry, ...]:
     return good, Entry(library, "broken", refuses, (2,), "a note")
 
 
+def put(found: Callable[[str], Sequence[Entry]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have these entries surveyed, in this process: another one would not know them."""
+
+    def here(library: str, places: Iterable[int], seed: int) -> Iterator[dict[str, Any]]:
+        return (examine(found(library)[place], seed) for place in places)
+
+    monkeypatch.setattr(run, "entries", found)
+    monkeypatch.setattr(run, "examined", here)
+
+
+def test_what_another_library_changes_is_not_met() -> None:
+    """Alone, the argument checks that zuko turns off are off, whatever is on in this process."""
+    place = [entry.name for entry in entries("zuko")].index("BernsteinTransform")
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(True)
+    try:
+        (row,) = examined("zuko", [place], 0)
+    finally:
+        Distribution.set_default_validate_args(before)
+    assert {fail.check for fail in fails_of([row])} == {"nan_stays_in_its_sample"}
+
+
 def test_lines_are_written_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "entries", two)
+    put(two, monkeypatch)
     out, seen = tmp_path / "data" / "survey.jsonl", []
 
     def interrupt(done: int, total: int) -> None:
@@ -113,7 +137,7 @@ def test_each_library_has_the_machine_that_surveyed_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an earlier survey ran on is forgotten with the last of its lines."""
-    monkeypatch.setattr(run, "entries", lambda library: two(library)[:1])
+    put(lambda library: two(library)[:1], monkeypatch)
     out, now = tmp_path / "survey.jsonl", {"torch": "1", "python": "3", "commit": "a"}
     monkeypatch.setattr(run, "describe_machine", lambda: dict(now))
     survey(["torch.distributions", "zuko"], out=out)
@@ -145,7 +169,7 @@ def test_libraries_are_surveyed_one_by_one(tmp_path: Path, monkeypatch: pytest.M
             raise ImportError("no such library")
         return two(library)[:1]
 
-    monkeypatch.setattr(run, "entries", some)
+    put(some, monkeypatch)
     out, seen = tmp_path / "survey.jsonl", []
     assert run.missing(["zflows", "pyro"]) == ["zflows"]
     survey(["torch.distributions"], out=out)

@@ -6,7 +6,9 @@ import importlib.metadata
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +70,8 @@ def survey(
         header, kept = _before(out, library, len(found), seed)
         with growing(out) as file:
             _append(file, header)
-            for entry in found:
-                _append(file, examine(entry, seed))
+            for row in examined(library, range(len(found)), seed):
+                _append(file, row)
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -115,6 +117,21 @@ def _before(
     present["libraries"] = {name: versions[name] for name in order}
     present["layers"] = {name: counts[name] for name in order}
     return present, kept
+
+
+def examined(library: str, places: Iterable[int], seed: int) -> Iterator[dict[str, Any]]:
+    """The lines of a library, one by one, from a process of its own.
+
+    Libraries change settings of the process that layers of others obey: the import of pyro turns
+    the argument checks of ``torch.distributions`` on, that of zuko turns them off.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        for place in places:
+            yield alone.submit(_examined, library, place, seed).result()
+
+
+def _examined(library: str, place: int, seed: int) -> dict[str, Any]:
+    return examine(entries(library)[place], seed)
 
 
 def examine(entry: Entry, seed: int = 0) -> dict[str, Any]:
