@@ -114,9 +114,9 @@ class WithJacobians(Built):
             return self.by_autograd(z)
         return self._by_columns(z)
 
-    def by_autograd(self, z: Tensor) -> Array:
-        """Return ``dx/dz`` from the graph of the inverse, right or wrong."""
-        return self._by_layer(z, inverse=True)
+    def by_autograd(self, given: Tensor, inverse: bool = True) -> Array:
+        """Return ``dx/dz`` or ``dz/dx`` from the graph of a call, right or wrong."""
+        return self._by_layer(given, inverse)
 
     def _by_columns(self, z: Tensor) -> Array:
         """Return central differences of the inverse along every axis, ``(n, n)``."""

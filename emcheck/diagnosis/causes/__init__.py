@@ -15,6 +15,7 @@ from emcheck.diagnosis.causes import logdet_parts as logdet_parts
 from emcheck.diagnosis.causes import logdet_places as logdet_places
 from emcheck.diagnosis.causes import logdet_terms as logdet_terms
 from emcheck.diagnosis.causes import mirrors as mirrors
+from emcheck.diagnosis.causes import networks as networks
 from emcheck.diagnosis.causes import order as order
 from emcheck.diagnosis.causes import permuted as permuted
 from emcheck.diagnosis.causes import precision as precision

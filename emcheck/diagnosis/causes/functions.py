@@ -33,42 +33,42 @@ _HERE = f"{Path(__file__).parents[2]}{os.sep}"
 
 
 class Replaced(TorchFunctionMode):
-    """Calls of one function by the layer are answered by another, and counted."""
+    """Calls of some functions by the layer are answered by others, and counted."""
 
-    function: Callable[..., Any]
+    functions: frozenset[Callable[..., Any]]
 
     def __init__(self) -> None:
         super().__init__()
         self.calls = 0
 
-    def answer(self, *args: Any, **kwargs: Any) -> Any:
+    def answer(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         ours = sys._getframe(1).f_code.co_filename.startswith(_HERE)
-        if ours or func is not type(self).function:
+        if ours or func not in self.functions:
             return func(*args, **(kwargs or {}))
         self.calls += 1
-        return self.answer(*args, **(kwargs or {}))
+        return self.answer(func, *args, **(kwargs or {}))
 
 
 class ExactSoftplus(Replaced):
     """``log(1 + exp(beta x)) / beta`` at every x, where torch takes x itself above a threshold."""
 
-    function = F.softplus
+    functions = frozenset({F.softplus})
 
-    def answer(self, input: Any, beta: float = 1, threshold: float = 20) -> Any:
+    def answer(self, _: Any, input: Any, beta: float = 1, threshold: float = 20) -> Any:
         return torch.logaddexp(beta * input, torch.zeros_like(input)) / beta
 
 
 class Attached(Replaced):
     """What the layer detaches keeps its graph."""
 
-    function = torch.Tensor.detach
+    functions = frozenset({torch.Tensor.detach})
 
-    def answer(self, tensor: Any) -> Any:
+    def answer(self, _: Any, tensor: Any) -> Any:
         return tensor
 
 

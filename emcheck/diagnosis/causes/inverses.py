@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
+import torch
 
+from emcheck._internal.copying import copy_layer
 from emcheck.bounds import APPROXIMATE
+from emcheck.checks.calling import call, call_inverse
 from emcheck.diagnosis.consequences import INVERSE
 from emcheck.diagnosis.evidence.jacobians import Maps
 from emcheck.diagnosis.evidence.measured import Evidence
-from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
+from emcheck.diagnosis.rank import MECHANISM, SYMPTOM, Fit, hypothesis
 from emcheck.oracle.precision import Array
 
 #: Checks that fail if the two directions do not undo each other.
@@ -197,4 +200,30 @@ def stabilised(evidence: Evidence) -> Iterator[Fit]:
             "to what is divided by or to the argument of a logarithm.",
             f"J_inverse^-1 - J_forward is diagonal with the entry {eps:.6g} in {len(found)} of "
             f"{len(found)} cases",
+        )
+
+
+@hypothesis("inverse_wrong_in_part", rank=SYMPTOM - 4, when=("inverse_undoes_forward",))
+def wrong_in_part(evidence: Evidence) -> Iterator[Fit]:
+    """The same entries come back wrong for all data and parameters, and the others right."""
+    event = evidence.base.event
+    cases = [case for case in evidence.spread if case.event == event]
+    wrong = np.zeros(event, dtype=bool)
+    for case in cases:
+        trial = evidence.trial(case)
+        z, _ = call(copy_layer(trial.layer), trial.x.clone())
+        xh, _ = call_inverse(copy_layer(trial.layer), z)
+        if xh.shape != trial.x.shape or not bool(torch.isfinite(xh).all()):
+            return
+        off = (xh - trial.x).double().abs() > evidence.unit * float(trial.x.abs().max())
+        wrong |= off.any(0).numpy()
+    count = int(wrong.sum())
+    if 0 < count < wrong.size:
+        listed = len(event) == 1 and count <= 8
+        which = f" ({', '.join(map(str, np.flatnonzero(wrong)))})" if listed else ""
+        yield Fit(
+            "inverse_wrong_in_part",
+            f"The inverse is wrong in {count} of {wrong.size} entries{which}, always the same, "
+            "and right in the others.",
+            f"so in {len(cases)} of {len(cases)} batches",
         )

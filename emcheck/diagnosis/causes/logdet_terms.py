@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
 from emcheck.diagnosis.consequences import LOGDET
 from emcheck.diagnosis.evidence.logdets import LogdetExample
@@ -124,6 +125,9 @@ def one_direction(evidence: Evidence) -> Iterator[Fit]:
         return
     if len(wrong) == 2 and bool(wrong["forward"]) != bool(wrong["inverse"]):
         bad = "forward" if wrong["forward"] else "inverse"
+        elsewhere = bad == "inverse" and bool(evidence.failing & set(UNDONE))
+        if elsewhere and all(e.fits(-e.opposite_there) for e in evidence.inverse_logdets):
+            return  # it is right for the data that the inverse returns, and these are wrong
         good = "inverse" if bad == "forward" else "forward"
         example = wrong[bad][0]
         yield Fit(
