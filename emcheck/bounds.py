@@ -49,6 +49,9 @@ ILL_CONDITIONED_FROM = 0.1
 #: layer, not to a fault: 2^29 is the ratio of the rounding units, 2^20 leaves nine bits.
 CANCELLATION_FACTOR = 2.0**20
 
+#: The share of a number that is lost with half of the digits of float32: the root of its unit.
+HALF_OF_DIGITS = 2.0**-12
+
 #: exp, sigmoid and log of the math libraries in use are accurate to 2 ulp, which is 4 u.
 ELEMENTARY = 4
 

@@ -15,7 +15,7 @@ from emcheck.checks.trial import Trial
 from emcheck.diagnosis.causes.contract import batch_statistics
 from emcheck.diagnosis.causes.initialization import common_stabiliser
 from emcheck.diagnosis.causes.logdet_places import gate_offset
-from emcheck.diagnosis.causes.precision import is_approximate
+from emcheck.diagnosis.causes.tolerances import is_approximate
 from emcheck.diagnosis.evidence.logdets import LogdetExample
 from emcheck.kit.modes import coupled as rows_coupled
 

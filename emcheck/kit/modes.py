@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from emcheck._internal.randomness import seed_torch
+from emcheck._internal.randomness import seeded
 from emcheck.bounds import COUPLED
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call
@@ -16,6 +16,9 @@ from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
 from emcheck.kit.attempts import answer_of_inverse, attempt
+
+#: Seeds that are tried: what is drawn may be one bit.
+_SEEDS = 8
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,17 @@ def _trouble(subject: Subject, case: Case, seconds: float) -> tuple[str, str]:
 
 
 def _random(subject: Subject, case: Case) -> str:
-    """Say that a call draws random numbers, if equal copies differ by torch's global seed."""
-    trial, values = Trial(subject, case), []
-    for seed in (1, 2):
-        with torch.random.fork_rng(devices=[]):
-            seed_torch(seed)
-            values.append(call(trial.new_layer(), trial.x)[0])
-    return "" if identical(*values) else "a call draws random numbers: equal layers differ"
+    """Say that a call draws random numbers, if equal copies differ by the global seeds."""
+    trial = Trial(subject, case)
+    values = [_forward(trial, trial.x, seed) for seed in range(1, _SEEDS + 1)]
+    same = all(identical(values[0], value) for value in values)
+    return "" if same else "a call draws random numbers: equal layers differ"
+
+
+def _forward(trial: Trial, x: Tensor, seed: int = 1) -> Tensor:
+    """The latents of a fresh layer, under the same global seeds each time."""
+    with seeded(seed):
+        return call(trial.new_layer(), x)[0]
 
 
 def _moving(subject: Subject, case: Case) -> str:
@@ -128,7 +135,7 @@ def coupled(subject: Subject, case: Case) -> str:
     """Return how rows depend on each other, empty if they do not."""
     trial = Trial(subject, case)
     x = trial.x
-    z, again = (call(trial.new_layer(), v)[0] for v in (x, x.clone()))
+    z, again = (_forward(trial, v) for v in (x, x.clone()))
     size = z[z.isfinite()].abs().max() if bool(z.isfinite().any()) else z.new_ones(())
     if not bool((again - z)[z.isfinite()].abs().max() <= COUPLED * size):
         return ""  # random inside: another check reports that
@@ -136,7 +143,7 @@ def coupled(subject: Subject, case: Case) -> str:
     for kept in (0, len(x) - 1):
         mixed = others.clone()
         mixed[kept] = x[kept]
-        moved = call(trial.new_layer(), mixed)[0]
+        moved = _forward(trial, mixed)
         share = float(torch.nan_to_num(moved[kept] - z[kept]).abs().max() / size)
         if share > COUPLED:
             return f"rows of a batch depend on each other: other samples change z by {share:.1g}"

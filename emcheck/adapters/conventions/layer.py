@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -158,8 +158,9 @@ class Conventional(Adapted):
         """Return value and log-det; anything else is passed on for a check to report."""
         if self.taken.wrapped and isinstance(answer, list | tuple) and len(answer) == 1:
             answer = answer[0]
-        if isinstance(answer, Mapping):
-            return _of_mapping(answer)
+        parts = _by_name(answer)
+        if parts is not None:
+            return _of_mapping(answer, parts)
         if isinstance(answer, list | tuple) and len(answer) >= 2:
             value, logdet = answer[:2]
             if _is_swapped(value, logdet):
@@ -177,10 +178,17 @@ class Conventional(Adapted):
         return logdet if self.taken.sign[direction] > 0 else -logdet
 
 
-def _of_mapping(answer: Mapping[Any, Any]) -> tuple[Any, Any]:
-    """Return value and log-det of a mapping: a name tells the log-det, the value is the other."""
-    logdets = [value for name, value in answer.items() if is_logdet(str(name))]
-    values = [value for name, value in answer.items() if not is_logdet(str(name))]
+def _by_name(answer: Any) -> Mapping[Any, Any] | None:
+    """Return the parts of a mapping or of a dataclass by their names; None for anything else."""
+    if is_dataclass(answer) and not isinstance(answer, type):
+        return {field.name: getattr(answer, field.name) for field in fields(answer)}
+    return answer if isinstance(answer, Mapping) else None
+
+
+def _of_mapping(answer: Any, parts: Mapping[Any, Any]) -> tuple[Any, Any]:
+    """Return value and log-det of named parts: a name tells the log-det, the value is the other."""
+    logdets = [value for name, value in parts.items() if is_logdet(str(name))]
+    values = [value for name, value in parts.items() if not is_logdet(str(name))]
     if len(values) != 1 or len(logdets) > 1:
         return answer, None
     return values[0], logdets[0] if logdets else None
@@ -194,7 +202,7 @@ def _is_swapped(first: Any, second: Any) -> bool:
 
 def unusual(answer: Any) -> bool:
     """Whether an answer is neither a value nor a pair of value and log-det."""
-    if isinstance(answer, Mapping):
+    if _by_name(answer) is not None:
         return True
     if not isinstance(answer, list | tuple):
         return False

@@ -1,5 +1,6 @@
 """The causes that a diagnosis can name, one module per kind; importing the package adds them."""
 
+from emcheck.diagnosis.causes import affine as affine
 from emcheck.diagnosis.causes import bad_input as bad_input
 from emcheck.diagnosis.causes import contract as contract
 from emcheck.diagnosis.causes import definitions as definitions

@@ -10,9 +10,8 @@ from functools import partial
 import numpy as np
 
 from emcheck.bounds import DEVIATIONS
-from emcheck.checks.core import agree
 from emcheck.checks.estimates import AGAIN, DRAWS, draws, slopes_of_estimates
-from emcheck.checks.log_prob import SAMPLES, latents_of_samples, log_prob_of, mistakes
+from emcheck.checks.log_prob import SAMPLES, latents_of_samples, log_prob_of
 from emcheck.diagnosis.evidence.attempt import attempt
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
@@ -86,16 +85,14 @@ def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
         found = attempt(partial(log_prob_of, trial))
         if found is None:
             continue
-        got, base, logdet, unit = found
-        wrong = mistakes(base, logdet, trial.x[0].numel())
-        fitting.append({told for told, value in wrong.items() if agree(got, value, unit).ok})
+        fitting.append(set(found.mistakes()))
+        numbers = f"got {found.got[0]:.9g}, expected {found.base[0] + found.logdet[0]:.9g}"
     names = sorted(set.intersection(*fitting)) if fitting else []
     for told in names[:1]:
         yield Fit(
             "log_prob_wrong",
             f"`log_prob` {told.removeprefix('log_prob ')}; it is log N(z; 0, I) + log|det dz/dx|.",
-            f"so on {len(fitting)} of {len(fitting)} batches; got {float(got[0]):.9g}, expected "
-            f"{float(base[0] + logdet[0]):.9g}",
+            f"so on {len(fitting)} of {len(fitting)} batches; {numbers}",
         )
 
 
@@ -108,7 +105,11 @@ def log_prob_wrong(evidence: Evidence) -> Iterator[Fit]:
 def samples_not_of_the_base(evidence: Evidence) -> Iterator[Fit]:
     """Samples are drawn at another temperature, or ``sample`` does not undo forward."""
     trial = evidence.trial(replace(evidence.base, style="trained"))
-    z = attempt(partial(latents_of_samples, trial, SAMPLES, trial.case.seed + 3))
+    found = attempt(partial(log_prob_of, trial))
+    if found is None:
+        return
+    back = found.backwards
+    z = attempt(partial(latents_of_samples, trial, back, SAMPLES, trial.case.seed + 3))
     if z is None or not np.isfinite(z).all():
         return
     deviation, mean = z.std(axis=0), z.mean(axis=0)
@@ -116,10 +117,10 @@ def samples_not_of_the_base(evidence: Evidence) -> Iterator[Fit]:
     if np.ptp(deviation) <= 2 * limit and np.abs(mean).max() <= limit:
         told = f"are drawn at temperature {deviation.mean():.3g}, those of log_prob at 1"
     else:
-        told = "are no standard normal numbers there: sample does not undo forward"
+        told = "are no standard normal numbers there: sample does not undo that map"
     yield Fit(
         "samples_not_of_the_base",
-        f"Samples, mapped back by forward, {told}.",
+        f"Samples, mapped back by {'the inverse' if back else 'forward'}, {told}.",
         f"means {mean.min():.3g} to {mean.max():.3g}, deviations {deviation.min():.3g} to "
         f"{deviation.max():.3g} of {len(z)} samples",
     )

@@ -208,17 +208,18 @@ def wrong_in_part(evidence: Evidence) -> Iterator[Fit]:
     """The same entries come back wrong for all data and parameters, and the others right."""
     event = evidence.base.event
     cases = [case for case in evidence.spread if case.event == event]
-    wrong = np.zeros(event, dtype=bool)
+    worst = np.zeros(event)
     for case in cases:
         trial = evidence.trial(case)
         z, _ = call(copy_layer(trial.layer), trial.x.clone())
         xh, _ = call_inverse(copy_layer(trial.layer), z)
         if xh.shape != trial.x.shape or not bool(torch.isfinite(xh).all()):
             return
-        off = (xh - trial.x).double().abs() > evidence.unit * float(trial.x.abs().max())
-        wrong |= off.any(0).numpy()
+        off = (xh - trial.x).double().abs() / trial.x.abs().max()
+        worst = np.maximum(worst, off.amax(0).numpy())
+    wrong = worst > APPROXIMATE**5
     count = int(wrong.sum())
-    if 0 < count < wrong.size:
+    if 0 < count < wrong.size and (worst[~wrong] <= evidence.unit).all():
         listed = len(event) == 1 and count <= 8
         which = f" ({', '.join(map(str, np.flatnonzero(wrong)))})" if listed else ""
         yield Fit(

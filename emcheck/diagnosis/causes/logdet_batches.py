@@ -36,6 +36,8 @@ def summed(evidence: Evidence) -> Iterator[Fit]:
             several = [e for e in examples if len(e.got) > 1]
             predicted = [np.full(len(e.got), reduce(e.expected)) for e in examples]
             fits = all(e.fits(p) for e, p in zip(examples, predicted, strict=True))
+            if not any(e.tells(p) for e, p in zip(examples, predicted, strict=True)):
+                continue
             if fits and sum(bool(e.off.any()) for e in several) >= 2:
                 example = several[0]
                 rows = " and ".join(f"{value:.6g}" for value in example.expected)

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from emcheck.bounds import BOTH_SIDES, SOLVED
+from emcheck.bounds import SOLVED
 from emcheck.diagnosis.causes.logdet_factors import WRONG
 from emcheck.diagnosis.causes.logdet_terms import wrong_directions
 from emcheck.diagnosis.consequences import LOGDET
@@ -198,15 +198,11 @@ def _singular(J: Array) -> Array:
 
 
 def all_fit(samples: Sequence[tuple[Array, float, float, float]], told: Sequence[float]) -> bool:
-    """Whether every prediction equals ``got``, and at least two differ from ``expected``."""
-    fits = all(
-        abs(got - t) <= SOLVED * bound * (1 + abs(t))
-        for (_, got, _, bound), t in zip(samples, told, strict=True)
-    )
-    telling = sum(
-        abs(t - expected) > BOTH_SIDES * bound
-        for (_, _, expected, bound), t in zip(samples, told, strict=True)
-    )
+    """Whether each prediction equals ``got``, and two or more clearly differ from ``expected``."""
+    limits = [SOLVED * bound * (1 + abs(t)) for (*_, bound), t in zip(samples, told, strict=True)]
+    pairs = list(zip(samples, told, limits, strict=True))
+    fits = all(abs(got - t) <= limit for (_, got, _, _), t, limit in pairs)
+    telling = sum(abs(t - expected) > 2 * limit for (_, _, expected, _), t, limit in pairs)
     return fits and telling >= 2
 
 

@@ -183,6 +183,8 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
         told = f"got shape {shape}, expected {wanted}"
         fine = shape == wanted
     except foreign() as error:  # this is what the test looks for
+        if "more than 1 value per channel" in str(error):
+            return  # statistics of one sample, as of torch's batch normalisation
         fine, told = False, f"it raises {type(error).__name__}: {one_line(error, most=100)}"
     if not fine:
         yield Fit(

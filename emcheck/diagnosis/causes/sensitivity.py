@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
+from emcheck.checks import CHECKS
 from emcheck.checks.calling import call, call_inverse, forward_of
+from emcheck.checks.cancellation import in_dtype, shrinks
 from emcheck.checks.differences import noise
 from emcheck.checks.trial import Trial
 from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
-from emcheck.diagnosis.consequences import ANY, GRADIENTS, LOGDET
+from emcheck.diagnosis.consequences import ANY, GRADIENTS, INVERSE, LOGDET
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, SEEN, Fit, hypothesis
 from emcheck.oracle import explicit_jacobian, slogdet
@@ -24,7 +26,7 @@ from emcheck.oracle import explicit_jacobian, slogdet
 Run = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 #: Range of the relative scatter that rounding to float32 leaves in float64 values.
-_OF_FLOAT32 = (2.0**-31, 2.0**-21)
+OF_FLOAT32 = (2.0**-31, 2.0**-21)
 
 
 @hypothesis(
@@ -37,8 +39,8 @@ def rounded_inside(evidence: Evidence) -> Iterator[Fit]:
     """
     if any(found.case.dtype != torch.float64 for found in evidence.findings):
         return
-    wide, narrow = _scatter(evidence, torch.float64), _scatter(evidence, torch.float32)
-    low, high = _OF_FLOAT32
+    wide, narrow = scatter(evidence, torch.float64), scatter(evidence, torch.float32)
+    low, high = OF_FLOAT32
     for name, size in wide.items():
         if low < size < high and narrow[name] < 64 * size:
             yield Fit(
@@ -51,7 +53,31 @@ def rounded_inside(evidence: Evidence) -> Iterator[Fit]:
             return
 
 
-def _scatter(evidence: Evidence, dtype: torch.dtype) -> dict[str, float]:
+@hypothesis("digits_cancel", rank=SEEN + 4, when=(*UNDONE, *WRONG), explains=LOGDET | INVERSE)
+def digits_cancel(evidence: Evidence) -> Iterator[Fit]:
+    """The error of every wrong value and log-det shrinks with the rounding unit."""
+    subject = replace(evidence.subject, memo=None)
+    narrow, wide = [], []
+    for found in evidence.findings:
+        if found.check not in (*UNDONE, *WRONG):
+            continue
+        function = CHECKS[found.check].function
+        single, double = (
+            in_dtype(function, subject, found.case, d) for d in (torch.float32, torch.float64)
+        )
+        if single is None or double is None or not shrinks(single, double):
+            return
+        narrow.append(single.ratio * single.bound)
+        wide.append(double.ratio * double.bound)
+    yield Fit(
+        "digits_cancel",
+        "Digits cancel inside the layer: the formula is right and loses what it subtracts (a "
+        "root of a quadratic, log(1 + small), a large constant added and taken away again).",
+        f"errors of up to {max(narrow):.3g} in float32 are up to {max(wide):.3g} in float64",
+    )
+
+
+def scatter(evidence: Evidence, dtype: torch.dtype) -> dict[str, float]:
     """Return each output's scatter, relative to its size, along one direction of its input.
 
     An output that float32 holds exactly is left out: another hypothesis names it.

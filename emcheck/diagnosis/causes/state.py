@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
-from emcheck._internal.randomness import seed_torch
+from emcheck._internal.randomness import seeded
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
 from emcheck.checks.state import sizes_kept
@@ -97,25 +97,46 @@ def remembers(evidence: Evidence) -> Iterator[Fit]:
         )
 
 
+#: Seeds that are tried: what is drawn may be one bit.
+_SEEDS = 8
+
+
 @hypothesis("randomness_inside", rank=SEEN - 1, when=("calls_are_deterministic",), explains=ANY)
 def randomness(evidence: Evidence) -> Iterator[Fit]:
-    """A call draws random numbers, from torch's global generator or from one of its own."""
+    """A call draws random numbers, or depends on the calls before it."""
     trial = evidence.trial()
     x, z = evidence.sample_pair
     outputs = []
-    for seed in (0, 1, 0):
-        seed_torch(seed)
-        outputs.append(evidence.outputs(copy_layer(trial.layer), x, z))
-    noisy = differing(outputs[0], outputs[1])
+    for seed in (*range(_SEEDS), 0):
+        with seeded(seed):
+            outputs.append(evidence.outputs(copy_layer(trial.layer), x, z))
+    first, *others, last = outputs
+    noisy = next(filter(None, (differing(first, one) for one in others)), [])
     if noisy:
-        same = not differing(outputs[0], outputs[2])
-        size = float((outputs[0][noisy[0]] - outputs[1][noisy[0]]).abs().max())
-        source = "torch's global generator" if same else "a generator of its own"
+        same = not differing(first, last)
+        size = max(float((first[noisy[0]] - one[noisy[0]]).abs().max()) for one in others)
+        source = "a global generator" if same else "a generator of its own"
         yield Fit(
             "randomness_inside",
             f"A call draws random numbers: the {' and the '.join(noisy)} differ"
             f"{'s' if len(noisy) == 1 else ''} from call to call.",
-            f"two calls on equal copies differ by up to {size:.3g}; the numbers come from {source}",
+            f"calls on equal copies differ by up to {size:.3g}; the numbers come from {source}",
+        )
+        return
+    layer = copy_layer(trial.layer)
+    evidence.outputs(layer, x, z)  # a first call may prepare something, others not
+    if changed_state(layer, lambda: evidence.outputs(layer, x, z)):
+        return
+    again = [evidence.outputs(layer, x, z) for _ in range(_SEEDS)]
+    moving = next(filter(None, (differing(again[0], one) for one in again)), [])
+    if moving:
+        yield Fit(
+            "randomness_inside",
+            f"The {' and the '.join(moving)} differ{'s' if len(moving) == 1 else ''} between two "
+            "calls with the same input: the layer draws from a generator of its own, or counts "
+            "its calls.",
+            f"{_SEEDS} calls of one layer with equal data and equal global seeds differ, and its "
+            "state_dict does not",
         )
 
 

@@ -1,4 +1,4 @@
-"""Why an inverse misses its tolerance."""
+"""Why an inverse misses its tolerance, or is approximate without saying so."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import torch
 
-from emcheck.bounds import COUPLED
+from emcheck._internal.copying import copy_layer
+from emcheck.bounds import ALIKE, APPROXIMATE, COUPLED
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
 from emcheck.checks.tolerances import TOLERANCES, inverted, measured
+from emcheck.diagnosis.causes.inverses import UNDONE
+from emcheck.diagnosis.consequences import INVERSE
 from emcheck.diagnosis.evidence.measured import Evidence
-from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
+from emcheck.diagnosis.rank import SEEN, SYMPTOM, Fit, hypothesis
 
 _CHECK = "inverse_meets_its_tolerance"
 
@@ -85,3 +88,37 @@ def stopped_before_tolerance(evidence: Evidence) -> Iterator[Fit]:
         f"in float64, {len(off)} of {len(trial.x)} samples; rounding is no part of it",
         frozenset(accounts),
     )
+
+
+@hypothesis("inverse_approximate", rank=SYMPTOM - 5, when=UNDONE, explains=INVERSE)
+def approximate(evidence: Evidence) -> Iterator[Fit]:
+    """The inverse is approximate: its small error is about the same in float32 and float64."""
+    sizes = {}
+    for dtype in (torch.float32, torch.float64):
+        trial = evidence.trial(replace(evidence.base, dtype=dtype))
+        z, _ = call(copy_layer(trial.layer), trial.x)
+        xh, _ = call_inverse(copy_layer(trial.layer), z)
+        if xh.shape != trial.x.shape:
+            return
+        off = (xh - trial.x).double().abs()
+        sizes[dtype] = float(off.norm() / trial.x.double().norm())
+        if dtype == torch.float64 and float((off > 2.0**-10 * off.max()).double().mean()) < 0.5:
+            return  # wrong for part of the data: not a matter of precision
+    wide, narrow = sizes[torch.float64], sizes[torch.float32]
+    if is_approximate(wide, narrow, evidence.maps[0].condition):
+        yield Fit(
+            "inverse_approximate",
+            "The inverse is approximate: its error does not shrink with the precision (an "
+            "iteration with a loose tolerance, an interpolation, a stabiliser, a weight that one "
+            "direction rounds). If that is meant, say `capabilities={'exact_inverse': False}`.",
+            f"relative round trip error {wide:.3g} in float64 and {narrow:.3g} in float32",
+        )
+
+
+def is_approximate(wide: float, narrow: float, condition: float) -> bool:
+    """Whether float64 and float32 have similar relative errors, small but above rounding."""
+    double, single = (torch.finfo(dtype).eps for dtype in (torch.float64, torch.float32))
+    if not ALIKE * double * condition < wide < APPROXIMATE:
+        return False
+    rounding = single * condition
+    return wide / ALIKE <= narrow + rounding and narrow <= ALIKE * wide + rounding

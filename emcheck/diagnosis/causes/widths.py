@@ -113,14 +113,19 @@ def wrong_in_a_region(evidence: Evidence) -> Iterator[Fit]:
 
 
 def _few_intervals(v: Array, wrong: Array) -> bool:
-    """Whether the wrong entries form a few intervals that contain no right entry."""
+    """Whether the wrong entries form a few intervals that contain no right entry, and some do."""
+    if wrong.all():
+        return False  # wrong everywhere, as the half of a coupling that is moved
     ordered = wrong[np.argsort(v)]
     runs = int(np.diff(ordered.astype(int), prepend=0).clip(min=0).sum())
     return runs <= max(1, min(6, int(wrong.sum()) // 4))
 
 
 def _entries(evidence: Evidence) -> tuple[Array, Array, Array] | None:
-    """Return for each entry, at two widths: whether it is wrong, its latent, its channel."""
+    """Return for each entry, at two widths: whether it is wrong, its latent, its channel.
+
+    None where errors of all sizes occur, as of an iteration that stops: they have no edge.
+    """
     wrong, values, channels = [], [], []
     for scale in ("unit", "wide4"):
         trial = evidence.trial(replace(evidence.base, batch=24, scale=scale))
@@ -129,8 +134,11 @@ def _entries(evidence: Evidence) -> tuple[Array, Array, Array] | None:
         xh, _ = call_inverse(copy_layer(trial.layer), z)
         if z.shape != x.shape or not bool(z.isfinite().all()):
             return None
-        off = (xh - x).abs() > APPROXIMATE**4 * (1 + x.abs())
-        wrong.append(off.reshape(-1).numpy())
+        off = (xh - x).abs() / (1 + x.abs())
+        few = int((off > APPROXIMATE**4).sum()) // 8
+        if int(((off > APPROXIMATE**8) & (off <= APPROXIMATE**4)).sum()) > few:
+            return None
+        wrong.append((off > APPROXIMATE**4).reshape(-1).numpy())
         values.append(z.reshape(-1).double().numpy())
         channels.append(np.indices(tuple(z.shape))[1].reshape(-1))
     return np.concatenate(wrong), np.concatenate(values), np.concatenate(channels)

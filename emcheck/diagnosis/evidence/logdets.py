@@ -58,6 +58,10 @@ class LogdetExample:
             grown = np.maximum(1.0, np.abs(predicted) / np.maximum(np.abs(self.expected), 1.0))
             return bool((np.abs(self.got - predicted) <= BOTH_SIDES * self.bound * grown).all())
 
+    def tells(self, predicted: Array) -> bool:
+        """Whether ``predicted`` clearly differs from what is right, in some sample."""
+        return bool((np.abs(predicted - self.expected) > 4 * BOTH_SIDES * self.bound).any())
+
 
 def logdet_examples(scene: Scene, inverse: bool) -> tuple[LogdetExample, ...]:
     """Return examples over the spread of cases; those that cannot be judged are left out."""

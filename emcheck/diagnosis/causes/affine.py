@@ -1,0 +1,106 @@
+"""Inverses that undo the scale and the shift of an entry in a wrong way, or without context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from emcheck._internal.copying import copy_layer
+from emcheck.checks.calling import call, call_inverse
+from emcheck.checks.case import Case
+from emcheck.diagnosis.causes.inverses import UNDONE
+from emcheck.diagnosis.consequences import INVERSE
+from emcheck.diagnosis.evidence.measured import Evidence
+from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
+
+#: What an inverse of ``z = s x + t`` may compute instead of ``(z - t) / s``, and how to say it.
+_WRONG: Mapping[str, tuple[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
+    "z / s": ("forgets the shift", lambda z, s, t: z / s),
+    "(z + t) / s": ("adds the shift instead of subtracting it", lambda z, s, t: (z + t) / s),
+    "z / s - t": ("divides by the scale before it shifts", lambda z, s, t: z / s - t),
+    "z / s + t": ("adds the shift after the division", lambda z, s, t: z / s + t),
+    "z - t": ("forgets the scale", lambda z, s, t: z - t),
+    "z": ("forgets the scale and the shift", lambda z, s, t: z),
+    "s (z - t)": ("multiplies by the scale instead of dividing", lambda z, s, t: (z - t) * s),
+    "s z - t": ("multiplies by the scale before it shifts", lambda z, s, t: z * s - t),
+    "s z + t": ("applies forward again", lambda z, s, t: z * s + t),
+}  # fmt: skip
+
+
+@hypothesis("affine_not_undone", rank=MECHANISM - 1, when=UNDONE, explains=INVERSE)
+def affine_not_undone(evidence: Evidence) -> Iterator[Fit]:
+    """The entries that do not come back are ``z = s x + t``, and the inverse is another formula."""
+    alike, count = set(_WRONG), 0
+    for case in evidence.spread:
+        wrong = _wrong_entries(evidence, case)
+        if wrong is None:
+            return
+        if wrong.any():
+            alike &= _formulas(evidence, case, wrong)
+            count += 1
+    if count >= 2 and alike:
+        formula = next(name for name in _WRONG if name in alike)
+        yield Fit(
+            "affine_not_undone",
+            f"The inverse {_WRONG[formula][0]}: where forward is z = s x + t, it computes "
+            f"{formula} instead of (z - t) / s.",
+            f"inverse(z) = {formula} in all entries that do not come back, in {count} of {count} "
+            "batches",
+        )
+
+
+def _wrong_entries(evidence: Evidence, case: Case) -> Tensor | None:
+    """Which entries of an event do not come back for some sample, ``(*event)``."""
+    trial = evidence.trial(case)
+    z, _ = call(copy_layer(trial.layer), trial.x.clone())
+    xh, _ = call_inverse(copy_layer(trial.layer), z.clone())
+    if xh.shape != trial.x.shape or not bool(torch.isfinite(xh).all()):
+        return None
+    return _apart(evidence, xh, trial.x).any(0)
+
+
+def _formulas(evidence: Evidence, case: Case, wrong: Tensor) -> set[str]:
+    """The formulas that give what the inverse returns in the wrong entries, none if not affine."""
+    trial = evidence.trial(case)
+    x = trial.x
+
+    def forward(moved: Tensor) -> Tensor:
+        return call(copy_layer(trial.layer), torch.where(wrong, moved, x))[0]
+
+    z, t = forward(x), forward(torch.zeros_like(x))
+    if z.shape != x.shape:
+        return set()
+    s = forward(torch.ones_like(x)) - t
+    xh = call_inverse(copy_layer(trial.layer), z.clone())[0]
+    x, z, s, t, xh = (v[:, wrong] for v in (x, z, s, t, xh))
+    if bool(_apart(evidence, s * x + t, z).any()) or not bool((s != 0).all()):
+        return set()
+    return {
+        name
+        for name, (_, formula) in _WRONG.items()
+        if not bool(_apart(evidence, formula(z, s, t), xh).any())
+    }
+
+
+def _apart(evidence: Evidence, a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs() > evidence.unit * max(1.0, float(a.abs().max()), float(b.abs().max()))
+
+
+@hypothesis("context_ignored", rank=MECHANISM - 2, when=UNDONE, explains=INVERSE)
+def context_ignored(evidence: Evidence) -> Iterator[Fit]:
+    """One direction does not depend on the context, and the other does."""
+    tail = evidence.subject.tail
+    pairs = [(m.F[:-tail, -tail:], m.G[:-tail, -tail:]) for m in evidence.maps if m.G is not None]
+    if not tail or len(pairs) < 2:
+        return
+    used = [any((of != 0).any() for of in way) for way in zip(*pairs, strict=True)]
+    if used[0] != used[1]:
+        ignores, uses = ("inverse", "forward") if used[0] else ("forward", "inverse")
+        yield Fit(
+            "context_ignored",
+            f"{ignores.capitalize()} ignores the context, which {uses} uses.",
+            f"the derivative of {ignores} by the context is 0 in {len(pairs)} of {len(pairs)} "
+            f"batches, that of {uses} is not",
+        )
