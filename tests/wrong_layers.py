@@ -441,7 +441,7 @@ WRONG = (
     Wrong("summed_over_batch", Summed, (4, 3, 5)),
     Wrong("averaged_over_batch", Averaged, (4, 3, 5)),
     Wrong("submodule_logdet_missing", SecondMissing, word="`second`"),
-    Wrong("submodule_logdet_doubled", FirstTwice, word="`first` is counted twice"),
+    Wrong("submodule_logdet_doubled", FirstTwice, word="`first` is counted once too often"),
     Wrong("parameter_logdet_missing", ScaleForgotten, word="`log_gain`"),
     Wrong("logdet_at_latent", AtTheLatent, (4, 3, 5)),
     Wrong("logdet_zero", ZeroLogdet),

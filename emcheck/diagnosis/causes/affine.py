@@ -97,7 +97,7 @@ def context_ignored(evidence: Evidence) -> Iterator[Fit]:
         return
     used = [any((of != 0).any() for of in way) for way in zip(*pairs, strict=True)]
     if used[0] != used[1]:
-        ignores, uses = ("inverse", "forward") if used[0] else ("forward", "inverse")
+        ignores, uses = ("the inverse", "forward") if used[0] else ("forward", "the inverse")
         yield Fit(
             "context_ignored",
             f"{ignores.capitalize()} ignores the context, which {uses} uses.",

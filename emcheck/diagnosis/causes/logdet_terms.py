@@ -16,9 +16,9 @@ from emcheck.diagnosis.rank import MECHANISM, SYMPTOM, Fit, hypothesis
 #: Likely multiples of a term in ``got - expected``, and what each means.
 _MULTIPLES = {
     -1.0: "is missing",
-    1.0: "is counted twice",
+    1.0: "is counted once too often",
     -2.0: "is subtracted instead of added",
-    2.0: "is counted three times",
+    2.0: "is counted twice too often",
     -0.5: "is counted half",
     0.5: "is counted one and a half times",
 }
@@ -44,12 +44,21 @@ def wrong_term(evidence: Evidence) -> Iterator[Fit]:
             return
         name, multiple = found
         kind = "submodule" if "log-det of" in name else "parameter"
-        ending = {-1.0: "missing", -0.5: "missing", -2.0: "sign"}.get(multiple, "doubled")
+        share = multiple * (1.0 if kind == "submodule" else _sign(examples, name, which))
+        ending = {-1.0: "missing", -0.5: "missing", -2.0: "sign"}.get(share, "doubled")
         slug = slug or f"{kind}_logdet_{ending}"
-        told.append(f"in {which}, {name} {_MULTIPLES[multiple]}")
+        told.append(f"in {which}, {name} {_MULTIPLES[share]}")
         numbers = numbers or _term_numbers(examples, name, multiple)
     if told:
         yield Fit(slug, f"{'; '.join(told)}.".capitalize().replace("h w", "H W"), numbers)
+
+
+def _sign(examples: Sequence[LogdetExample], name: str, which: str) -> float:
+    """The sign with which the term of a parameter enters the right log-det."""
+    term = np.array([e.terms[name][0] for e in examples])
+    right = np.array([e.expected[0] for e in examples])
+    slope = float(((term - term.mean()) * (right - right.mean())).sum())
+    return float(np.sign(slope)) or (1.0 if which == "forward" else -1.0)
 
 
 def wrong_directions(evidence: Evidence) -> Iterator[tuple[Sequence[LogdetExample], str]]:
@@ -125,9 +134,8 @@ def one_direction(evidence: Evidence) -> Iterator[Fit]:
         return
     if len(wrong) == 2 and bool(wrong["forward"]) != bool(wrong["inverse"]):
         bad = "forward" if wrong["forward"] else "inverse"
-        elsewhere = bad == "inverse" and bool(evidence.failing & set(UNDONE))
-        if elsewhere and all(e.fits(-e.opposite_there) for e in evidence.inverse_logdets):
-            return  # it is right for the data that the inverse returns, and these are wrong
+        if bad == "inverse" and evidence.failing & set(UNDONE):
+            return  # its values are wrong, so its log-det need not be the fault
         good = "inverse" if bad == "forward" else "forward"
         example = wrong[bad][0]
         yield Fit(

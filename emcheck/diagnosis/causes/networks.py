@@ -55,16 +55,17 @@ def network_sees_its_entries(evidence: Evidence) -> Iterator[Fit]:
                 direct.append(trial.by_autograd(row, inverse=False))
             if not mode.calls:
                 return
-        if not e.fits(np.linalg.slogdet(np.stack(direct))[1]):
+        told = np.linalg.slogdet(np.stack(direct))[1]
+        if not np.isfinite(told).all() or not e.fits(told):
             return
         own = max(own, _own(e.jacobians, np.stack(direct)))
-    told = f"entries that reach their own scale or shift: {own}" if own else "in a circle"
+    reach = f"entries that reach their own scale or shift: {own}" if own else "in a circle"
     yield Fit(
         "network_sees_its_entries",
         "The log-det takes what the networks return as given, but that depends on the entries "
         "that it transforms: a mask or a split lets them through.",
         f"log|det| of the Jacobian with the networks held constant = got in {len(examples)} of "
-        f"{len(examples)} batches; {told}",
+        f"{len(examples)} batches; {reach}",
     )
 
 

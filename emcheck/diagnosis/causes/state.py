@@ -101,7 +101,7 @@ def remembers(evidence: Evidence) -> Iterator[Fit]:
 _SEEDS = 8
 
 
-@hypothesis("randomness_inside", rank=SEEN - 1, when=("calls_are_deterministic",), explains=ANY)
+@hypothesis("randomness_inside", rank=SEEN - 7, when=("calls_are_deterministic",), explains=ANY)
 def randomness(evidence: Evidence) -> Iterator[Fit]:
     """A call draws random numbers, or depends on the calls before it."""
     trial = evidence.trial()

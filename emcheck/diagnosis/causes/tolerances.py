@@ -90,6 +90,10 @@ def stopped_before_tolerance(evidence: Evidence) -> Iterator[Fit]:
     )
 
 
+#: The relative error up to which an inverse is called approximate, and not wrong.
+_MOST = 2.0**-6
+
+
 @hypothesis("inverse_approximate", rank=SYMPTOM - 5, when=UNDONE, explains=INVERSE)
 def approximate(evidence: Evidence) -> Iterator[Fit]:
     """The inverse is approximate: its small error is about the same in float32 and float64."""
@@ -105,7 +109,7 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
         if dtype == torch.float64 and float((off > 2.0**-10 * off.max()).double().mean()) < 0.5:
             return  # wrong for part of the data: not a matter of precision
     wide, narrow = sizes[torch.float64], sizes[torch.float32]
-    if is_approximate(wide, narrow, evidence.maps[0].condition):
+    if wide < _MOST and is_approximate(wide, narrow, evidence.maps[0].condition):
         yield Fit(
             "inverse_approximate",
             "The inverse is approximate: its error does not shrink with the precision (an "
