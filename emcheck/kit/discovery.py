@@ -68,10 +68,10 @@ def discover(
         text = told[dtypes[0]]
         if text.startswith(_NO_PAIR) or not text.startswith(_RAISED):
             return Discovery(subject, subject, event, silent=silent, notes=notes)
-        raise ValueError(
-            f"expected a shape that {subject.name} accepts, got {event}: "
-            f"{text.removeprefix(_RAISED)}"
-        )
+        wanted = f"a shape that {subject.name} accepts, got {event}"
+        if "cannot pickle" in text:
+            wanted = f"a layer that copy.deepcopy copies, got {subject.name}"
+        raise ValueError(f"expected {wanted}: {text.removeprefix(_RAISED)}")
     dtype = next(one for one in dtypes if not told[one])
     asked = torch.float64 in dtypes
     if told.get(torch.float64) or (not asked and _no_double(subject, event, seed, seconds)):

@@ -67,7 +67,10 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
             yield Fit(
                 "batch_statistics",
                 "Samples are mixed: the layer uses statistics of the batch (a mean or variance "
-                "over it).",
+                "over it)."
+                if same
+                else "Samples are mixed: what a sample gives depends on the others and on their "
+                "places in the batch (statistics in their order, a roll, a view across the batch).",
                 f"with other samples beside it, the {name} image of the same sample moves by up "
                 f"to {apart:.6g}{order}",
             )
@@ -86,8 +89,10 @@ def logdet_form(evidence: Evidence) -> Iterator[Fit]:
     """The log-det is one number for the whole batch, or has the wrong shape, dtype or device."""
     trial = evidence.trial()
     with torch.no_grad():
-        z = copy_layer(trial.layer)(trial.x)[0]
-        answers = {"forward": copy_layer(trial.layer)(trial.x)[1]}
+        answer = copy_layer(trial.layer)(trial.x)
+        if not isinstance(answer, tuple | list):
+            return
+        z, answers = answer[0], {"forward": copy_layer(trial.layer)(trial.x)[1]}
         if trial.has("inverse_logdet"):
             inverse = copy_layer(trial.layer).inverse(z)  # type: ignore[operator]
             answers["inverse"] = with_logdet(inverse)[1]

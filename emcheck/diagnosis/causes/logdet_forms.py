@@ -152,7 +152,7 @@ def constant_missing(evidence: Evidence) -> Iterator[Fit]:
             continue
         for name, values in rates.items():
             c = float(np.median(values))
-            if np.ptp(values) <= SOLVED * spare and abs(c) > 64 * spare:
+            if np.ptp(values) <= SOLVED * spare and abs(c) > max(64 * spare, 2.0**-20):
                 way = "too large" if c > 0 else "too small"
                 each = "" if name == "sample" else f" per {name}"
                 number = f"{abs(c):.6g}{each}, the logarithm of {math.exp(abs(c)):.6g}"

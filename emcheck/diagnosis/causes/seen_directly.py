@@ -105,8 +105,8 @@ def keeps_graph(evidence: Evidence) -> Iterator[Fit]:
         told = " and ".join(f"`{name}`" for name in dict.fromkeys(names))
         yield Fit(
             "keeps_graph",
-            f"{told} keeps the graph of the batch that it was computed from: the next training "
-            "step walks back through it, which is freed by then. Use `.detach()`.",
+            f"The layer keeps {told} with the graph of the batch that it was computed from: the "
+            "next training step walks back through it, which is freed by then. Use `.detach()`.",
             "two training steps in a row: the second backward raises",
         )
 

@@ -73,7 +73,7 @@ def right_only_for_sizes(evidence: Evidence) -> Iterator[Fit]:
         return
     for slug, told, rule in _rules(evidence.subject.multiple(evidence.base)):
         if all(rule(v.case.event) == (not v.wrong) for v in verdicts):
-            yield Fit(slug, f"Right for {told}.", _numbers(right, wrong))
+            yield Fit(slug, f"The layer is right for {told}.", _numbers(right, wrong))
             return
 
 
@@ -101,7 +101,7 @@ def right_only_for_one_channel(evidence: Evidence) -> Iterator[Fit]:
     if len(known) == 8 and all(bool(v.wrong) == (C > 1) for (C, _), v in known.items()):
         yield Fit(
             "one_channel_only",
-            "Right for one channel only.",
+            "The layer is right for one channel only.",
             "right with C = 1, wrong with C = 2, 3 and 4, two draws each",
         )
 
@@ -125,6 +125,6 @@ def right_only_for_an_option(evidence: Evidence) -> Iterator[Fit]:
             bad = ", ".join(str(value) for value in known if value != right[0])
             yield Fit(
                 "right_only_for_option",
-                f"Right for {name} = {right[0]} only.",
+                f"The layer is right for {name} = {right[0]} only.",
                 f"right with {name} = {right[0]}, wrong with {bad} and everything else the same",
             )

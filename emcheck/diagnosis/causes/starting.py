@@ -69,7 +69,7 @@ def start_from_one_sample(evidence: Evidence) -> Iterator[Fit]:
     if spoilt[1] and not spoilt[2]:
         yield Fit(
             "start_from_one_sample",
-            "A first training batch of one sample makes parameters NaN for good: the standard "
-            "deviation of a single sample is NaN.",
+            "A first training batch of one sample makes parameters NaN or infinite for good: the "
+            "standard deviation of a single sample is NaN, or 0.",
             f"{', '.join(spoilt[1])} after a first batch of one sample, none after one of two",
         )
