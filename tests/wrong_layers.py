@@ -307,9 +307,21 @@ class Stabilised(Scale):
         return x, -self.total(z)
 
 
-class BiasKept(Scale):
+class ShiftAdded(Scale):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return (z + self.like(self.bias, z)) / self.like(self.scale, z), -self.total(z)
+
+
+class BiasKept(Mixing):
+    """``W x + b`` at every pixel, of which only ``W`` is undone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor([0.2, -0.4, 0.3]))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, logdet = super().forward(x)
+        return z + self.bias.reshape(-1, *[1] * (x.dim() - 2)), logdet
 
 
 class StoppedEarly(Mixing):
@@ -461,6 +473,7 @@ WRONG = (
     Wrong("initialises_in_eval", InitializesInEval),
     Wrong("input_changed_in_place", InPlace),
     Wrong("stabiliser_in_denominator", Stabilised, word="1e-05"),
+    Wrong("affine_not_undone", ShiftAdded, word="adds the shift"),
     Wrong("bias_not_undone", BiasKept),
     Wrong("iteration_stopped_early", StoppedEarly, word="7 step"),
     Wrong("logdet_detached", DetachedLogdet),
