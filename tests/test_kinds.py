@@ -23,11 +23,12 @@ from tests import kinds
 NAMES = sorted(module.name for module in pkgutil.iter_modules(kinds.__path__))
 
 #: As many as there are; a lost file must not pass unseen.
-LEAST = 94
+LEAST = 97
 
 #: Wrong layers that are flagged and not explained, with the reason.
 UNEXPLAINED = {
     "matching_axis": "it sums over the batch for two samples only: too few to tell how",
+    "inverse_raises_with_context": "the FAIL itself says what the inverse raises",
     "terms_missing": "its steps are methods, not modules: no log-det of a step can be recorded",
 }
 

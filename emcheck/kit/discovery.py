@@ -168,13 +168,14 @@ def _graph_of_inverse(subject: Subject, case: Case, seconds: float) -> str:
     try:
         with torch.enable_grad():
             x = inverse_of(trial.layer, z.clone())[0]
-            if not x.requires_grad:
+            data = x.flatten(1)[:, : x[0].numel() - subject.tail]  # a context is handed through
+            if not data.requires_grad:
                 return told
-            (gradient,) = torch.autograd.grad(x.sum(), z, allow_unused=True)
+            (gradient,) = torch.autograd.grad(data.sum(), z, allow_unused=True)
     except RuntimeError as error:
         plain = attempt(lambda: call_inverse(trial.new_layer(), trial.latent), seconds)[1]
         return "" if plain else f"inverse answers only without gradients: {one_line(error)}"
-    return told if gradient is None else ""
+    return told if gradient is None or not bool((gradient != 0).any()) else ""
 
 
 def _reassigns(subject: Subject, case: Case) -> bool:

@@ -139,7 +139,8 @@ def _chosen(subject: Subject, case: Case, usable: Sequence[Convention], seconds:
         raise ValueError(
             f"expected a shape that {name} accepts, got {case.event}: {told[0]}; {_lambdas(usable)}"
         )
-    both = [one for one in found if one.back is not None] or found[:1]
+    both = [one for one in found if one.back is not None]
+    both = both or _inverse_raises(subject, case, usable, seconds) or found[:1]
     x = Trial(subject, case).x
     x = x[:, : -subject.tail].reshape(-1, *case.event) if subject.tail else x
     back = [one for one in both if one.returns(x)]
@@ -150,6 +151,22 @@ def _chosen(subject: Subject, case: Case, usable: Sequence[Convention], seconds:
             f"{_lambdas([one.taken.convention for one in both])} says which"
         )
     return back[0] if len(back) == 1 else both[0]
+
+
+def _inverse_raises(
+    subject: Subject, case: Case, usable: Sequence[Convention], seconds: float
+) -> list[Answer]:
+    """Return the answer of forward beside an ``inverse`` that raises: checks report that."""
+    for one in usable:
+        if one.inverse is None or "inv" not in one.inverse.method:
+            continue
+        alone = Taken(replace(one, inverse=None), context=subject.context)
+        alone = replace(alone, events=(case.event, case.event))
+        answer, _ = _tried(subject, case, alone, seconds)
+        if answer is not None:
+            taken = replace(answer.taken, convention=one, returned=(answer.taken.returned[0], True))
+            return [replace(answer, taken=taken)]
+    return []
 
 
 def _tried(subject: Subject, case: Case, taken: Taken, seconds: float) -> tuple[Answer | None, str]:

@@ -79,7 +79,7 @@ def make_subject(
             return spec.new(case.event, case.options, case.generator(0))
         if fresh is None:
             return _copied(layer)
-        with seeded(case.seed), settings_kept():
+        with seeded(case.seed), settings_kept(), torch.enable_grad():  # it may train what it builds
             return _adapted(fresh(), declared, condition)
 
     adapted = isinstance(layer, Adapted) or spec is not None

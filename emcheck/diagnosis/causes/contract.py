@@ -60,10 +60,11 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
         apart = float((first - second).abs().max())
         # Not relative to a condition number: the Jacobian of a sample alone may be zero.
         if apart > COUPLED * float(first.abs().max()) and identical(first, again):
-            swapped = run(copy_layer(trial.layer), x.flip(0))[0].flip(0)[0]
+            order = [1, 0, *range(2, len(x))]  # neither a flip nor a roll commutes with it
+            swapped = run(copy_layer(trial.layer), x[order])[0][order][0]
             turned = float((first - swapped).abs().max())
             same = turned <= COUPLED * float(first.abs().max())
-            order = "" if same else "; it depends on their order too"
+            placed = "" if same else "; it depends on their order too"
             yield Fit(
                 "batch_statistics",
                 "Samples are mixed: the layer uses statistics of the batch (a mean or variance "
@@ -72,7 +73,7 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
                 else "Samples are mixed: what a sample gives depends on the others and on their "
                 "places in the batch (statistics in their order, a roll, a view across the batch).",
                 f"with other samples beside it, the {name} image of the same sample moves by up "
-                f"to {apart:.6g}{order}",
+                f"to {apart:.6g}{placed}",
             )
             return
 

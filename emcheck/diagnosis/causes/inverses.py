@@ -14,7 +14,7 @@ from emcheck.checks.calling import call, call_inverse
 from emcheck.diagnosis.consequences import INVERSE
 from emcheck.diagnosis.evidence.jacobians import Maps
 from emcheck.diagnosis.evidence.measured import Evidence
-from emcheck.diagnosis.rank import MECHANISM, SYMPTOM, Fit, hypothesis
+from emcheck.diagnosis.rank import MECHANISM, SEEN, SYMPTOM, Fit, hypothesis
 from emcheck.oracle.precision import Array
 
 #: Checks that fail if the two directions do not undo each other.
@@ -113,7 +113,8 @@ def transposed(evidence: Evidence) -> Iterator[Fit]:
     if len(broken) < 2 or len(broken) < len(evidence.maps):
         return
     told = f"in {len(broken)} of {len(broken)} cases"
-    if all(m.G is not None and m.close(m.G, m.F.T) for m in broken):
+    symmetric = all(m.close(m.F, m.F.T) for m in broken)
+    if not symmetric and all(m.G is not None and m.close(m.G, m.F.T) for m in broken):
         text = "The inverse multiplies by the transpose: right for an orthogonal matrix only."
         yield Fit("transpose_as_inverse", text, f"J_inverse = J_forward^T {told}")
     elif all(m.G is not None and m.close(m.G, m.F) for m in broken):
@@ -176,7 +177,7 @@ def _steps(m: Maps, divide: bool) -> int | None:
     return None
 
 
-@hypothesis("stabiliser_in_denominator", rank=MECHANISM - 1, when=UNDONE, explains=INVERSE)
+@hypothesis("stabiliser_in_denominator", rank=SEEN + 3, when=UNDONE, explains=INVERSE)
 def stabilised(evidence: Evidence) -> Iterator[Fit]:
     """The inverse divides by ``s + eps``: ``J_g^-1 - J_f`` is diagonal with entries +-eps or 0."""
     found = []
@@ -191,6 +192,8 @@ def stabilised(evidence: Evidence) -> Iterator[Fit]:
         spare = m.unit * float(np.abs(m.F).max())
         if not ((np.abs(sizes - eps) <= spare) | (sizes <= spare)).all() or eps <= 64 * spare:
             return
+        if eps > APPROXIMATE * np.abs(np.diagonal(m.F)).max():
+            return  # no small number that stabilises
         found.append((eps, spare))
     if len(found) >= 2 and np.ptp([eps for eps, _ in found]) <= max(spare for _, spare in found):
         eps = found[0][0]

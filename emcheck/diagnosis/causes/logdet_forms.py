@@ -80,7 +80,7 @@ def stabiliser_in_logdet(evidence: Evidence) -> Iterator[Fit]:
             eps = np.array([value for value, _ in known])
             rounding = max(spare for _, spare in known)
             middle = float(np.median(eps))
-            wrong = abs(middle) > 64 * rounding
+            wrong = abs(middle) > 64 * rounding and not -(2.0**-20) < middle < 0
             varies = np.ptp([got - expected for _, got, expected, _ in samples]) > 64 * max(
                 bound for _, _, _, bound in samples
             )
@@ -210,6 +210,8 @@ def all_fit(samples: Sequence[tuple[Array, float, float, float]], told: Sequence
 def series_cut_short(evidence: Evidence) -> Iterator[Fit]:
     """The log-det is a truncated series ``sum_k (-1)^(k+1) tr(M^k) / k``, with ``M = J - I``."""
     for samples, which in _wrong(evidence):
+        if all(abs(got) <= SOLVED * bound for _, got, _, bound in samples):
+            continue  # 0 is the first term of any map with ones on the diagonal
         for turned in (1.0, -1.0):
             for terms in range(1, 33):
                 told = [turned * _series(J, terms, turned) for J, _, _, _ in samples]

@@ -46,7 +46,7 @@ def network_sees_its_entries(evidence: Evidence) -> Iterator[Fit]:
         return  # the inverse is right: the share of the networks is left out of the log-det only
     if sum(e.off.any() for e in examples) < 2 or all((e.got == 0).all() for e in examples):
         return
-    own = 0
+    own = []
     for e in examples:
         trial = evidence.trial(e.case)
         direct = []
@@ -58,8 +58,11 @@ def network_sees_its_entries(evidence: Evidence) -> Iterator[Fit]:
         told = np.linalg.slogdet(np.stack(direct))[1]
         if not np.isfinite(told).all() or not e.fits(told):
             return
-        own = max(own, _own(e.jacobians, np.stack(direct)))
-    reach = f"entries that reach their own scale or shift: {own}" if own else "in a circle"
+        own.append((_own(e.jacobians, np.stack(direct)), e.x[0].size))
+    if all(count == entries for count, entries in own):
+        return  # all entries: rather a summand of the map whose share in the log-det is forgotten
+    most = max(count for count, _ in own)
+    reach = f"entries that reach their own scale or shift: {most}" if most else "in a circle"
     yield Fit(
         "network_sees_its_entries",
         "The log-det takes what the networks return as given, but that depends on the entries "

@@ -204,7 +204,7 @@ def clipped_in_part(evidence: Evidence) -> Iterator[Fit]:
         found.append(xh[wrong].abs())
     ends = torch.cat(found)
     top = float(ends.max())
-    if float(ends.min()) >= (1 - CLIPPED_ALIKE) * top:
+    if top > 0 and float(ends.min()) >= (1 - CLIPPED_ALIKE) * top:
         yield Fit(
             "clipped_in_part",
             f"The inverse does not go beyond {top:.6g}: a fixed bracket, or a clip, for some of "

@@ -195,6 +195,13 @@ def batch_of_one(evidence: Evidence) -> Iterator[Fit]:
         )
 
 
+#: Messages about a selection without entries, and what they mean.
+_EMPTY = re.compile(r"empty|numel|zero.(element|size)|no elements|reduction dim|size 0", re.I)
+_EMPTY_TOLD = (
+    " (an empty selection, where no entry lies inside the region that the code expects some in)."
+)
+
+
 @hypothesis("raises_for_some_data", rank=SEEN + 2, when=ANY)
 def raises_for_some_data(evidence: Evidence) -> Iterator[Fit]:
     """A call raises for some samples and succeeds for others, at the same parameters."""
@@ -214,8 +221,8 @@ def raises_for_some_data(evidence: Evidence) -> Iterator[Fit]:
     if said and answers:
         yield Fit(
             "raises_for_some_data",
-            f"A call raises for some data and answers for others: {said} (an empty selection, "
-            "where no entry lies inside the region that the code expects some in).",
+            f"A call raises for some data and answers for others: {said}"
+            + (_EMPTY_TOLD if _EMPTY.search(said) else "."),
             f"{32 - answers} of 32 single samples raise, {answers} do not",
             frozenset(f.check for f in evidence.findings if _RAISED.match(f.result.detail)),
         )

@@ -112,9 +112,10 @@ def approximate(evidence: Evidence) -> Iterator[Fit]:
     if wide < _MOST and is_approximate(wide, narrow, evidence.maps[0].condition):
         yield Fit(
             "inverse_approximate",
-            "The inverse is approximate: its error does not shrink with the precision (an "
-            "iteration with a loose tolerance, an interpolation, a stabiliser, a weight that one "
-            "direction rounds). If that is meant, say `capabilities={'exact_inverse': False}`.",
+            "The inverse is approximate, or a little wrong: its error does not shrink with the "
+            "precision (an iteration with a loose tolerance, an interpolation, a stabiliser, a "
+            "weight that one direction rounds). Only if it iterates, and that is meant, say "
+            "`capabilities={'exact_inverse': False}`.",
             f"relative round trip error {wide:.3g} in float64 and {narrow:.3g} in float32",
         )
 
