@@ -46,6 +46,9 @@ _GROUPS = {
     ),
 }  # fmt: skip
 
+#: Checks that fail if the two directions do not undo each other.
+UNDONE = ("inverse_undoes_forward", "forward_undoes_inverse", "inverse_backward_error")
+
 LOGDET = frozenset(_GROUPS["logdet"]) | frozenset(_GROUPS["inverse logdet"])
 #: Checks that also fail if a log-det is NaN or wrong for one sample.
 LOGDET_OF_ROWS = LOGDET | frozenset(_GROUPS["rows"]) | {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from emcheck.checks.core import identical
 from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
 from emcheck.kit.attempts import answer_of_inverse, attempt
+from emcheck.kit.starting import evaluated
 
 #: Seeds that are tried: what is drawn may be one bit.
 _SEEDS = 8
@@ -53,12 +55,12 @@ def find_mode(subject: Subject, case: Case, seconds: float) -> Mode:
         return as_given
     loud = replace(subject, coupled=told) if where == "rows_are_independent" else subject
     loud_in = {where: told} if where else {}
-    evaluated = replace(subject, build=lambda case: subject.build(case).eval(), memo={})
-    if _trouble(evaluated, case, seconds)[1]:
+    still = replace(subject, build=partial(evaluated, subject), memo={})
+    if _trouble(still, case, seconds)[1]:
         if where != "rows_are_independent":
             return as_given  # in both modes: every check says so
         return Mode(loud, loud, loud_in, (told,))
-    quiet = replace(evaluated, lacks={**subject.lacks, "modes": told})
+    quiet = replace(still, lacks={**subject.lacks, "modes": told})
     note = f"{told}; in eval mode it is not so: all other checks run there"
     return Mode(quiet, loud, loud_in, (note,))
 

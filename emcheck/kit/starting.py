@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from emcheck._internal.randomness import seeded
 from emcheck.checks import Case, Subject
 from emcheck.checks.core import identical
 from emcheck.guard import TimeLimit, foreign, time_limit
@@ -93,6 +94,23 @@ def _train_once(layer: nn.Module, data: Tensor) -> None:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def evaluated(subject: Subject, case: Case) -> nn.Module:
+    """Return a layer in evaluation mode, after three training batches that are not standard.
+
+    Running statistics of 0 and 1, as built, would hide every wrong use of them.
+    """
+    layer = subject.build(case)
+    data = first_batch(subject, case, layer)
+    try:
+        with seeded(case.seed), settings_kept(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(3):
+                _train_once(layer, 3 * data + 2 if subject.draw is None else data)
+    except foreign():  # training calls are judged elsewhere
+        layer = subject.build(case)
+    return layer.eval()
 
 
 def _state(layer: nn.Module) -> dict[str, Tensor]:

@@ -11,8 +11,7 @@ from torch import Tensor
 from emcheck._internal.copying import copy_layer
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case
-from emcheck.diagnosis.causes.inverses import UNDONE
-from emcheck.diagnosis.consequences import INVERSE
+from emcheck.diagnosis.consequences import INVERSE, UNDONE
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis
 
@@ -26,6 +25,8 @@ _WRONG: Mapping[str, tuple[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "z": ("forgets the scale and the shift", lambda z, s, t: z),
     "s (z - t)": ("multiplies by the scale instead of dividing", lambda z, s, t: (z - t) * s),
     "s z - t": ("multiplies by the scale before it shifts", lambda z, s, t: z * s - t),
+    "(z - t / s) / s": ("shifts before it scales", lambda z, s, t: (z - t / s) / s),
+    "z / s^2 - t / s": ("divides by the scale twice", lambda z, s, t: (z / s - t) / s),
     "s z + t": ("applies forward again", lambda z, s, t: z * s + t),
 }  # fmt: skip
 

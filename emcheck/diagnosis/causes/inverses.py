@@ -11,14 +11,11 @@ import torch
 from emcheck._internal.copying import copy_layer
 from emcheck.bounds import APPROXIMATE
 from emcheck.checks.calling import call, call_inverse
-from emcheck.diagnosis.consequences import INVERSE
+from emcheck.diagnosis.consequences import INVERSE, UNDONE
 from emcheck.diagnosis.evidence.jacobians import Maps
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, SEEN, SYMPTOM, Fit, hypothesis
 from emcheck.oracle.precision import Array
-
-#: Checks that fail if the two directions do not undo each other.
-UNDONE = ("inverse_undoes_forward", "forward_undoes_inverse", "inverse_backward_error")
 
 
 def broken_pairs(evidence: Evidence) -> list[Maps]:
@@ -135,7 +132,8 @@ def bias_kept(evidence: Evidence) -> Iterator[Fit]:
     if len(constant) >= 2:
         yield Fit(
             "bias_not_undone",
-            "The inverse does not undo the shift (bias): it is left out or has the wrong sign.",
+            "The inverse does not undo the shift (bias): it is left out, has the wrong sign, or is "
+            "undone in the wrong order.",
             f"J_inverse J_forward = I, but inverse(forward(x)) - x = {constant[0]:.6g} (largest "
             f"entry) in {len(constant)} of {len(constant)} cases",
         )

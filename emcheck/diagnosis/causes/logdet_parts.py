@@ -8,11 +8,10 @@ from itertools import combinations
 
 import numpy as np
 
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
 from emcheck.diagnosis.causes.logdet_forms import all_fit, diagonal_in_time, samples_of
 from emcheck.diagnosis.causes.logdet_terms import wrong_directions
-from emcheck.diagnosis.consequences import LOGDET
+from emcheck.diagnosis.consequences import LOGDET, UNDONE
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.evidence.terms import pixel_letters
 from emcheck.diagnosis.rank import MECHANISM, SYMPTOM, WHERE, Fit, hypothesis

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
-from emcheck.diagnosis.consequences import LOGDET
+from emcheck.diagnosis.consequences import LOGDET, UNDONE
 from emcheck.diagnosis.evidence.logdets import LogdetExample
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, SYMPTOM, Fit, hypothesis
@@ -19,8 +18,8 @@ _MULTIPLES = {
     1.0: "is counted once too often",
     -2.0: "is subtracted instead of added",
     2.0: "is counted twice too often",
-    -0.5: "is counted half",
-    0.5: "is counted one and a half times",
+    -0.5: "is counted too little, by one half of it",
+    0.5: "is counted too much, by one half of it",
 }
 
 

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer, derived_tensors
 from emcheck.checks.calling import call, call_inverse
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
 from emcheck.diagnosis.causes.state import differing
-from emcheck.diagnosis.consequences import ANY, INVERSE, LOGDET
+from emcheck.diagnosis.consequences import ANY, INVERSE, LOGDET, UNDONE
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
 

@@ -10,9 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from emcheck.diagnosis.causes.functions import Replaced
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
-from emcheck.diagnosis.consequences import INVERSE, LOGDET
+from emcheck.diagnosis.consequences import INVERSE, LOGDET, UNDONE
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
 from emcheck.oracle.precision import Array

@@ -14,8 +14,8 @@ from emcheck._internal.copying import copy_layer
 from emcheck.bounds import THRESHOLDS
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.case import Case
-from emcheck.diagnosis.causes.inverses import UNDONE, broken_pairs, permutation_of
-from emcheck.diagnosis.consequences import INVERSE, LOGDET
+from emcheck.diagnosis.causes.inverses import broken_pairs, permutation_of
+from emcheck.diagnosis.consequences import INVERSE, LOGDET, UNDONE
 from emcheck.diagnosis.evidence.jacobians import Maps
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis

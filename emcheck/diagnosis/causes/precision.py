@@ -13,10 +13,9 @@ from emcheck._internal.copying import copy_layer
 from emcheck.bounds import APPROXIMATE
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.trial import Trial
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
 from emcheck.diagnosis.causes.sensitivity import OF_FLOAT32, scatter
-from emcheck.diagnosis.consequences import FORWARD, INVERSE, LOGDET
+from emcheck.diagnosis.consequences import FORWARD, INVERSE, LOGDET, UNDONE
 from emcheck.diagnosis.evidence.measured import OUTPUTS, Evidence
 from emcheck.diagnosis.rank import SEEN, Fit, hypothesis
 from emcheck.oracle.precision import Array

@@ -15,9 +15,8 @@ from emcheck.checks.calling import call, call_inverse, forward_of
 from emcheck.checks.cancellation import in_dtype, shrinks
 from emcheck.checks.differences import noise
 from emcheck.checks.trial import Trial
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
-from emcheck.diagnosis.consequences import ANY, GRADIENTS, INVERSE, LOGDET
+from emcheck.diagnosis.consequences import ANY, GRADIENTS, INVERSE, LOGDET, UNDONE
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, SEEN, Fit, hypothesis
 from emcheck.oracle import explicit_jacobian, slogdet

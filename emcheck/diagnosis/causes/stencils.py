@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from emcheck.diagnosis.causes.inverses import UNDONE, broken, broken_pairs
-from emcheck.diagnosis.consequences import FORWARD, INVERSE
+from emcheck.diagnosis.causes.inverses import broken, broken_pairs
+from emcheck.diagnosis.consequences import FORWARD, INVERSE, UNDONE
 from emcheck.diagnosis.evidence.jacobians import Maps
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, Fit, hypothesis

@@ -14,10 +14,9 @@ from emcheck._internal.copying import copy_layer
 from emcheck.bounds import RECOGNISED
 from emcheck.checks.calling import call, call_inverse
 from emcheck.contract import Event
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
 from emcheck.diagnosis.causes.logdet_terms import wrong_directions
-from emcheck.diagnosis.consequences import INVERSE, LOGDET
+from emcheck.diagnosis.consequences import INVERSE, LOGDET, UNDONE
 from emcheck.diagnosis.evidence.logdets import LogdetExample
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, WHERE, Fit, hypothesis

@@ -13,8 +13,7 @@ from emcheck.bounds import ALIKE, APPROXIMATE, COUPLED
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
 from emcheck.checks.tolerances import TOLERANCES, inverted, measured
-from emcheck.diagnosis.causes.inverses import UNDONE
-from emcheck.diagnosis.consequences import INVERSE
+from emcheck.diagnosis.consequences import INVERSE, UNDONE
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import SEEN, SYMPTOM, Fit, hypothesis
 

@@ -13,9 +13,8 @@ from emcheck._internal.copying import copy_layer
 from emcheck.bounds import APPROXIMATE
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.trial import Trial
-from emcheck.diagnosis.causes.inverses import UNDONE
 from emcheck.diagnosis.causes.logdet_factors import WRONG
-from emcheck.diagnosis.consequences import ANY, FORWARD, INVERSE, LOGDET_OF_ROWS
+from emcheck.diagnosis.consequences import ANY, FORWARD, INVERSE, LOGDET_OF_ROWS, UNDONE
 from emcheck.diagnosis.evidence.measured import Evidence
 from emcheck.diagnosis.rank import MECHANISM, SEEN, Fit, hypothesis
 from emcheck.oracle.precision import Array

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from emcheck._internal.copying import copy_layer
 from emcheck.bounds import THRESHOLDS, Arithmetic, dense_logdet
 from emcheck.checks.calling import call, call_inverse
+from emcheck.diagnosis.consequences import UNDONE
 from emcheck.diagnosis.evidence.attempt import attempt
 from emcheck.diagnosis.evidence.gradients import Slope, slopes
 from emcheck.diagnosis.evidence.jacobians import Maps, measure_maps
@@ -35,8 +36,16 @@ class Evidence(Scene):
 
     @cached_property
     def inverse_logdets(self) -> tuple[LogdetExample, ...]:
-        """The same for the inverse; empty if it returns ``x`` alone."""
-        return logdet_examples(self, inverse=True) if self.trial().has("inverse_logdet") else ()
+        """The same for the inverse; empty if it returns ``x`` alone, or if only ``x`` is wrong.
+
+        Where forward's log-det is right, and that of an inverse with wrong values is minus it at
+        what the inverse returns, the values are to blame.
+        """
+        if not self.trial().has("inverse_logdet"):
+            return ()
+        found = logdet_examples(self, inverse=True)
+        wrong = self.failing & set(UNDONE) and not any(e.off.any() for e in self.logdets)
+        return () if wrong and all(e.fits(-e.opposite_there) for e in found) else found
 
     @cached_property
     def maps(self) -> tuple[Maps, ...]:
