@@ -97,20 +97,26 @@ def _train_once(layer: nn.Module, data: Tensor) -> None:
 
 
 def evaluated(subject: Subject, case: Case) -> nn.Module:
-    """Return a layer in evaluation mode, after three training batches that are not standard.
+    """Return a layer in evaluation mode; one with running statistics after three training batches.
 
-    Running statistics of 0 and 1, as built, would hide every wrong use of them.
+    Running statistics of 0 and 1, as built, would hide every wrong use of them. What else a call
+    leaves behind is not to be there already.
     """
-    layer = subject.build(case)
-    data = first_batch(subject, case, layer)
+    layer, trained = subject.build(case), subject.build(case)
+    data = first_batch(subject, case, trained)
     try:
         with seeded(case.seed), settings_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for _ in range(3):
-                _train_once(layer, 3 * data + 2 if subject.draw is None else data)
+                _train_once(trained, 3 * data + 2 if subject.draw is None else data)
     except foreign():  # training calls are judged elsewhere
-        layer = subject.build(case)
-    return layer.eval()
+        return layer.eval()
+    before, after = dict(layer.named_buffers()), dict(trained.named_buffers())
+    moved = any(
+        name in before and value.is_floating_point() and not identical(value, before[name])
+        for name, value in after.items()
+    )
+    return (trained if moved else layer).eval()
 
 
 def _state(layer: nn.Module) -> dict[str, Tensor]:
