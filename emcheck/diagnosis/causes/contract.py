@@ -60,9 +60,10 @@ def batch_statistics(evidence: Evidence) -> Iterator[Fit]:
         apart = float((first - second).abs().max())
         # Not relative to a condition number: the Jacobian of a sample alone may be zero.
         if apart > COUPLED * float(first.abs().max()) and identical(first, again):
-            order = [1, 0, *range(2, len(x))]  # neither a flip nor a roll commutes with it
-            swapped = run(copy_layer(trial.layer), x[order])[0][order][0]
-            turned = float((first - swapped).abs().max())
+            # What flips or rolls the batch commutes with one of these orders, and not with both.
+            orders = [1, 0, *range(2, len(x))], [*reversed(range(len(x)))]
+            images = [run(copy_layer(trial.layer), x[order])[0][order][0] for order in orders]
+            turned = max(float((first - image).abs().max()) for image in images)
             same = turned <= COUPLED * float(first.abs().max())
             placed = "" if same else "; it depends on their order too"
             yield Fit(
