@@ -20,7 +20,7 @@ from studies.survey import LIBRARIES, SURVEYED, Entry, entries, run
 from studies.survey.cause import BY_DESIGN, CONFIRMED
 from studies.survey.findings import CAUSES, REFUSED, cause_of
 from studies.survey.report import load, render, write_survey
-from studies.survey.run import COULD_NOT_RUN, examine, examined, survey
+from studies.survey.run import COULD_NOT_RUN, examine, rows_of, survey
 from studies.survey.told import fails_of, unconfirmed
 from tests import (
     test_survey_findings,
@@ -94,7 +94,7 @@ def put(found: Callable[[str], Sequence[Entry]], monkeypatch: pytest.MonkeyPatch
         return (examine(found(library)[place], seed) for place in places)
 
     monkeypatch.setattr(run, "entries", found)
-    monkeypatch.setattr(run, "examined", here)
+    monkeypatch.setattr(run, "rows_of", here)
 
 
 def test_what_another_library_changes_is_not_met() -> None:
@@ -103,7 +103,7 @@ def test_what_another_library_changes_is_not_met() -> None:
     before = Distribution._validate_args
     Distribution.set_default_validate_args(True)
     try:
-        (row,) = examined("zuko", [place], 0)
+        (row,) = rows_of("zuko", [place], 0)
     finally:
         Distribution.set_default_validate_args(before)
     assert {fail.check for fail in fails_of([row])} == {"nan_stays_in_its_sample"}

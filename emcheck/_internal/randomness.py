@@ -10,6 +10,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+#: Seeds that show whether a call draws random numbers: what is drawn may be one bit.
+SEEDS = 8
+
 
 def stream(*key: object) -> torch.Generator:
     """Return a separate generator for each key: its draws depend on nothing drawn before."""

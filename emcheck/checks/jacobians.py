@@ -121,6 +121,7 @@ class WithJacobians(Built):
 
     @property
     def _has_no_graph(self) -> bool:
+        """Whether the inverse has neither a graph nor a library that differentiates it."""
         layer = self.layer64
         differences = isinstance(layer, Adapted) and layer.by_differences
         return not differences and not self.has("inverse_gradient")

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from emcheck._internal.randomness import seeded
+from emcheck._internal.randomness import SEEDS, seeded
 from emcheck.bounds import COUPLED
 from emcheck.checks import Case, Subject
 from emcheck.checks.calling import call
@@ -18,9 +18,6 @@ from emcheck.checks.trial import Trial
 from emcheck.guard import foreign, one_line
 from emcheck.kit.attempts import answer_of_inverse, attempt
 from emcheck.kit.starting import evaluated
-
-#: Seeds that are tried: what is drawn may be one bit.
-_SEEDS = 8
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def _trouble(subject: Subject, case: Case, seconds: float) -> tuple[str, str]:
 def _random(subject: Subject, case: Case) -> str:
     """Say that a call draws random numbers, if equal copies differ by the global seeds."""
     trial = Trial(subject, case)
-    values = [_forward(trial, trial.x, seed) for seed in range(1, _SEEDS + 1)]
+    values = [_forward(trial, trial.x, seed) for seed in range(1, SEEDS + 1)]
     same = all(identical(values[0], value) for value in values)
     return "" if same else "a call draws random numbers: equal layers differ"
 

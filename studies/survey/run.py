@@ -70,7 +70,7 @@ def survey(
         header, kept = _before(out, library, len(found), seed)
         with growing(out) as file:
             _append(file, header)
-            for row in examined(library, range(len(found)), seed):
+            for row in rows_of(library, range(len(found)), seed):
                 _append(file, row)
                 done += 1
                 if progress is not None:
@@ -119,7 +119,7 @@ def _before(
     return present, kept
 
 
-def examined(library: str, places: Iterable[int], seed: int) -> Iterator[dict[str, Any]]:
+def rows_of(library: str, places: Iterable[int], seed: int) -> Iterator[dict[str, Any]]:
     """The lines of a library, one by one, from a process of its own.
 
     Libraries change settings of the process that layers of others obey: the import of pyro turns
@@ -127,10 +127,10 @@ def examined(library: str, places: Iterable[int], seed: int) -> Iterator[dict[st
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
         for place in places:
-            yield alone.submit(_examined, library, place, seed).result()
+            yield alone.submit(_row, library, place, seed).result()
 
 
-def _examined(library: str, place: int, seed: int) -> dict[str, Any]:
+def _row(library: str, place: int, seed: int) -> dict[str, Any]:
     return examine(entries(library)[place], seed)
 
 

@@ -36,11 +36,9 @@ def affine_not_undone(evidence: Evidence) -> Iterator[Fit]:
     """The entries that do not come back are ``z = s x + t``, and the inverse is another formula."""
     alike, count = set(_WRONG), 0
     for case in evidence.spread:
-        wrong = _wrong_entries(evidence, case)
-        if wrong is None:
-            return
-        if wrong.any():
-            alike &= _formulas(evidence, case, wrong)
+        fitting = _formulas(evidence, case)
+        if fitting is not None:
+            alike &= fitting
             count += 1
     if count >= 2 and alike:
         formula = next(name for name in _WRONG if name in alike)
@@ -53,29 +51,26 @@ def affine_not_undone(evidence: Evidence) -> Iterator[Fit]:
         )
 
 
-def _wrong_entries(evidence: Evidence, case: Case) -> Tensor | None:
-    """Which entries of an event do not come back for some sample, ``(*event)``."""
-    trial = evidence.trial(case)
-    z, _ = call(copy_layer(trial.layer), trial.x.clone())
-    xh, _ = call_inverse(copy_layer(trial.layer), z.clone())
-    if xh.shape != trial.x.shape or not bool(torch.isfinite(xh).all()):
-        return None
-    return _apart(evidence, xh, trial.x).any(0)
+def _formulas(evidence: Evidence, case: Case) -> set[str] | None:
+    """The formulas that give what the inverse returns where data do not come back.
 
-
-def _formulas(evidence: Evidence, case: Case, wrong: Tensor) -> set[str]:
-    """The formulas that give what the inverse returns in the wrong entries, none if not affine."""
+    None where all come back; no formula where forward is not affine in these entries.
+    """
     trial = evidence.trial(case)
     x = trial.x
+    z = call(copy_layer(trial.layer), x.clone())[0]
+    xh = call_inverse(copy_layer(trial.layer), z.clone())[0]
+    if z.shape != x.shape or xh.shape != x.shape or not bool(torch.isfinite(xh).all()):
+        return set()
+    wrong = _apart(evidence, xh, x).any(0)
+    if not bool(wrong.any()):
+        return None
 
     def forward(moved: Tensor) -> Tensor:
         return call(copy_layer(trial.layer), torch.where(wrong, moved, x))[0]
 
-    z, t = forward(x), forward(torch.zeros_like(x))
-    if z.shape != x.shape:
-        return set()
+    t = forward(torch.zeros_like(x))
     s = forward(torch.ones_like(x)) - t
-    xh = call_inverse(copy_layer(trial.layer), z.clone())[0]
     x, z, s, t, xh = (v[:, wrong] for v in (x, z, s, t, xh))
     if bool(_apart(evidence, s * x + t, z).any()) or not bool((s != 0).all()):
         return set()

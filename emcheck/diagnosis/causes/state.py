@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emcheck._internal.copying import copy_layer
-from emcheck._internal.randomness import seeded
+from emcheck._internal.randomness import SEEDS, seeded
 from emcheck.checks.calling import call, call_inverse
 from emcheck.checks.core import identical
 from emcheck.checks.state import sizes_kept
@@ -97,17 +97,13 @@ def remembers(evidence: Evidence) -> Iterator[Fit]:
         )
 
 
-#: Seeds that are tried: what is drawn may be one bit.
-_SEEDS = 8
-
-
 @hypothesis("randomness_inside", rank=SEEN - 7, when=("calls_are_deterministic",), explains=ANY)
 def randomness(evidence: Evidence) -> Iterator[Fit]:
     """A call draws random numbers, or depends on the calls before it."""
     trial = evidence.trial()
     x, z = evidence.sample_pair
     outputs = []
-    for seed in (*range(_SEEDS), 0):
+    for seed in (*range(SEEDS), 0):
         with seeded(seed):
             outputs.append(evidence.outputs(copy_layer(trial.layer), x, z))
     first, *others, last = outputs
@@ -127,7 +123,7 @@ def randomness(evidence: Evidence) -> Iterator[Fit]:
     evidence.outputs(layer, x, z)  # a first call may prepare something, others not
     if changed_state(layer, lambda: evidence.outputs(layer, x, z)):
         return
-    again = [evidence.outputs(layer, x, z) for _ in range(_SEEDS)]
+    again = [evidence.outputs(layer, x, z) for _ in range(SEEDS)]
     moving = next(filter(None, (differing(again[0], one) for one in again)), [])
     if moving:
         yield Fit(
@@ -135,7 +131,7 @@ def randomness(evidence: Evidence) -> Iterator[Fit]:
             f"The {' and the '.join(moving)} differ{'s' if len(moving) == 1 else ''} between two "
             "calls with the same input: the layer draws from a generator of its own, or counts "
             "its calls.",
-            f"{_SEEDS} calls of one layer with equal data and equal global seeds differ, and its "
+            f"{SEEDS} calls of one layer with equal data and equal global seeds differ, and its "
             "state_dict does not",
         )
 

@@ -160,13 +160,14 @@ def off_by_a_turn(evidence: Evidence) -> Iterator[Fit]:
     """The round trip, where it is wrong, is off by multiples of one number: a full turn."""
     moved = []
     for case in evidence.spread[:4]:
+        if case.event != evidence.base.event:
+            continue
         trial = evidence.trial(replace(case, batch=16))
         z, _ = call(copy_layer(trial.layer), trial.x)
         xh, _ = call_inverse(copy_layer(trial.layer), z)
         if xh.shape != trial.x.shape:
             return
-        if xh[0].shape == evidence.base.event:
-            moved.append((xh - trial.x).double().flatten(1).numpy())
+        moved.append((xh - trial.x).double().flatten(1).numpy())
     each = np.concatenate(moved)
     off = each.reshape(-1)
     rounding = 2.0**-40 * (1 + np.abs(off).max())
