@@ -13,7 +13,7 @@ import pytest
 
 from emcheck.flows.mixing import MIXINGS
 from studies.density.cell import CONTROLS, Cell, live_parameters
-from studies.density.plans import CORE, DEPTHS, FAMILY, PLANS, SEEDS, plan_of
+from studies.density.plans import CORE, DATA, FAMILY, PLANS, SEEDS, plan_of
 from studies.density.smoke import judge
 from studies.density.sweep import run_cell, sweep
 from studies.density.training import Training
@@ -120,11 +120,9 @@ def test_a_sweep_needs_a_worker(tmp_path: Path) -> None:
 def test_the_reference_plan_is_the_controlled_experiment() -> None:
     cells = plan_of("reference")
     assert len({cell.name for cell in cells}) == len(cells)
-    core = [
-        c for c in cells if c.data in ("galaxies", "photographs") and (c.mixing, c.control) in CORE
-    ]
-    assert len(core) == len(CORE) * len(SEEDS) * len(DEPTHS) * 2
-    assert len(SEEDS) >= 5
+    core = [cell for cell in cells if cell.data in DATA and (cell.mixing, cell.control) in CORE]
+    assert len(core) == len(CORE) * sum(SEEDS.values()) * len(DATA)
+    assert min(SEEDS.values()) >= 5
     assert {cell.mixing for cell in (*cells, *plan_of("family"))} == set(MIXINGS)
     assert {cell.data for cell in cells} == {"galaxies", "photographs", "faces", "digits"}
     assert [cell.steps for cell in plan_of("smoke", 7)] == [7] * len(PLANS["smoke"]())

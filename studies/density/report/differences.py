@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import stats
 
 from emcheck.oracle.precision import Array
 from studies.density.cell import RIVAL
+from studies.density.plans import FIRST_SEEDS
 from studies.density.report.load import FLAT, Density
 
 #: What the emerging flow is compared with.
@@ -123,6 +124,19 @@ def verdict(gaps: pd.DataFrame) -> str:
         f"After {plain['steps'].min():,} steps at equal depth and width the emerging flow "
         f"{_outcome(plain)}. Against a 1x1 flow with as many parameters, or with as many steps as "
         f"its time allows, it {_outcome(matched)}{caveat}."
+    )
+
+
+def later_seeds(density: Density) -> str:
+    """Return why there are seeds beyond the planned ones and what they say alone; else nothing."""
+    cells = density.cells
+    gaps = differences(replace(density, cells=cells[cells["seed"] >= FIRST_SEEDS]))
+    if not len(gaps):
+        return ""
+    return (
+        f"Seeds beyond the first {FIRST_SEEDS} were trained after these could not tell one "
+        "comparison (photographs, depth 1, matched time); intervals know nothing of that choice. "
+        f"By the later seeds alone the emerging flow {_outcome(gaps)}."
     )
 
 

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from studies.density.cell import RIVAL
-from studies.density.report.differences import LEVEL
+from studies.density.report.differences import LEVEL, later_seeds
 from studies.density.report.load import FLAT, Density
 from studies.density.report.paper import PAPER
 from studies.pages.markdown import code, figure, plural, table
@@ -27,7 +27,7 @@ def likelihood(density: Density, gaps: pd.DataFrame, figures: list[str]) -> list
     return [
         _bits(density),
         _losing(density),
-        _gaps(gaps, figures),
+        _gaps(density, gaps, figures),
         _depth(gaps),
         _paper(density),
     ]
@@ -125,7 +125,7 @@ def _reason(cells: pd.DataFrame, group: pd.DataFrame, limit: float) -> str:
     return f"{told}: they have flattened above it."
 
 
-def _gaps(gaps: pd.DataFrame, figures: list[str]) -> str:
+def _gaps(density: Density, gaps: pd.DataFrame, figures: list[str]) -> str:
     parts = [
         "## Paired differences",
         f"Test bits/dim of {code(RIVAL)} minus a control with the same seed; negative: emerging is "
@@ -133,6 +133,8 @@ def _gaps(gaps: pd.DataFrame, figures: list[str]) -> str:
         "the verdict needs both to lie on one side of 0. They hold for these test patches: what "
         "another test set would change is not in them.",
     ]
+    if told := later_seeds(density):
+        parts.append(told)
     head = [
         "data",
         "depth",
