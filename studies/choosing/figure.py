@@ -6,11 +6,10 @@ import math
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from studies.pages.markdown import number
 from studies.pages.schema import Record
-from studies.pages.style import house_style, to_svg
+from studies.pages.style import house_style, plain_ticks, to_svg
 from studies.pages.tidy import records
 
 #: Points between the lowest and the highest mark, between two labels, between a label and a mark,
@@ -42,9 +41,7 @@ def _figure(frame: pd.DataFrame) -> Figure:
         axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
     else:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        plain_ticks(axes.xaxis)
     axes.margins(0.28, 0.12)
     axes.grid(True)
     axes.set_xlabel("time of the inverse over the forward of a 1x1")

@@ -14,7 +14,7 @@ from emcheck.oracle.precision import Array
 from studies.density.cell import RIVAL
 from studies.density.report.differences import CONTROLS
 from studies.density.report.load import Density, Record, decode
-from studies.pages.style import house_style, to_svg
+from studies.pages.style import house_style, plain_ticks, to_svg
 from studies.pages.tidy import records
 
 #: Line, marker and colour of the four compared flows; each alone tells them apart.
@@ -135,6 +135,7 @@ def _conditions(density: Density) -> Figure | None:
             place.plot(worst.index, worst[variant], ls=line, marker=marker, color=_PALETTE[n % 9],
                        label=variant, mfc="white", ms=3.5)  # fmt: skip
         place.set_yscale("log")
+        plain_ticks(place.yaxis)
         place.set_xlabel("step")
         place.set_ylabel("worst condition")
     named = max(axes, key=lambda place: len(place.get_lines()))

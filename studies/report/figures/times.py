@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from studies.pages.fields import OPERATIONS
-from studies.pages.style import OPERATION_STYLES, size_name
+from studies.pages.style import OPERATION_STYLES, plain_ticks, size_name
 
 _COLUMNS = 4
 _SIZE_MARKERS = "osD^vPX*"
@@ -88,9 +88,7 @@ def ratio_figure(cells: pd.DataFrame, names: dict[str, str]) -> Figure:
             axes.plot(rows["ratio"], places, **_size_style(index, shades[index]))
         axes.axvline(1, color="black", lw=0.8)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=subs))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        plain_ticks(axes.xaxis, subs)
         axes.set_yticks(range(len(layers)), layers)
         axes.set_ylim(-0.6, len(layers) - 0.4)
         axes.grid(True)
