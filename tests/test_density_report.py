@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from studies.density.cell import RIVAL, Cell
-from studies.density.plans import CORE, FIRST_SEEDS
+from studies.density.plans import CORE, PLANNED_SEEDS
 from studies.density.report import write_density
 from studies.density.report.differences import CONTROLS, differences, later_seeds, verdict
 from studies.density.report.load import Density, read_density
@@ -88,7 +88,7 @@ def test_the_sentence_says_that_training_has_not_flattened() -> None:
 def test_seeds_that_were_added_later_speak_for_themselves() -> None:
     density = cells(dict.fromkeys(CONTROLS, BETTER))
     assert later_seeds(density) == ""
-    moved = density.cells.assign(seed=density.cells["seed"] + FIRST_SEEDS - 1)
+    moved = density.cells.assign(seed=density.cells["seed"] + PLANNED_SEEDS - 1)
     told = later_seeds(replace(density, cells=moved))
     assert told.endswith("flow is better in 3 of 3 comparisons (0.021 to 0.021 bits/dim).")
 

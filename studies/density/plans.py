@@ -16,12 +16,12 @@ OTHERS = ("reversed", "shuffled", "plu", "qr", "emerging", "periodic", "1x1+rast
 
 DATA = ("galaxies", "photographs")
 
-#: Seeds that were planned.
-FIRST_SEEDS = 5
+#: How many seeds the experiment was planned with.
+PLANNED_SEEDS = 5
 
 #: Depth -> how many seeds. Shallow emerging flows differ most from seed to seed (by up to 0.3
 #: bits/dim on photographs): the first five could not tell one comparison of depth 1.
-SEEDS = {1: 10, 4: FIRST_SEEDS}
+SEEDS = {1: 10, 4: PLANNED_SEEDS}
 
 
 def reference() -> list[Cell]:

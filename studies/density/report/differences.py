@@ -13,7 +13,7 @@ from scipy import stats
 
 from emcheck.oracle.precision import Array
 from studies.density.cell import RIVAL
-from studies.density.plans import FIRST_SEEDS
+from studies.density.plans import PLANNED_SEEDS
 from studies.density.report.load import FLAT, Density
 
 #: What the emerging flow is compared with.
@@ -130,12 +130,12 @@ def verdict(gaps: pd.DataFrame) -> str:
 def later_seeds(density: Density) -> str:
     """Return why there are seeds beyond the planned ones and what they say alone; else nothing."""
     cells = density.cells
-    gaps = differences(replace(density, cells=cells[cells["seed"] >= FIRST_SEEDS]))
+    gaps = differences(replace(density, cells=cells[cells["seed"] >= PLANNED_SEEDS]))
     if not len(gaps):
         return ""
     return (
-        f"Seeds beyond the first {FIRST_SEEDS} were trained after these could not tell one "
-        "comparison (photographs, depth 1, matched time); intervals know nothing of that choice. "
+        f"Seeds beyond the first {PLANNED_SEEDS} came into the plan after these had left one "
+        "comparison open (photographs, depth 1, matched time); no interval allows for that choice. "
         f"By the later seeds alone the emerging flow {_outcome(gaps)}."
     )
 
